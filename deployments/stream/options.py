@@ -1,0 +1,85 @@
+"""What a client may choose for its stream, live. The server's config gives the defaults and the limits."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from deployments.stream.errors import BadMessage
+
+Representation = Literal["auto", "splats", "points"]
+
+REPRESENTATIONS: tuple[Representation, ...] = ("auto", "splats", "points")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOptions:
+    """Options that ride with every frame through the graph.
+
+    Attributes:
+        codec: Name of the codec of the reply, or ``auto``: ``points`` for points, ``packed`` for everything else.
+        representation: ``splats`` (native or lifted Gaussians), ``points``, or ``auto``: the model's default.
+        max_splats: Splat budget of a frame.
+        min_opacity: Gaussians fainter than this are pruned, 0..1.
+        border: Fraction of the picture cut on each side, 0..0.45.
+        depth_percentile: Gaussians farther than this percentile of the frame's depths are pruned, 1..100 (100: none).
+        inference_px: Longest side of the picture the model works on, pixels; 0 leaves it to the model.
+        sh_degree: Spherical-harmonics degree asked of models that have it, 0..2.
+    """
+
+    codec: str = "auto"
+    representation: Representation = "auto"
+    max_splats: int = 200_000
+    min_opacity: float = 0.1
+    border: float = 0.03
+    depth_percentile: float = 100.0
+    inference_px: int = 0
+    sh_degree: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OptionLimits:
+    """The server's bounds on :class:`FrameOptions`.
+
+    Attributes:
+        codecs: Codec names offered, in the server's order of preference.
+        max_splats: Largest splat budget a client may ask for.
+        max_inference_px: Largest ``inference_px`` a client may ask for.
+    """
+
+    codecs: tuple[str, ...] = ("packed", "points", "ply")
+    max_splats: int = 200_000
+    max_inference_px: int = 1008
+
+    def apply(self, options: FrameOptions, changes: dict[str, Any]) -> FrameOptions:
+        """``options`` with ``changes`` from a client, checked.
+
+        Raises:
+            BadMessage: Naming the key, what was expected and what came.
+        """
+        known = {f.name for f in fields(FrameOptions)}
+        for name, value in changes.items():
+            if name not in known:
+                raise BadMessage(f"option {name!r} is unknown; the options are {', '.join(sorted(known))}")
+            self._check(name, value)
+        return replace(options, **changes)
+
+    def _check(self, name: str, value: Any) -> None:
+        if name == "codec":
+            names = ("auto", *self.codecs)
+            ok, expected = value in names, f"one of {', '.join(names)}"
+        elif name == "representation":
+            ok, expected = value in REPRESENTATIONS, f"one of {', '.join(REPRESENTATIONS)}"
+        else:
+            low, high, whole = {
+                "max_splats": (1, self.max_splats, True),
+                "min_opacity": (0.0, 1.0, False),
+                "border": (0.0, 0.45, False),
+                "depth_percentile": (1.0, 100.0, False),
+                "inference_px": (0, self.max_inference_px, True),
+                "sh_degree": (0, 2, True),
+            }[name]
+            number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+            # NaN fails both comparisons, so it is refused here too.
+            ok = number and low <= value <= high
+            expected = f"{'a whole number' if whole else 'a number'} from {low} to {high}"
+        if not ok:
+            raise BadMessage(f"option {name!r}: expected {expected}, got {value!r:.80}")
