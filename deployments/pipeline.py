@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deployments.splats.gaussians import Gaussians
 from deployments.stream.errors import FrameError
+from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions
 
 Timings = dict[str, float]
@@ -122,6 +123,10 @@ class Pipeline(Protocol):
         Raises:
             Overloaded: The graph's queues are full; the frame was dropped.
         """
+        ...
+
+    async def describe(self) -> Engine:
+        """What makes the splats. Waits for the model to be loaded."""
         ...
 
 

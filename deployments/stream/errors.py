@@ -219,3 +219,18 @@ class InternalError(StreamError):
 
     def __str__(self) -> str:
         return "The server met an unexpected error in this session; the server's log has it under the session's id."
+
+
+class NoCommonCodec(StreamError):
+    """The client decodes none of the server's codecs."""
+
+    code = "no_common_codec"
+    close_code = 1008
+
+    def __init__(self, client: tuple[str, ...], server: tuple[str, ...]) -> None:
+        super().__init__(client, server)
+        self.client, self.server = client, server
+
+    def __str__(self) -> str:
+        got = ", ".join(self.client[:8]) or "none"
+        return f"No codec in common: the client decodes {got:.200}; this server offers {', '.join(self.server)}."

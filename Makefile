@@ -1,0 +1,62 @@
+# Splatcast: what a person types. `make help` lists it.
+# PORT, HOST and PROFILE (cpu or gpu) are passed on to `make run`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WEB_SOURCES := $(wildcard web/*.json web/*.mjs web/*.html web/*.css) $(shell find web/src -type f 2>/dev/null)
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+
+export HOST PORT PROFILE
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench web messages vectors clean
+
+help: ## List the verbs
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(STAMP) ## Create the environment, build the viewer, start the graph, print the URL (PORT, HOST, PROFILE=cpu|gpu)
+	@exec $(BIN)/splatcast
+
+test: $(DEV_STAMP) ## Install what the tests need and run them all
+	@$(BIN)/python -m tests.prepare
+	$(BIN)/python hatch_build.py test
+	$(BIN)/python -m pytest
+
+lint: $(DEV_STAMP) ## Linters and type checks, Python and web
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python hatch_build.py lint
+
+format: $(DEV_STAMP) ## Format Python and web sources
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV_STAMP) ## The codec and stage benchmarks, as tables
+	$(BIN)/python -m benchmarks.codecs
+	$(BIN)/python -m benchmarks.stages
+
+web: $(STAMP) ## Rebuild the viewer
+	$(BIN)/python hatch_build.py
+
+messages: $(STAMP) ## Regenerate the viewer's message types from the Python ones
+	$(BIN)/python -m deployments.stream.typescript > web/src/messages.ts
+
+clean: ## Remove the environment and everything built
+	rm -rf $(VENV) web/node_modules deployments/static deployments/models/assets
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else f"Splatcast needs Python 3.10 to 3.13, {sys.executable} is {v.major}.{v.minor}: try make PYTHON=python3.12 run")'
+	@$(PYTHON) -m venv $(VENV) || { echo "Could not create $(VENV): on Debian and Ubuntu, apt install python3-venv"; rm -rf $(VENV); exit 1; }
+
+$(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt hatch_build.py $(WEB_SOURCES)
+	@echo "Installing Splatcast into $(VENV) (about a minute the first time) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(DEV_STAMP): $(STAMP)
+	@echo "Installing what tests, linters and benchmarks need …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,269 @@
+"""The HTTP side: the viewer's pages, health, info, photo to splat, and the WebSocket's address. Starlette; no Ray.
+
+Everything it needs of the graph comes through the :class:`~deployments.pipeline.Pipeline` it is given.
+"""
+
+import asyncio
+import io
+import time
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgpack
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deployments.config import GraphArgs
+from deployments.pipeline import Capture, Overloaded, PackedFrame, Pipeline
+from deployments.splats.codec import CODECS
+from deployments.stream import messages
+from deployments.stream.errors import BadMessage, FrameEmpty, FrameError, FrameTooLarge, GraphFailed, UnsupportedImage
+from deployments.stream.session import Session
+from deployments.websocket import endpoint
+
+STATIC_FOLDER = Path(__file__).parent / "static"
+READY_FOR_S = 10.0
+"""A frame that went through the graph this recently proves that it is ready."""
+PROBE_TIMEOUT_S = 10.0
+
+_STATUS = {FrameEmpty: 400, FrameTooLarge: 413, UnsupportedImage: 415, GraphFailed: 503}
+"""HTTP status of a refused picture; 422 for what is not named here."""
+
+
+def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC_FOLDER) -> Starlette:
+    """The ASGI application of one ingress replica.
+
+    Args:
+        pipeline: The graph.
+        args: Its arguments: defaults and limits of the sessions.
+        static_folder: Where the build put the viewer.
+    """
+    api = _Api(pipeline, args, static_folder)
+    routes = [
+        WebSocketRoute("/ws", endpoint(api.open_session, api.run, args.max_sessions)),
+        Route("/", api.page("index.html")),
+        Route("/selftest", api.page("selftest.html")),
+        Route("/healthz", api.healthz),
+        Route("/readyz", api.readyz),
+        Route("/api/info", api.info),
+        Route("/api/sample", api.sample),
+        Route("/api/splat", api.splat, methods=["POST"]),
+        Mount("/static", StaticFiles(directory=static_folder, check_dir=False)),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(_PageHeaders)], exception_handlers={HTTPException: _error})
+
+
+class _Api:
+    def __init__(self, pipeline: Pipeline, args: GraphArgs, static_folder: Path) -> None:
+        self._pipeline = pipeline
+        self._args = args
+        self._static_folder = static_folder
+        self._version = version("splatcast")
+        self._last_frame_s = float("-inf")
+        self._engine: messages.Engine | None = None
+        self._sample: asyncio.Task[bytes] | None = None
+        self._probe = _probe_image()
+
+    async def run(self, capture: Capture) -> PackedFrame | FrameError:
+        """The pipeline, remembering when a frame last came through."""
+        outcome = await self._pipeline(capture)
+        if isinstance(outcome, PackedFrame):
+            self._last_frame_s = time.monotonic()
+        return outcome
+
+    async def open_session(self) -> Session:
+        return Session(
+            session_id=uuid4().hex[:12],
+            version=self._version,
+            engine=await self._describe(),
+            defaults=self._args.options,
+            option_limits=self._args.option_limits,
+            limits=self._args.session,
+            max_frame_bytes=self._args.frames.max_frame_bytes,
+            max_frame_pixels=self._args.frames.max_pixels,
+            now_s=time.monotonic(),
+        )
+
+    async def _describe(self) -> messages.Engine:
+        if self._engine is None:
+            self._engine = await self._pipeline.describe()
+        return self._engine
+
+    def page(self, name: str) -> Any:
+        """A handler for one of the viewer's pages."""
+
+        async def serve_page(request: Request) -> Response:
+            path = self._static_folder / name
+            if not path.is_file():
+                text = f"The viewer has not been built: {name} is missing. Run 'make web' (or 'pip install .') and start again.\n"
+                return PlainTextResponse(text, 503)
+            return FileResponse(path, headers={"cache-control": "no-cache"})
+
+        return serve_page
+
+    async def healthz(self, request: Request) -> Response:
+        """This process answers. Says nothing of the graph."""
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, request: Request) -> Response:
+        """A frame went through the whole graph lately, or goes through it now."""
+        if time.monotonic() - self._last_frame_s <= READY_FOR_S:
+            return PlainTextResponse("ready\n")
+        try:
+            outcome = await asyncio.wait_for(self.run(Capture((self._probe,), self._args.options)), PROBE_TIMEOUT_S)
+        except Overloaded:
+            # Full queues are served queues: taking this ingress out of rotation would make it worse.
+            return PlainTextResponse("ready (busy)\n")
+        except (TimeoutError, asyncio.TimeoutError):
+            return PlainTextResponse(f"not ready: a frame did not come through the graph in {PROBE_TIMEOUT_S:g} s\n", 503)
+        if isinstance(outcome, FrameError):
+            return PlainTextResponse(f"not ready: {outcome}\n", 503)
+        return PlainTextResponse("ready\n")
+
+    async def info(self, request: Request) -> Response:
+        """What runs here and what it takes."""
+        engine = await self._describe()
+        session, choice, frames = self._args.session, self._args.option_limits, self._args.frames
+        return JSONResponse(
+            {
+                "name": "splatcast",
+                "version": self._version,
+                "protocol": messages.PROTOCOL,
+                "engine": asdict(engine),
+                "representations": ["points" if kind == "points" else "splats" for kind in engine.kinds],
+                "codecs": list(choice.codecs),
+                "options": asdict(self._args.options),
+                "limits": {**asdict(session), **asdict(choice), **asdict(frames), "max_sessions": self._args.max_sessions},
+            }
+        )
+
+    async def sample(self, request: Request) -> Response:
+        """The clip for people without a camera: a msgpack map of ``fps``, ``width``, ``height`` and JPEG ``frames``."""
+        if self._sample is None or (self._sample.done() and self._sample.exception()):
+            self._sample = asyncio.ensure_future(asyncio.to_thread(_sample_clip))
+        body = await asyncio.shield(self._sample)
+        return Response(body, media_type="application/msgpack", headers={"cache-control": "max-age=3600"})
+
+    async def splat(self, request: Request) -> Response:
+        """One picture in, one splat file out. Query: ``format``, and any option of a stream by its name."""
+        query = dict(request.query_params)
+        name = query.pop("format", "ply")
+        limits = self._args.option_limits
+        if name not in limits.codecs:
+            raise HTTPException(400, f"format: expected one of {', '.join(limits.codecs)}, got {name!r:.40}")
+        options = replace(self._args.options, codec=name, representation="points" if name == "points" else "splats")
+        try:
+            options = limits.apply(options, {key: _number(value) for key, value in query.items()})
+        except BadMessage as error:
+            raise HTTPException(400, error.reason) from None
+        engine = await self._describe()
+        try:
+            body = await self._body(request)
+            outcome = await self.run(Capture((body,), options))
+        except FrameError as error:
+            outcome = error
+        except Overloaded:
+            raise HTTPException(503, "The server is busy: try again in a moment.", {"retry-after": "1"}) from None
+        if isinstance(outcome, FrameError):
+            return _refusal(outcome.code, str(outcome), _STATUS.get(type(outcome), 422))
+        codec = CODECS[name]
+        headers = {
+            "content-disposition": f'attachment; filename="splatcast-{time.strftime("%Y%m%d-%H%M%S")}.{codec.suffix}"',
+            "x-splatcast-label": engine.label,
+            "x-splatcast-licence": engine.licence,
+            "x-splatcast-kind": outcome.kind,
+            "x-splatcast-count": str(outcome.count),
+        }
+        return Response(outcome.data.tobytes(), media_type=codec.media_type, headers=headers)
+
+    async def _body(self, request: Request) -> bytes:
+        """The request's body, read no further than the limit.
+
+        Raises:
+            FrameTooLarge: If there is more.
+            FrameEmpty: If there is nothing.
+        """
+        limit, body = self._args.frames.max_frame_bytes, bytearray()
+        declared = int(request.headers.get("content-length", "0"))
+        if declared > limit:
+            raise FrameTooLarge(declared, limit)
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise FrameTooLarge(len(body), limit)
+        if not body:
+            raise FrameEmpty
+        return bytes(body)
+
+
+def _number(value: str) -> str | int | float:
+    """A query's value as the option's type; what is no number stays text and is checked as text."""
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _refusal(code: str, message: str, status: int, headers: Any = None) -> Response:
+    return JSONResponse({"code": code, "message": message}, status, headers)
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _refusal(f"http_{error.status_code}", error.detail, error.status_code, error.headers)
+
+
+def _probe_image() -> bytes:
+    """A small picture with structure: what /readyz sends through the graph."""
+    image = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def _sample_clip() -> bytes:
+    from deployments.models.scene import encode_clip
+
+    width, height, fps = 640, 480, 15
+    frames = encode_clip(seconds=4.0, fps=fps, width=width, height=height)
+    return msgpack.packb({"fps": fps, "width": width, "height": height, "frames": frames})  # type: ignore[no-any-return]
+
+
+class _PageHeaders:
+    """Adds to every response what a browser should hold the page to."""
+
+    _HEADERS = (
+        # Spark decodes in WASM and in a worker made from a blob, and fetches its WASM from a data: address.
+        (
+            b"content-security-policy",
+            b"default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+            b"connect-src 'self' data: blob:; img-src 'self' data: blob:; media-src 'self' blob:; "
+            b"object-src 'none'; base-uri 'none'; frame-ancestors 'self'",
+        ),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+    )
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *self._HEADERS]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

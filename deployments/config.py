@@ -1,0 +1,98 @@
+"""What ``args:`` in ``serve_config.yaml`` may say: the behaviour of the graph. How many replicas of what is under ``deployments:``.
+
+Every section is one of the dataclasses its part of the code already uses, so a limit is named and documented once.
+"""
+
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from deployments.frames import FrameLimits
+from deployments.packing import PackSettings
+from deployments.stream.options import FrameOptions, OptionLimits
+from deployments.stream.session import SessionLimits
+
+
+def _all_positive(section: Any) -> Any:
+    for f in fields(section):
+        value = getattr(section, f.name)
+        if isinstance(value, (int, float)) and not value > 0:
+            raise ValueError(f"{f.name}: expected more than 0, got {value}")
+    return section
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_valid_keys(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            _refuse_unknown(cls.__name__, values, set(cls.model_fields))
+            for name, info in cls.model_fields.items():
+                if is_dataclass(info.annotation) and isinstance(values.get(name), dict):
+                    _refuse_unknown(name, values[name], {f.name for f in fields(info.annotation)})
+        return values
+
+
+def _refuse_unknown(where: str, values: dict[str, Any], valid: set[str]) -> None:
+    for name in values:
+        if name not in valid:
+            raise ValueError(f"{where}: {name!r} is unknown; valid are {', '.join(sorted(valid))}")
+
+
+class EngineArgs(_Section):
+    """Which model, and its own parameters.
+
+    Attributes:
+        name: Engine: ``relief``, ``synthetic`` or ``da3``.
+        params: Keyword arguments of that engine's class.
+    """
+
+    name: str = "relief"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class BatchArgs(_Section):
+    """Dynamic batching across sessions.
+
+    Attributes:
+        max_size: Captures of one batch.
+        wait_s: How long the first capture of a batch waits for company.
+    """
+
+    max_size: int = Field(default=1, ge=1, le=64)
+    wait_s: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
+class GraphArgs(_Section):
+    """The whole of ``args:``.
+
+    Attributes:
+        engine: The model.
+        batch: Batching of its inputs.
+        frames: What the decoder accepts.
+        options: What a client gets that asks for nothing.
+        option_limits: What a client may ask for.
+        session: What one session may cost.
+        pack: How splats are coded.
+        max_sessions: Sessions an ingress replica serves; keep it below the Ingress's ``max_ongoing_requests``.
+        frame_timeout_s: A frame that takes longer through the graph is given up.
+    """
+
+    engine: EngineArgs = EngineArgs()
+    batch: BatchArgs = BatchArgs()
+    frames: Annotated[FrameLimits, AfterValidator(_all_positive)] = FrameLimits()
+    options: FrameOptions = FrameOptions()
+    option_limits: Annotated[OptionLimits, AfterValidator(_all_positive)] = OptionLimits()
+    session: Annotated[SessionLimits, AfterValidator(_all_positive)] = SessionLimits()
+    pack: PackSettings = PackSettings()
+    max_sessions: int = Field(default=256, ge=1)
+    frame_timeout_s: float = Field(default=30.0, gt=0)
+
+    @model_validator(mode="after")
+    def _defaults_within_limits(self) -> "GraphArgs":
+        chosen = {f.name: getattr(self.options, f.name) for f in fields(FrameOptions)}
+        self.option_limits.apply(self.options, chosen)
+        return self

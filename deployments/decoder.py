@@ -1,0 +1,19 @@
+"""FrameDecoder: encoded bytes → upright RGB, refused or decoded safely."""
+
+from ray import serve
+
+from deployments.frames import FrameLimits, decode_capture
+from deployments.pipeline import Capture, DecodedCapture
+from deployments.stream.errors import FrameError
+
+
+@serve.deployment
+class FrameDecoder:
+    """Decodes the views of a capture."""
+
+    def __init__(self, limits: FrameLimits) -> None:
+        self._limits = limits
+
+    async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
+        """Decode all views, or say which rule one of them breaks."""
+        return decode_capture(capture, self._limits)

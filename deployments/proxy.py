@@ -1,0 +1,100 @@
+"""What Serve's HTTP proxy must be told, because Serve itself has no option for it.
+
+``serve.env`` names :func:`configure_proxy` as ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``; Serve calls it in every proxy
+before it builds its uvicorn server. It does two things:
+
+- permessage-deflate off: uvicorn negotiates it with every browser and deflates on the event loop, 50 to 1600 ms a reply.
+- delivery receipts: a replica's ``send`` returns at once, while the proxy's waits for the socket. Without word from the
+  proxy a client that stops reading would pile up replies in the replica.
+"""
+
+import asyncio
+import functools
+import os
+import secrets
+from typing import Any
+
+import uvicorn.config
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CALLBACK_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+CALLBACK_VALUE = "deployments.proxy:configure_proxy"
+
+MAX_MESSAGE_BYTES = 16 * 2**20
+"""Largest WebSocket message taken before the connection is closed with 1009. Frames have a smaller limit of their own."""
+
+RECEIPT_HEADER = b"x-splatcast-receipt"
+"""Names the token of a connection's receipts; set by the proxy, and removed from what a client sends."""
+
+
+def configure_proxy() -> list[Middleware]:
+    """Set uvicorn's WebSocket defaults in this process.
+
+    Returns:
+        The middlewares Serve shall wrap around its proxy.
+    """
+    original = uvicorn.config.Config.__init__
+    if not hasattr(original, "__wrapped__"):
+
+        @functools.wraps(original)
+        def configured(self: uvicorn.config.Config, *args: Any, **kwargs: Any) -> None:
+            kwargs.setdefault("ws_per_message_deflate", False)
+            kwargs.setdefault("ws_max_size", MAX_MESSAGE_BYTES)
+            original(self, *args, **kwargs)
+
+        uvicorn.config.Config.__init__ = configured  # type: ignore[method-assign]
+    return [Middleware(DeliveryReceipts)]
+
+
+def missing_environment() -> str | None:
+    """A sentence for the log when this process's environment lacks the callback, else None."""
+    if os.environ.get(CALLBACK_VARIABLE) == CALLBACK_VALUE:
+        return None
+    return (
+        f"{CALLBACK_VARIABLE} is not set for the Ray head: browsers will negotiate permessage-deflate (50 to 1600 ms a frame) and "
+        f"replies to clients that don't read are not bounded. Stop Ray, run 'export {CALLBACK_VARIABLE}={CALLBACK_VALUE}' "
+        "(or 'set -a; . ./serve.env; set +a'), and start it again."
+    )
+
+
+class DeliveryReceipts:
+    """Tells the application, as a text message only it can know, that the socket took a message of its."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wrap a WebSocket's ``receive`` and ``send``; leave everything else alone."""
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+            return
+        token = secrets.token_hex(16)
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() != RECEIPT_HEADER]
+        receipts: asyncio.Queue[Message] = asyncio.Queue()
+        from_client: asyncio.Task[Message] | None = None
+
+        async def send_and_tell(message: Message) -> None:
+            await send(message)
+            if message["type"] == "websocket.send":
+                receipts.put_nowait({"type": "websocket.receive", "text": token})
+
+        async def receive_either() -> Message:
+            nonlocal from_client
+            # Kept across calls: a cancelled receive() could lose a client's message.
+            from_client = from_client or asyncio.ensure_future(receive())
+            receipt = asyncio.ensure_future(receipts.get())
+            try:
+                await asyncio.wait({from_client, receipt}, return_when=asyncio.FIRST_COMPLETED)
+                if receipt.done():
+                    return receipt.result()
+                done, from_client = from_client, None
+                return done.result()
+            finally:
+                receipt.cancel()
+
+        try:
+            await self._app({**scope, "headers": [*headers, (RECEIPT_HEADER, token.encode())]}, receive_either, send_and_tell)
+        finally:
+            if from_client:
+                from_client.cancel()

@@ -1,0 +1,33 @@
+"""The original protocol: a bare JPEG in, one msgpack map out, no handshake. Existing clients keep working.
+
+A model with a Gaussian head answers ``{"type": "gaussian_ply", "timestamp", "ply_data"}``; every other one answers
+``{"type": "pointcloud", "timestamp", "num_points", "points", "colors"}``, points float32 xyz and colours uint8 rgb, row-major.
+"""
+
+import time
+from dataclasses import replace
+
+import msgpack
+
+from deployments.pipeline import PackedFrame
+from deployments.splats import points
+from deployments.stream.messages import Engine
+from deployments.stream.options import FrameOptions
+
+
+def options(defaults: FrameOptions, engine: Engine) -> FrameOptions:
+    """The options a client of the original protocol gets, for it can't ask."""
+    if "native" in engine.kinds:
+        return replace(defaults, representation="splats", codec="ply")
+    return replace(defaults, representation="points", codec="points")
+
+
+def reply(packed: PackedFrame) -> bytes:
+    """The reply to one frame. ``timestamp`` is the server's clock, seconds since the epoch."""
+    body: dict[str, object] = {"timestamp": time.time()}
+    if packed.codec == "ply":
+        body |= {"type": "gaussian_ply", "ply_data": memoryview(packed.data)}
+    else:
+        xyz, rgb = points.split(memoryview(packed.data))
+        body |= {"type": "pointcloud", "num_points": packed.count, "points": xyz, "colors": rgb}
+    return msgpack.packb(body)  # type: ignore[no-any-return]

@@ -1,0 +1,433 @@
+"""One client's live session as a state machine without I/O.
+
+It is told what happened (``received``, ``finished``, ``delivered``) and when, and is asked what to do next
+(``next_capture``, ``next_message``, ``closing``). The shell around it owns the socket, the tasks and the clock.
+
+Invariants:
+
+- The newest frame wins: at most ``max_in_flight`` captures are in the graph, one more waits, and it is the newest.
+- Results leave in rising order of arrival; one that is older than what was sent or waits to be sent is dropped as ``stale``.
+- One result waits to be sent at most; the client has at most ``max_unacked`` it has not acknowledged.
+- Every frame is answered once: ``splats``, ``error``, or counted in a ``dropped`` notice.
+- Memory is bounded whatever the client does: notices are counted, not queued, and refusals are kept to the newest 64.
+"""
+
+import json
+import time
+from collections import Counter, deque
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from deployments.pipeline import Capture, PackedFrame
+from deployments.stream import legacy, messages
+from deployments.stream.errors import (
+    BadMessage,
+    FrameEmpty,
+    FrameError,
+    FrameTooLarge,
+    InternalError,
+    NoCommonCodec,
+    ProtocolMismatch,
+    SessionIdle,
+    StreamError,
+    TooManyBadMessages,
+    WrongViewCount,
+)
+from deployments.stream.options import FrameOptions, OptionLimits
+
+DROP_REASONS = {
+    "superseded": "A newer frame came before the graph was free for this one.",
+    "stale": "A newer frame's result was ready first.",
+    "slow_client": "Earlier replies had not been taken yet; the newest result was kept instead.",
+    "overloaded": "The graph's queues were full.",
+}
+_KEPT_REFUSALS = 64
+_KEPT_SEQS = 64
+_BAD_MESSAGES_IN_A_ROW = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """What one session may cost.
+
+    Attributes:
+        max_views: Views of a frame.
+        max_in_flight: Captures in the graph at a time. Two let the stages overlap; more only add age.
+        max_unacked: Replies on the way to the client. Covers a round trip of 100 ms at 30 frames per second.
+        idle_timeout_s: A session from which nothing comes for that long is closed, so half-open sockets end.
+        stall_s: With a reply undelivered for that long, no further frame of the session is computed.
+    """
+
+    max_views: int = 8
+    max_in_flight: int = 2
+    max_unacked: int = 4
+    idle_timeout_s: float = 60.0
+    stall_s: float = 1.0
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A frame on its way. ``ticket`` is our own count: a client's ``seq`` may have gaps, and the original protocol has none."""
+
+    ticket: int
+    seq: int | None
+    captured_ms: float
+    capture: Capture
+    arrived_s: float
+    receive_ms: float
+    submitted_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a session did since it began, or since the last report."""
+
+    frames_in: int = 0
+    bytes_in: int = 0
+    splats_out: int = 0
+    bytes_out: int = 0
+    acked: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    total_ms: deque[float] = field(default_factory=lambda: deque(maxlen=512))
+    age_ms: deque[float] = field(default_factory=lambda: deque(maxlen=512))
+
+
+class Session:
+    """See the module's docstring. All times are seconds of one monotonic clock that the shell passes in."""
+
+    def __init__(
+        self,
+        session_id: str,
+        version: str,
+        engine: messages.Engine,
+        defaults: FrameOptions,
+        option_limits: OptionLimits,
+        limits: SessionLimits,
+        max_frame_bytes: int,
+        max_frame_pixels: int,
+        now_s: float,
+    ) -> None:
+        """Open a session.
+
+        Args:
+            session_id: Names it in the logs and to the client.
+            version: The server's version.
+            engine: What makes the splats.
+            defaults: The options of a client that asks for nothing.
+            option_limits: What it may ask for.
+            limits: What it may cost.
+            max_frame_bytes: Encoded bytes of all views of a frame together; more is refused here.
+            max_frame_pixels: Pixels of one view; announced here, refused by the decoder.
+            now_s: The time.
+        """
+        self.session_id = session_id
+        self.client = ""
+        self.closing: StreamError | None = None
+        self.totals = Totals()
+        self._version = version
+        self._engine = engine
+        self._options = defaults
+        self._option_limits = option_limits
+        self._limits = limits
+        self._max_frame_bytes = max_frame_bytes
+        self._max_frame_pixels = max_frame_pixels
+        self._greeted = False
+        self._legacy_options = legacy.options(defaults, engine)
+        self._state = b""
+        self._state_ticket = -1
+        self._tickets = 0
+        self._last_seq = -1
+        self._waiting: _Frame | None = None
+        self._in_flight: dict[int, _Frame] = {}
+        self._result: tuple[_Frame, PackedFrame, float] | None = None
+        self._last_ticket_out = -1
+        self._unacked: deque[int] = deque()
+        self._control: deque[bytes | str] = deque()
+        self._refusals: deque[messages.Error] = deque(maxlen=_KEPT_REFUSALS)
+        self._drop_seqs: dict[str, tuple[int, deque[int]]] = {}
+        self._bad_in_a_row = 0
+        self._send_began_s: float | None = None
+        self._send_ms = 0.0
+        self._last_heard_s = now_s
+        self._period = Totals()
+        self._period_began_s = now_s
+
+    # --- what happened ---
+
+    def received(self, data: bytes | str, now_s: float) -> None:
+        """A message came from the client."""
+        self._last_heard_s = now_s
+        if self.closing:
+            return
+        try:
+            if isinstance(data, str):
+                self._on_text(data)
+            elif messages.is_image(data):
+                self._on_frame(None, 0.0, (data,), now_s)
+            elif not data:
+                raise FrameEmpty
+            else:
+                self._on_message(messages.decode_client(data), now_s)
+        except BadMessage as error:
+            self._refuse(error, None)
+            self._bad_in_a_row += 1
+            if self._bad_in_a_row >= _BAD_MESSAGES_IN_A_ROW:
+                self._close(TooManyBadMessages(_BAD_MESSAGES_IN_A_ROW))
+        except StreamError as error:
+            if error.close_code is None:
+                self._refuse(error, None)
+            else:
+                self._close(error)
+        else:
+            self._bad_in_a_row = 0
+
+    def finished(self, ticket: int, outcome: PackedFrame | FrameError | None, now_s: float) -> None:
+        """The graph is done with a capture. ``None``: its queues were full."""
+        frame = self._in_flight.pop(ticket)
+        if outcome is None:
+            self._drop("overloaded", frame.seq)
+        elif isinstance(outcome, FrameError):
+            self._refuse(outcome, frame.seq)
+        else:
+            if ticket > self._state_ticket:
+                self._state, self._state_ticket = outcome.state, ticket
+            newest_out = self._result[0].ticket if self._result else self._last_ticket_out
+            if ticket < newest_out:
+                self._drop("stale", frame.seq)
+                return
+            if self._result:
+                self._drop("slow_client", self._result[0].seq)
+            self._result = (frame, outcome, now_s)
+
+    def delivered(self, now_s: float) -> None:
+        """The transport has taken the message that ``next_message`` gave last."""
+        if self._send_began_s is not None:
+            self._send_ms = (now_s - self._send_began_s) * 1e3
+            self._send_began_s = None
+
+    def failed(self) -> None:
+        """The shell met a defect of ours: say so and close."""
+        self._close(InternalError())
+
+    # --- what to do ---
+
+    def next_capture(self, now_s: float) -> tuple[int, Capture] | None:
+        """The capture to submit now, with its ticket; None while the session has no credit or nothing to do."""
+        frame = self._waiting
+        stalled = self._send_began_s is not None and now_s - self._send_began_s > self._limits.stall_s
+        if frame is None or self.closing or stalled or len(self._in_flight) >= self._limits.max_in_flight:
+            return None
+        self._waiting = None
+        frame.submitted_s = now_s
+        # The state is the newest there is at submission: taken at arrival it would be a round of the graph older.
+        frame.capture = replace(frame.capture, state=self._state)
+        self._in_flight[frame.ticket] = frame
+        return frame.ticket, frame.capture
+
+    def next_message(self, now_s: float) -> bytes | str | None:
+        """The message to send now; None while there is nothing to say or the client must acknowledge first.
+
+        The caller hands it to the transport and calls ``delivered``; only then may it ask again.
+        """
+        message = self._pop_message(now_s)
+        if message is not None:
+            self._send_began_s = now_s
+        return message
+
+    def check_idle(self, now_s: float) -> None:
+        """Close a session from which nothing has come for too long."""
+        if now_s - self._last_heard_s > self._limits.idle_timeout_s:
+            self._close(SessionIdle(self._limits.idle_timeout_s))
+
+    def report(self, now_s: float) -> dict[str, Any]:
+        """Numbers since the last report, for one log line."""
+        period, seconds = self._period, max(now_s - self._period_began_s, 1e-3)
+        self._period, self._period_began_s = Totals(), now_s
+        return {
+            "session": self.session_id,
+            "client": self.client or "original protocol",
+            "seconds": round(seconds, 1),
+            "frames_in": period.frames_in,
+            "splats_out": period.splats_out,
+            "fps": round(period.splats_out / seconds, 1),
+            "mbit_s": round(period.bytes_out * 8e-6 / seconds, 2),
+            "dropped": dict(period.dropped),
+            "errors": dict(period.errors),
+            "total_ms_p50": _median(period.total_ms),
+            "age_ms_p50": _median(period.age_ms),
+        }
+
+    # --- messages ---
+
+    def _on_text(self, text: str) -> None:
+        try:
+            message = json.loads(text) if len(text) < 1024 else None
+        except (ValueError, RecursionError):
+            message = None
+        if not (isinstance(message, dict) and message.get("type") == "ping"):
+            raise BadMessage('it is text; expected a binary msgpack map, an image, or the text {"type": "ping"}')
+        self._say('{"type": "pong"}')
+
+    def _on_message(self, message: messages.ClientMessage, now_s: float) -> None:
+        match message:
+            case messages.Ping(t):
+                self._say(messages.encode(messages.Pong(t)))
+            case messages.Hello():
+                self._on_hello(message)
+            case _ if not self._greeted:
+                raise BadMessage(f"expected 'hello' before {messages.type_name(type(message))!r}")
+            case messages.Frame(seq, views, captured_ms):
+                self._on_frame(seq, captured_ms, tuple(views), now_s)
+            case messages.Configure(options):
+                self._options = self._option_limits.apply(self._options, options)
+                self._say(messages.encode(messages.Configured(asdict(self._options))))
+            case messages.Ack(seq, age_ms=age_ms):
+                while self._unacked and self._unacked[0] <= seq:
+                    self._unacked.popleft()
+                for totals in (self.totals, self._period):
+                    totals.acked += 1
+                    if age_ms > 0:
+                        totals.age_ms.append(age_ms)
+
+    def _on_hello(self, hello: messages.Hello) -> None:
+        if hello.protocol != messages.PROTOCOL:
+            raise ProtocolMismatch(hello.protocol, messages.PROTOCOL)
+        if self._greeted:
+            raise BadMessage("'hello' was said already; use 'configure' to change options")
+        common = tuple(codec for codec in self._option_limits.codecs if codec in hello.codecs)
+        if not common:
+            raise NoCommonCodec(tuple(hello.codecs), self._option_limits.codecs)
+        self._option_limits = replace(self._option_limits, codecs=common)
+        options = self._options if {"packed", "points"} <= set(common) else replace(self._options, codec=common[0])
+        self._options = self._option_limits.apply(options, hello.options)
+        self._greeted = True
+        self.client = hello.client[:80]
+        limits, choice = self._limits, self._option_limits
+        self._say(
+            messages.encode(
+                messages.Welcome(
+                    protocol=messages.PROTOCOL,
+                    version=self._version,
+                    session=self.session_id,
+                    engine=self._engine,
+                    options=asdict(self._options),
+                    limits=messages.Limits(
+                        max_frame_bytes=self._max_frame_bytes,
+                        max_frame_pixels=self._max_frame_pixels,
+                        max_views=limits.max_views,
+                        max_in_flight=limits.max_in_flight,
+                        max_unacked=limits.max_unacked,
+                        max_splats=choice.max_splats,
+                        max_inference_px=choice.max_inference_px,
+                        codecs=list(common),
+                        idle_timeout_s=limits.idle_timeout_s,
+                    ),
+                )
+            )
+        )
+
+    def _on_frame(self, seq: int | None, captured_ms: float, views: tuple[bytes, ...], now_s: float) -> None:
+        began_s = time.perf_counter()
+        size = sum(map(len, views))
+        for totals in (self.totals, self._period):
+            totals.frames_in += 1
+            totals.bytes_in += size
+        if seq is None and self._greeted:
+            seq = self._last_seq + 1
+        if seq is not None:
+            if seq <= self._last_seq:
+                raise BadMessage(f"'frame.seq': expected more than {self._last_seq}, got {seq}")
+            self._last_seq = seq
+        try:
+            if not 1 <= len(views) <= self._limits.max_views:
+                raise WrongViewCount(len(views), self._limits.max_views)
+            if not all(views):
+                raise FrameEmpty
+            if size > self._max_frame_bytes:
+                raise FrameTooLarge(size, self._max_frame_bytes)
+        except FrameError as error:
+            self._refuse(error, seq)
+            return
+        if self._waiting:
+            self._drop("superseded", self._waiting.seq)
+        capture = Capture(views, self._options if self._greeted else self._legacy_options)
+        self._waiting = _Frame(self._tickets, seq, captured_ms, capture, now_s, (time.perf_counter() - began_s) * 1e3)
+        self._tickets += 1
+
+    # --- answers ---
+
+    def _pop_message(self, now_s: float) -> bytes | str | None:
+        if self._control:
+            return self._control.popleft()
+        if self._refusals:
+            return messages.encode(self._refusals.popleft())
+        if self._result and len(self._unacked) < self._limits.max_unacked:
+            frame, packed, ready_s = self._result
+            self._result = None
+            return self._reply(frame, packed, ready_s, now_s)
+        if self._drop_seqs:
+            code, (count, seqs) = self._drop_seqs.popitem()
+            return messages.encode(messages.Dropped(code, DROP_REASONS[code], count, list(seqs)))
+        return None
+
+    def _reply(self, frame: _Frame, packed: PackedFrame, ready_s: float, now_s: float) -> bytes:
+        self._last_ticket_out = frame.ticket
+        total_ms = (now_s - frame.arrived_s) * 1e3
+        stages = {name: packed.timings.get(name, 0.0) for name in ("decode", "infer", "pack")}
+        # Everything that is not work: the wait for a credit, the graph's queues and hops, the wait for the socket.
+        queue_ms = max(0.0, (ready_s - frame.arrived_s) * 1e3 - sum(stages.values()))
+        timings = {"receive": frame.receive_ms, "queue": queue_ms, **stages, "send": self._send_ms, "total": total_ms}
+        if frame.seq is not None:
+            self._unacked.append(frame.seq)
+            reply = messages.encode(
+                messages.Splats(
+                    seq=frame.seq,
+                    captured_ms=frame.captured_ms,
+                    codec=packed.codec,
+                    kind=packed.kind,
+                    label=self._engine.label,
+                    count=packed.count,
+                    camera=messages.CameraIntrinsics(**asdict(packed.camera)),
+                    pruned=packed.pruned,
+                    timings_ms={name: round(ms, 3) for name, ms in timings.items()},
+                    dropped=dict(self.totals.dropped),
+                    data=memoryview(packed.data),  # type: ignore[arg-type]
+                )
+            )
+        else:
+            reply = legacy.reply(packed)
+        for totals in (self.totals, self._period):
+            totals.splats_out += 1
+            totals.bytes_out += len(reply)
+            totals.total_ms.append(total_ms)
+        return reply
+
+    def _say(self, message: bytes | str) -> None:
+        # Pongs and confirmations a client never reads must not pile up; the newest ones are those it can still use.
+        while len(self._control) >= _KEPT_REFUSALS:
+            self._control.popleft()
+        self._control.append(message)
+
+    def _refuse(self, error: StreamError, seq: int | None) -> None:
+        self.totals.errors[error.code] += 1
+        self._period.errors[error.code] += 1
+        self._refusals.append(messages.Error(error.code, str(error), seq))
+
+    def _drop(self, reason: str, seq: int | None) -> None:
+        self.totals.dropped[reason] += 1
+        self._period.dropped[reason] += 1
+        # The original protocol has no word for a dropped frame.
+        if seq is not None:
+            count, seqs = self._drop_seqs.get(reason, (0, deque(maxlen=_KEPT_SEQS)))
+            seqs.append(seq)
+            self._drop_seqs[reason] = (count + 1, seqs)
+
+    def _close(self, error: StreamError) -> None:
+        if not self.closing:
+            self.closing = error
+            self._control.append(messages.encode(messages.Error(error.code, str(error), fatal=True)))
+
+
+def _median(values: deque[float]) -> float | None:
+    return round(sorted(values)[len(values) // 2], 1) if values else None

@@ -1,0 +1,180 @@
+"""The WebSocket shell: moves messages between a socket, a :class:`~deployments.stream.session.Session` and the pipeline.
+
+It decides nothing. Three loops a connection: read, write, and a slow clock; a task for every capture in the graph.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from deployments.pipeline import Capture, Overloaded, PackedFrame
+from deployments.proxy import RECEIPT_HEADER
+from deployments.stream import messages
+from deployments.stream.errors import FrameError, GraphFailed, ServerFull, StreamError
+from deployments.stream.session import Session
+
+logger = logging.getLogger("ray.serve.splatcast")
+
+RunGraph = Callable[[Capture], Awaitable[PackedFrame | FrameError]]
+
+REPORT_PERIOD_S = 5.0
+_MAX_CLOSE_REASON_BYTES = 123
+"""RFC 6455: a control frame has 125 bytes, two of them the code."""
+
+
+class SessionSocket:
+    """Runs one session on one accepted WebSocket until either side ends it."""
+
+    def __init__(self, websocket: WebSocket, session: Session, run_graph: RunGraph) -> None:
+        self._websocket = websocket
+        self._session = session
+        self._run = run_graph
+        self._wake = asyncio.Event()
+        self._receipt = asyncio.Event()
+        self._receipt_token = websocket.headers.get(RECEIPT_HEADER.decode())
+        self._graph_tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until the client leaves or the session closes. Never raises for what a client does."""
+        loops = [asyncio.ensure_future(loop) for loop in (self._read(), self._write(), self._tick())]
+        try:
+            done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+            error = next((task.exception() for task in done if task.exception()), None)
+            if error and not isinstance(error, (WebSocketDisconnect, RuntimeError, OSError)):
+                # The one place where a defect of ours ends up: this session is closed, the others go on.
+                logger.error("session failed", exc_info=error, extra={"session": self._session.session_id})
+                self._session.failed()
+                await self._say_goodbye()
+        finally:
+            for task in (*loops, *self._graph_tasks):
+                task.cancel()
+            await asyncio.gather(*loops, *self._graph_tasks, return_exceptions=True)
+            logger.info("session ended", extra=self._session.report(time.monotonic()))
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            data: bytes | str = message.get("bytes") if message.get("bytes") is not None else message.get("text") or ""
+            if self._receipt_token and data == self._receipt_token:
+                self._receipt.set()
+                continue
+            self._session.received(data, time.monotonic())
+            self._pump()
+
+    async def _write(self) -> None:
+        while True:
+            message = self._session.next_message(time.monotonic())
+            if message is None:
+                if self._session.closing:
+                    await self._close(self._session.closing)
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            self._receipt.clear()
+            await self._send(message)
+            if self._receipt_token:
+                await self._receipt.wait()
+            self._session.delivered(time.monotonic())
+            self._pump()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_PERIOD_S)
+            if self._session.closing:
+                return  # It had a whole period to take the goodbye; the socket is cut when run() ends.
+            now_s = time.monotonic()
+            self._session.check_idle(now_s)
+            self._wake.set()
+            logger.info("session", extra=self._session.report(now_s))
+
+    def _pump(self) -> None:
+        """Start what the session has credit for and let the writer look again."""
+        while job := self._session.next_capture(time.monotonic()):
+            task = asyncio.ensure_future(self._run_graph(*job))
+            self._graph_tasks.add(task)
+            task.add_done_callback(self._graph_tasks.discard)
+        self._wake.set()
+
+    async def _run_graph(self, ticket: int, capture: Capture) -> None:
+        try:
+            outcome = await self._run(capture)
+        except Overloaded:
+            outcome = None
+        except Exception:
+            logger.exception("frame failed", extra={"session": self._session.session_id, "ticket": ticket})
+            outcome = GraphFailed()
+        self._session.finished(ticket, outcome, time.monotonic())
+        self._pump()
+
+    async def _send(self, message: bytes | str) -> None:
+        if isinstance(message, str):
+            await self._websocket.send_text(message)
+        else:
+            await self._websocket.send_bytes(message)
+
+    async def _say_goodbye(self) -> None:
+        # The writer may have died in the middle of anything: one try, and no waiting for a client that doesn't read.
+        with contextlib.suppress(Exception):
+            message = self._session.next_message(time.monotonic())
+            if message is not None:
+                await asyncio.wait_for(self._send(message), 1.0)
+        if self._session.closing:
+            await self._close(self._session.closing)
+
+    async def _close(self, error: StreamError) -> None:
+        await close(self._websocket, error)
+
+
+async def close(websocket: WebSocket, error: StreamError) -> None:
+    """Close with the error's code and as much of its sentence as a close frame holds."""
+    reason = str(error).encode()[:_MAX_CLOSE_REASON_BYTES].decode(errors="ignore")
+    if websocket.application_state is WebSocketState.CONNECTED:
+        with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):
+            await websocket.close(error.close_code or 1011, reason)
+
+
+async def refuse(websocket: WebSocket, error: StreamError) -> None:
+    """Accept, say why not, close: a refused handshake would show the browser a bare 1006."""
+    await websocket.accept()
+    await websocket.send_bytes(messages.encode(messages.Error(error.code, str(error), fatal=True)))
+    await close(websocket, error)
+
+
+def endpoint(
+    open_session: Callable[[], Coroutine[Any, Any, Session]], run_graph: RunGraph, max_sessions: int
+) -> Callable[[WebSocket], Coroutine[Any, Any, None]]:
+    """The handler of ``/ws``.
+
+    Args:
+        open_session: Makes the state machine of a new session; may raise a StreamError.
+        run_graph: Where captures go.
+        max_sessions: Sessions served at a time; the next one is refused with 1013.
+    """
+    open_sessions = 0
+
+    async def serve_socket(websocket: WebSocket) -> None:
+        nonlocal open_sessions
+        if open_sessions >= max_sessions:
+            await refuse(websocket, ServerFull(max_sessions))
+            return
+        open_sessions += 1
+        try:
+            try:
+                session = await open_session()
+            except StreamError as error:
+                await refuse(websocket, error)
+                return
+            await websocket.accept()
+            await SessionSocket(websocket, session, run_graph).run()
+        finally:
+            open_sessions -= 1
+
+    return serve_socket
