@@ -10,9 +10,11 @@ from dataclasses import replace
 import msgpack
 
 from deployments.pipeline import PackedFrame
-from deployments.splats import points
 from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions
+
+_POINTS_HEADER_BYTES = 16
+"""The ``points`` codec is this header and then just the two blocks the original reply has."""
 
 
 def options(defaults: FrameOptions, engine: Engine) -> FrameOptions:
@@ -28,6 +30,7 @@ def reply(packed: PackedFrame) -> bytes:
     if packed.codec == "ply":
         body |= {"type": "gaussian_ply", "ply_data": memoryview(packed.data)}
     else:
-        xyz, rgb = points.split(memoryview(packed.data))
-        body |= {"type": "pointcloud", "num_points": packed.count, "points": xyz, "colors": rgb}
+        data, colors_at = memoryview(packed.data), _POINTS_HEADER_BYTES + 12 * packed.count
+        points, colors = data[_POINTS_HEADER_BYTES:colors_at], data[colors_at:]
+        body |= {"type": "pointcloud", "num_points": packed.count, "points": points, "colors": colors}
     return msgpack.packb(body)  # type: ignore[no-any-return]

@@ -1,0 +1,38 @@
+"""The graph's stages called one after the other in this process: the same product without Ray.
+
+For tests, for benchmarks that want the price of distribution, and for who embeds a model into a program of their own.
+"""
+
+import asyncio
+
+from deployments.config import GraphArgs
+from deployments.frames import decode_capture
+from deployments.models.base import SplatModel
+from deployments.packing import pack_prediction
+from deployments.pipeline import Capture, PackedFrame
+from deployments.stream.errors import FrameError
+from deployments.stream.messages import Engine
+
+
+class LocalPipeline:
+    """A :class:`~deployments.pipeline.Pipeline` over one model in this process."""
+
+    def __init__(self, model: SplatModel, args: GraphArgs) -> None:
+        self._model = model
+        self._args = args
+
+    def run(self, capture: Capture) -> PackedFrame | FrameError:
+        """Decode, predict and pack one capture, in the caller's thread."""
+        decoded = decode_capture(capture, self._args.frames)
+        if isinstance(decoded, FrameError):
+            return decoded
+        (prediction,) = self._model.predict([decoded])
+        return pack_prediction(prediction, self._args.pack)
+
+    async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
+        """The same in a thread, so that the event loop goes on."""
+        return await asyncio.to_thread(self.run, capture)
+
+    async def describe(self) -> Engine:
+        """What the model is."""
+        return self._model.info

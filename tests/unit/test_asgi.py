@@ -1,0 +1,306 @@
+"""The HTTP side and the WebSocket shell over a pipeline without Ray."""
+
+import asyncio
+import io
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from PIL import Image
+from plyfile import PlyData
+from starlette.testclient import TestClient, WebSocketTestSession
+from starlette.websockets import WebSocketDisconnect
+
+from deployments.asgi import create_app
+from deployments.config import GraphArgs
+from deployments.local import LocalPipeline
+from deployments.models import load_model
+from deployments.pipeline import Capture, Overloaded, PackedFrame
+from deployments.splats.codec import CODECS
+from deployments.stream import messages
+from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.messages import Ack, Dropped, Error, Frame, Hello, Splats, Welcome
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient`")
+ARGS = GraphArgs.model_validate({"engine": {"name": "synthetic", "params": {"splats": 300}}, "session": {"max_in_flight": 1}})
+
+
+def jpeg(width: int = 64, height: int = 48) -> bytes:
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+class Pipeline(LocalPipeline):
+    """The local pipeline with a lever: ``outcome`` replaces what the graph would return, ``hold`` keeps frames in it."""
+
+    def __init__(self, args: GraphArgs) -> None:
+        super().__init__(load_model(args.engine.name, **args.engine.params), args)
+        self.outcome: FrameError | Exception | None = None
+        self.hold: threading.Event | None = None
+        self.calls = 0
+
+    async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
+        self.calls += 1
+        if self.hold:
+            await asyncio.to_thread(self.hold.wait, 10)
+        if isinstance(self.outcome, Exception) and not isinstance(self.outcome, FrameError):
+            raise self.outcome
+        return self.outcome or await super().__call__(capture)
+
+
+@pytest.fixture
+def pipeline() -> Pipeline:
+    return Pipeline(ARGS)
+
+
+@pytest.fixture
+def client(pipeline: Pipeline, tmp_path: Path) -> TestClient:
+    (tmp_path / "index.html").write_text("<title>viewer</title>")
+    (tmp_path / "viewer.js").write_text("1")
+    return TestClient(create_app(pipeline, ARGS, tmp_path))
+
+
+def greet(socket: WebSocketTestSession, **options: Any) -> Welcome:
+    socket.send_bytes(messages.encode(Hello(1, ["packed", "points", "ply"], "test", options)))
+    welcome = hear(socket)
+    assert isinstance(welcome, Welcome)
+    return welcome
+
+
+def hear(socket: WebSocketTestSession) -> messages.ServerMessage:
+    return messages.decode_server(socket.receive_bytes())
+
+
+def test_the_viewer_its_files_and_the_headers_a_browser_holds_it_to(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200 and "viewer" in page.text
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert client.get("/static/viewer.js").text == "1"
+
+
+@pytest.mark.parametrize("path", ["/static/../asgi.py", "/static/%2e%2e/asgi.py", "/static/..%2fasgi.py", "/static//etc/passwd"])
+def test_nothing_outside_the_static_folder_is_served(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_a_viewer_that_was_not_built_says_how_to_build_it(client: TestClient) -> None:
+    page = client.get("/selftest")
+    assert page.status_code == 503 and "make web" in page.text
+
+
+def test_health_is_the_process_and_readiness_is_a_frame(client: TestClient, pipeline: Pipeline) -> None:
+    pipeline.outcome = GraphFailed()
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 503
+    pipeline.outcome = None
+    assert client.get("/readyz").status_code == 200
+    calls = pipeline.calls
+    assert client.get("/readyz").status_code == 200
+    assert pipeline.calls == calls, "a frame that came through lately is proof enough"
+
+
+def test_a_busy_graph_is_ready(client: TestClient, pipeline: Pipeline) -> None:
+    pipeline.outcome = Overloaded()
+    assert client.get("/readyz").status_code == 200
+
+
+def test_info_says_what_runs_here(client: TestClient) -> None:
+    info = client.get("/api/info").json()
+    assert info["protocol"] == messages.PROTOCOL and info["version"]
+    assert info["engine"]["label"] and info["engine"]["licence"]
+    assert info["representations"] == ["splats", "points"]
+    assert set(info["codecs"]) == set(CODECS)
+    assert info["limits"]["max_splats"] == ARGS.option_limits.max_splats
+
+
+def test_the_sample_clip_is_a_loop_of_jpegs(client: TestClient) -> None:
+    clip = msgpack.unpackb(client.get("/api/sample").content)
+    assert clip["fps"] > 0 and len(clip["frames"]) >= clip["fps"]
+    assert Image.open(io.BytesIO(clip["frames"][0])).size == (clip["width"], clip["height"])
+
+
+@pytest.mark.parametrize("name", sorted(CODECS))
+def test_a_photo_becomes_a_splat_file_in_one_request(client: TestClient, name: str) -> None:
+    answer = client.post(f"/api/splat?format={name}&max_splats=200&border=0", content=jpeg())
+    assert answer.status_code == 200, answer.text
+    count = int(answer.headers["x-splatcast-count"])
+    assert 0 < count <= 200
+    assert len(CODECS[name].decode(np.frombuffer(answer.content, np.uint8))) == count
+    assert answer.headers["content-disposition"].endswith(f'.{CODECS[name].suffix}"')
+    assert answer.headers["x-splatcast-label"] == "Synthetic splats (load test)"
+
+
+def test_the_ply_opens_in_an_independent_reader(client: TestClient) -> None:
+    answer = client.post("/api/splat?format=ply", content=jpeg())
+    ply = PlyData.read(io.BytesIO(answer.content))
+    assert len(ply["vertex"]) == int(answer.headers["x-splatcast-count"])
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "status", "code", "words"),
+    [
+        ("format=mp4", jpeg(), 400, "http_400", "packed"),
+        ("format=ply&colour=red", jpeg(), 400, "http_400", "colour"),
+        ("format=ply&max_splats=0", jpeg(), 400, "http_400", "max_splats"),
+        ("format=ply&max_splats=many", jpeg(), 400, "http_400", "whole number"),
+        ("format=ply", b"", 400, "frame_empty", "empty"),
+        ("format=ply", b"GIF89a and more", 415, "unsupported_image", "JPEG"),
+        ("format=ply", jpeg()[:200], 422, "image_broken", "decoded"),
+        ("format=ply", jpeg() + bytes(ARGS.frames.max_frame_bytes), 413, "frame_too_large", "limit"),
+    ],
+)
+def test_a_refused_picture_says_why(client: TestClient, query: str, body: bytes, status: int, code: str, words: str) -> None:
+    answer = client.post(f"/api/splat?{query}", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert words in answer.json()["message"]
+
+
+def test_a_body_that_lies_about_its_length_is_cut_at_the_limit(client: TestClient) -> None:
+    def endless() -> Any:
+        for _ in range(100):
+            yield bytes(2**20)
+
+    assert client.post("/api/splat", content=endless()).status_code == 413
+
+
+def test_a_full_graph_says_try_again(client: TestClient, pipeline: Pipeline) -> None:
+    pipeline.outcome = Overloaded()
+    answer = client.post("/api/splat", content=jpeg())
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
+
+
+def test_a_session_streams(client: TestClient) -> None:
+    with client.websocket_connect("/ws") as socket:
+        welcome = greet(socket, border=0.0)
+        assert welcome.engine.engine == "synthetic"
+        for seq in range(5):
+            socket.send_bytes(messages.encode(Frame(seq, [jpeg()], 10.0 * seq)))
+            reply = hear(socket)
+            assert isinstance(reply, Splats) and reply.seq == seq and reply.captured_ms == 10.0 * seq
+            gaussians = CODECS[reply.codec].decode(np.frombuffer(reply.data, np.uint8))
+            assert len(gaussians) == reply.count > 0
+            assert reply.label == "Synthetic splats (load test)"
+            socket.send_bytes(messages.encode(Ack(seq)))
+
+
+def test_an_original_client_sends_bare_jpegs_and_gets_the_original_reply(client: TestClient) -> None:
+    with client.websocket_connect("/ws") as socket:
+        socket.send_text('{"type": "ping"}')
+        assert socket.receive_text() == '{"type": "pong"}'
+        socket.send_bytes(jpeg())
+        reply = msgpack.unpackb(socket.receive_bytes())
+        assert set(reply) == {"type", "timestamp", "num_points", "points", "colors"} and reply["type"] == "pointcloud"
+        assert len(reply["points"]) == 12 * reply["num_points"] and len(reply["colors"]) == 3 * reply["num_points"]
+
+
+def test_a_bad_frame_is_answered_and_the_next_one_works(client: TestClient) -> None:
+    with client.websocket_connect("/ws") as socket:
+        greet(socket)
+        socket.send_bytes(messages.encode(Frame(1, [b"no picture"])))
+        error = hear(socket)
+        assert isinstance(error, Error) and (error.code, error.seq, error.fatal) == ("unsupported_image", 1, False)
+        socket.send_bytes(messages.encode(Frame(2, [jpeg()])))
+        assert isinstance(hear(socket), Splats)
+
+
+def test_a_pipeline_that_raises_costs_the_frame_and_says_nothing_of_the_inside(
+    client: TestClient, pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client.websocket_connect("/ws") as socket:
+        greet(socket)
+        pipeline.outcome = RuntimeError("/secret/path")
+        socket.send_bytes(messages.encode(Frame(1, [jpeg()])))
+        error = hear(socket)
+        assert isinstance(error, Error) and error.code == "graph_failed" and "secret" not in error.message
+        pipeline.outcome = None
+        socket.send_bytes(messages.encode(Frame(2, [jpeg()])))
+        assert isinstance(hear(socket), Splats)
+    assert "/secret/path" in caplog.text, "the log must have what the client must not"
+
+
+def test_full_queues_drop_the_frame_and_count_it(client: TestClient, pipeline: Pipeline) -> None:
+    with client.websocket_connect("/ws") as socket:
+        greet(socket)
+        pipeline.outcome = Overloaded()
+        socket.send_bytes(messages.encode(Frame(1, [jpeg()])))
+        notice = hear(socket)
+        assert isinstance(notice, Dropped) and (notice.code, notice.seqs) == ("overloaded", [1])
+
+
+def test_a_flood_of_frames_is_answered_to_the_last(client: TestClient, pipeline: Pipeline) -> None:
+    with client.websocket_connect("/ws") as socket:
+        greet(socket)
+        pipeline.hold = threading.Event()
+        for seq in range(1000):
+            socket.send_bytes(messages.encode(Frame(seq, [jpeg()])))
+        settled: list[int] = []
+        dropped = 0
+        while dropped < 998:
+            match hear(socket):
+                case Dropped(count=count):
+                    dropped += count
+                case Splats(seq=seq):
+                    settled.append(seq)
+            pipeline.hold.set()
+        while not settled or settled[-1] != 999:
+            reply = hear(socket)
+            if isinstance(reply, Splats):
+                settled.append(reply.seq)
+        assert pipeline.calls <= 4, "the graph must not see what was overtaken"
+
+
+def test_a_client_of_another_version_is_closed_with_1008(client: TestClient) -> None:
+    with client.websocket_connect("/ws") as socket:
+        socket.send_bytes(messages.encode(Hello(99, ["packed"])))
+        error = hear(socket)
+        assert isinstance(error, Error) and error.fatal and "99" in error.message
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_bytes()
+        assert closed.value.code == 1008 and "99" in closed.value.reason
+
+
+def test_one_session_too_many_is_told_to_come_back(pipeline: Pipeline, tmp_path: Path) -> None:
+    app = create_app(pipeline, ARGS.model_copy(update={"max_sessions": 1}), tmp_path)
+    with TestClient(app) as client, client.websocket_connect("/ws") as first:
+        greet(first)
+        with client.websocket_connect("/ws") as second:
+            error = hear(second)
+            assert isinstance(error, Error) and error.code == "server_full"
+            with pytest.raises(WebSocketDisconnect) as closed:
+                second.receive_bytes()
+            assert closed.value.code == 1013
+        first.send_bytes(messages.encode(Frame(1, [jpeg()])))
+        assert isinstance(hear(first), Splats)
+
+
+def test_a_client_that_leaves_mid_frame_costs_nothing(client: TestClient, pipeline: Pipeline) -> None:
+    pipeline.hold = threading.Event()
+    with client.websocket_connect("/ws") as socket:
+        greet(socket)
+        socket.send_bytes(messages.encode(Frame(1, [jpeg()])))
+    pipeline.hold.set()
+    pipeline.hold = None
+    with client.websocket_connect("/ws") as socket:
+        greet(socket)
+        socket.send_bytes(messages.encode(Frame(1, [jpeg()])))
+        assert isinstance(hear(socket), Splats)
+
+
+def test_a_session_reports_itself_and_no_frame_does(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "ray.serve.splatcast"):
+        with client.websocket_connect("/ws") as socket:
+            greet(socket)
+            for seq in range(20):
+                socket.send_bytes(messages.encode(Frame(seq, [jpeg()])))
+                hear(socket)
+                socket.send_bytes(messages.encode(Ack(seq, age_ms=50.0)))
+        records = [record for record in caplog.records if record.name == "ray.serve.splatcast"]
+    assert len(records) == 1
+    assert (records[0].frames_in, records[0].splats_out, records[0].client) == (20, 20, "test")  # type: ignore[attr-defined]
+

@@ -1,0 +1,87 @@
+"""Every shipped YAML is valid, fits the graph, and a slip in one is refused by name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+from ray.serve.schema import ServeDeploySchema
+
+from deployments.config import GraphArgs
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(ROOT.glob("serve_config*.yaml"))
+STAGES = ["FrameDecoder", "GaussianInference", "Ingress", "SplatPacker"]
+
+
+def load(path: Path) -> dict[str, Any]:
+    config = yaml.safe_load(path.read_text())
+    assert isinstance(config, dict)
+    return config
+
+
+def test_both_profiles_are_shipped() -> None:
+    assert [path.name for path in CONFIGS] == ["serve_config.cpu.yaml", "serve_config.yaml"]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_a_shipped_config_is_valid_and_names_the_graphs_deployments(path: Path) -> None:
+    config = load(path)
+    ServeDeploySchema.model_validate(config)
+    (application,) = config["applications"]
+    args = GraphArgs.model_validate(application["args"])
+    by_name = {entry["name"]: entry for entry in application["deployments"]}
+    assert sorted(by_name) == STAGES
+    for name, entry in by_name.items():
+        assert entry["max_queued_requests"] > 0, f"{name} queues without bound"
+        assert entry["max_ongoing_requests"] > 0
+    assert args.max_sessions < by_name["Ingress"]["max_ongoing_requests"], "pages and probes need room beside the sockets"
+    for name in ("FrameDecoder", "GaussianInference", "SplatPacker"):
+        scaling = by_name[name]["autoscaling_config"]
+        assert scaling["min_replicas"] >= 1 and scaling["target_ongoing_requests"] <= by_name[name]["max_ongoing_requests"]
+    assert "request_timeout_s" not in config["http_options"], "a WebSocket is one request for as long as it lives"
+
+
+def test_the_gpu_config_asks_for_one_gpu_a_replica() -> None:
+    (application,) = load(ROOT / "serve_config.yaml")["applications"]
+    (inference,) = [entry for entry in application["deployments"] if entry["name"] == "GaussianInference"]
+    assert inference["ray_actor_options"]["num_gpus"] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({"engin": {}}, ["'engin' is unknown", "engine"]),
+        ({"engine": {"nam": "relief"}}, ["'nam' is unknown", "name"]),
+        ({"session": {"max_inflight": 1}}, ["session", "'max_inflight' is unknown", "max_in_flight"]),
+        ({"session": {"max_in_flight": 0}}, ["max_in_flight", "more than 0"]),
+        ({"frames": {"max_pixels": -5}}, ["max_pixels", "more than 0"]),
+        ({"options": {"border": 0.9}}, ["border", "0.45"]),
+        ({"options": {"codec": "mp4"}}, ["codec", "packed"]),
+        ({"option_limits": {"max_splats": 10}}, ["max_splats", "from 1 to 10"]),
+        ({"batch": {"max_size": 0}}, ["max_size"]),
+        ({"pack": {"scale_min": 3.0}}, ["scale_min", "min < max"]),
+    ],
+)
+def test_a_slip_is_refused_naming_what_was_expected(args: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        GraphArgs.model_validate(args)
+    assert all(word in str(refused.value) for word in words), str(refused.value)
+
+
+def test_the_builder_takes_the_plain_dict_that_serve_passes_and_validates_it() -> None:
+    from deployments.graph import build_app
+
+    with pytest.raises(ValidationError):
+        build_app({"engin": {}})  # type: ignore[arg-type]
+    assert build_app({"engine": {"name": "synthetic"}}) is not None  # type: ignore[arg-type]
+
+
+def test_the_typed_builder_is_what_serve_sees() -> None:
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
+
+    from deployments.graph import build_app
+
+    with pytest.raises(ValidationError):
+        call_user_app_builder_with_args_if_necessary(build_app, {"engin": {}})

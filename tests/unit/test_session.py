@@ -1,0 +1,418 @@
+"""The session's rules, told through its own two questions: what shall I compute, what shall I send?"""
+
+from collections.abc import Callable
+
+import hypothesis.strategies as st
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from deployments.pipeline import Camera, PackedFrame
+from deployments.stream import messages
+from deployments.stream.errors import ImageBroken, ProtocolMismatch, SessionIdle, TooManyBadMessages
+from deployments.stream.messages import Ack, Configure, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
+from deployments.stream.options import FrameOptions, OptionLimits
+from deployments.stream.session import Session, SessionLimits
+
+ENGINE = messages.Engine("synthetic", "synthetic", "Synthetic", "Apache-2.0", ["lifted", "points"])
+NATIVE = messages.Engine("da3", "da3-giant", "DA3 giant", "CC-BY-NC-4.0", ["native"])
+JPEG = b"\xff\xd8\xff rest"
+
+
+def make_session(engine: messages.Engine = ENGINE, **limits: float) -> Session:
+    return Session(
+        "abc", "0.0", engine, FrameOptions(), OptionLimits(), SessionLimits(**limits), 1000, 100, now_s=0.0  # type: ignore[arg-type]
+    )
+
+
+def packed(tag: int = 0, codec: str = "packed") -> PackedFrame:
+    return PackedFrame(
+        codec, "lifted", 1, np.full(4, tag, np.uint8), Camera(4, 3, 5.0, 5.0, 2.0, 1.5), {"opacity": 2}, state=bytes([tag]),
+        timings={"decode": 1.0, "infer": 20.0, "pack": 3.0},
+    )  # fmt: skip
+
+
+def say(session: Session, message: messages.ClientMessage, now_s: float = 0.0) -> None:
+    session.received(messages.encode(message), now_s)
+
+
+def hear(session: Session, now_s: float = 0.0) -> messages.ServerMessage | None:
+    raw = session.next_message(now_s)
+    if raw is None:
+        return None
+    session.delivered(now_s)
+    assert isinstance(raw, bytes)
+    return messages.decode_server(raw)
+
+
+def greeted(**limits: float) -> Session:
+    session = make_session(**limits)
+    say(session, Hello(1, ["packed", "points", "ply"]))
+    assert isinstance(hear(session), Welcome)
+    return session
+
+
+def test_hello_is_answered_with_the_options_and_limits_in_force() -> None:
+    session = make_session()
+    say(session, Hello(1, ["ply", "nonsense"], client="test/1", options={"max_splats": 500}))
+    welcome = hear(session)
+    assert isinstance(welcome, Welcome)
+    assert welcome.options["max_splats"] == 500
+    assert welcome.options["codec"] == "ply", "auto would pick codecs this client has not"
+    assert welcome.limits.codecs == ["ply"]
+    assert welcome.engine == ENGINE
+
+
+@pytest.mark.parametrize("version", [99, 0, -1])
+def test_another_protocol_version_is_refused_by_name_and_closed(version: int) -> None:
+    session = make_session()
+    say(session, Hello(version, ["packed"]))
+    error = hear(session)
+    assert isinstance(error, Error) and error.fatal and error.code == "protocol_mismatch"
+    assert str(version) in error.message and "1" in error.message
+    assert isinstance(session.closing, ProtocolMismatch) and session.closing.close_code == 1008
+
+
+def test_a_client_without_a_common_codec_is_told_which_there_are() -> None:
+    session = make_session()
+    say(session, Hello(1, ["mp4"]))
+    error = hear(session)
+    assert isinstance(error, Error) and error.fatal and "packed, points, ply" in error.message and "mp4" in error.message
+
+
+def test_the_newest_waiting_frame_wins_and_the_others_are_counted() -> None:
+    session = greeted(max_in_flight=1)
+    for seq in range(4):
+        say(session, Frame(seq, [JPEG]))
+        if seq == 0:
+            ticket, _ = session.next_capture(0.0) or pytest.fail("no credit for the first frame")
+    assert session.next_capture(0.0) is None, "one in flight is the limit"
+    notice = hear(session)
+    assert notice == Dropped("superseded", notice.message, 2, [1, 2])  # type: ignore[union-attr]
+    session.finished(ticket, packed(), 0.1)
+    job = session.next_capture(0.1)
+    assert job is not None
+    session.finished(job[0], packed(), 0.2)
+    assert [m.seq for m in (hear(session), hear(session)) if isinstance(m, Splats)] == [3], "0 waited unsent, so 3 replaced it"
+
+
+def test_results_leave_in_order_and_late_ones_are_stale() -> None:
+    session = greeted(max_in_flight=2)
+    tickets = []
+    for seq in (10, 20):
+        say(session, Frame(seq, [JPEG]))
+        tickets.append((session.next_capture(0.0) or pytest.fail())[0])
+    session.finished(tickets[1], packed(), 0.1)
+    reply = hear(session)
+    assert isinstance(reply, Splats) and reply.seq == 20
+    session.finished(tickets[0], packed(), 0.2)
+    notice = hear(session)
+    assert isinstance(notice, Dropped) and notice.code == "stale" and notice.seqs == [10]
+
+
+def run_frame(session: Session, seq: int, now_s: float = 0.0) -> None:
+    say(session, Frame(seq, [JPEG]), now_s)
+    job = session.next_capture(now_s)
+    assert job is not None
+    session.finished(job[0], packed(), now_s)
+
+
+def test_without_acks_replies_stop_at_the_window_and_the_newest_is_kept() -> None:
+    session = greeted(max_unacked=2)
+    for seq in range(2):
+        run_frame(session, seq)
+        assert isinstance(hear(session), Splats)
+    run_frame(session, 2)
+    assert hear(session) is None
+    run_frame(session, 3)
+    notice = hear(session)
+    assert isinstance(notice, Dropped) and (notice.code, notice.seqs) == ("slow_client", [2])
+    say(session, Ack(1))
+    reply = hear(session)
+    assert isinstance(reply, Splats) and reply.seq == 3
+
+
+def test_nothing_more_is_computed_for_a_client_that_takes_nothing_for_a_while() -> None:
+    session = greeted(stall_s=1.0)
+    run_frame(session, 0)
+    assert session.next_message(0.0) is not None  # handed to the transport, which never takes it
+    say(session, Frame(1, [JPEG]), 1.5)
+    assert session.next_capture(1.5) is None
+    session.delivered(2.0)
+    assert session.next_capture(2.0) is not None
+
+
+def test_the_reply_echoes_the_frame_and_times_every_stage() -> None:
+    session = greeted()
+    say(session, Frame(7, [JPEG], captured_ms=123.5), now_s=10.0)
+    ticket, capture = session.next_capture(10.005) or pytest.fail()
+    assert capture.views == (JPEG,)
+    session.finished(ticket, packed(), 10.1)
+    reply = hear(session, 10.2)
+    assert isinstance(reply, Splats)
+    assert (reply.seq, reply.captured_ms, reply.label, reply.pruned) == (7, 123.5, "Synthetic", {"opacity": 2})
+    assert set(reply.timings_ms) == {"receive", "queue", "decode", "infer", "pack", "send", "total"}
+    assert reply.timings_ms["queue"] == pytest.approx(76.0) and reply.timings_ms["total"] == pytest.approx(200.0)
+    assert reply.camera == messages.CameraIntrinsics(4, 3, 5.0, 5.0, 2.0, 1.5)
+
+
+def test_the_models_state_rides_with_the_next_frame() -> None:
+    session = greeted(max_in_flight=2)
+    for seq in (0, 1):
+        say(session, Frame(seq, [JPEG]))
+        ticket, capture = session.next_capture(0.0) or pytest.fail()
+        assert capture.state == b""
+    session.finished(1, packed(tag=9), 0.1)
+    session.finished(0, packed(tag=5), 0.1)
+    say(session, Frame(2, [JPEG]))
+    _, capture = session.next_capture(0.2) or pytest.fail()
+    assert capture.state == b"\x09", "an older result must not bring an older state back"
+
+
+def test_a_refused_frame_gets_its_code_and_number_and_the_session_lives_on() -> None:
+    session = greeted()
+    say(session, Frame(1, [JPEG]))
+    ticket, _ = session.next_capture(0.0) or pytest.fail()
+    session.finished(ticket, ImageBroken("truncated"), 0.1)
+    error = hear(session)
+    assert isinstance(error, Error) and (error.code, error.seq, error.fatal) == ("image_broken", 1, False)
+    run_frame(session, 2)
+    assert isinstance(hear(session), Splats)
+
+
+@pytest.mark.parametrize(
+    ("views", "code"),
+    [([], "wrong_view_count"), ([JPEG] * 9, "wrong_view_count"), ([b""], "frame_empty"), ([bytes(1001)], "frame_too_large")],
+)
+def test_frames_over_the_limits_are_refused_before_they_cost_anything(views: list[bytes], code: str) -> None:
+    session = greeted()
+    say(session, Frame(1, views))
+    error = hear(session)
+    assert isinstance(error, Error) and (error.code, error.seq) == (code, 1)
+    assert session.next_capture(0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("hello", "text"),
+        ("[" * 900, "text"),
+        (b"", "empty"),
+        (b"\x00", "0x00"),
+        (b"\x93\x01\x02\x03", "0x93"),
+        (b"\x81\xa4type\xa5hello"[:-3], "msgpack"),
+        (msgpack.packb({"type": 5}), "string"),
+        (msgpack.packb({"type": "fly"}), "fly"),
+        (msgpack.packb({"type": "frame", "seq": "1", "views": []}), "seq"),
+        (msgpack.packb({"type": "frame", "views": []}), "seq"),
+        (msgpack.packb({"type": "frame", "seq": True, "views": []}), "seq"),
+        (msgpack.packb({"type": "frame", "seq": 1, "views": ["text"]}), "views[0]"),
+        (msgpack.packb({"type": "ack"}), "seq"),
+        (msgpack.packb({"type": "hello", "protocol": 1, "codecs": ["packed"]}), "already"),
+        (msgpack.packb({"type": "configure", "options": {"max_splats": 0}}), "max_splats"),
+        (msgpack.packb({"type": "configure", "options": {"border": float("nan")}}), "border"),
+        (msgpack.packb({"type": "configure", "options": {"colour": 1}}), "colour"),
+        (b"\x81\xa4type" + b"\x91" * 10_000 + b"\xc0", "msgpack"),
+        (b"\x82\xa4type\xa4ping\xa1x" + b"\x91" * 100 + b"\xc0", "deeper"),
+        (b"\xdf\xff\xff\xff\xff", "msgpack"),
+        (b"\x81\xa4type\xc6\xff\xff\xff\xff", "msgpack"),
+    ],
+    ids=range(21),
+)
+def test_nonsense_is_answered_in_words_and_the_session_lives_on(data: bytes | str, words: str) -> None:
+    session = greeted()
+    session.received(data, 0.0)
+    error = hear(session)
+    assert isinstance(error, Error) and not error.fatal
+    assert words in error.message
+    run_frame(session, 1)
+    assert isinstance(hear(session), Splats)
+
+
+def test_nothing_but_nonsense_is_closed_in_the_end() -> None:
+    session = greeted()
+    for _ in range(64):
+        session.received(b"\x00", 0.0)
+    assert isinstance(session.closing, TooManyBadMessages)
+
+
+def test_messages_before_hello_are_asked_for_hello() -> None:
+    session = make_session()
+    say(session, Frame(0, [JPEG]))
+    error = hear(session)
+    assert isinstance(error, Error) and "hello" in error.message
+
+
+def test_pings_are_answered_with_and_without_hello() -> None:
+    session = make_session()
+    session.received('{"type": "ping"}', 0.0)
+    assert session.next_message(0.0) == '{"type": "pong"}'
+    say(session, Ping(4.5))
+    assert hear(session) == messages.Pong(4.5)
+
+
+def test_configure_changes_the_next_frame() -> None:
+    session = greeted()
+    say(session, Configure({"max_splats": 10, "codec": "ply"}))
+    confirmed = hear(session)
+    assert isinstance(confirmed, messages.Configured) and confirmed.options["max_splats"] == 10
+    say(session, Frame(0, [JPEG]))
+    _, capture = session.next_capture(0.0) or pytest.fail()
+    assert (capture.options.max_splats, capture.options.codec) == (10, "ply")
+
+
+def test_a_bare_image_after_hello_is_the_next_frame() -> None:
+    session = greeted()
+    run_frame(session, 5)
+    hear(session)
+    session.received(JPEG, 0.0)
+    ticket, _ = session.next_capture(0.0) or pytest.fail()
+    session.finished(ticket, packed(), 0.0)
+    reply = hear(session)
+    assert isinstance(reply, Splats) and reply.seq == 6
+
+
+def test_a_rising_seq_is_required() -> None:
+    session = greeted()
+    run_frame(session, 5)
+    hear(session)
+    say(session, Frame(5, [JPEG]))
+    error = hear(session)
+    assert isinstance(error, Error) and "more than 5" in error.message
+
+
+def test_an_original_client_of_a_gaussian_model_gets_a_ply() -> None:
+    session = make_session(NATIVE)
+    session.received(JPEG, 0.0)
+    ticket, capture = session.next_capture(0.0) or pytest.fail()
+    assert (capture.options.codec, capture.options.representation) == ("ply", "splats")
+    session.finished(ticket, packed(tag=3, codec="ply"), 0.0)
+    raw = session.next_message(0.0)
+    assert isinstance(raw, bytes)
+    reply = msgpack.unpackb(raw)
+    assert set(reply) == {"type", "timestamp", "ply_data"} and reply["type"] == "gaussian_ply"
+    assert reply["ply_data"] == b"\x03" * 4
+
+
+def test_an_original_client_of_a_depth_model_gets_points_and_never_a_word_it_does_not_know() -> None:
+    session = make_session(max_in_flight=1)
+    for _ in range(3):
+        session.received(JPEG, 0.0)
+    _, capture = session.next_capture(0.0) or pytest.fail()
+    assert (capture.options.codec, capture.options.representation) == ("points", "points")
+    assert session.next_message(0.0) is None, "drops have no word in the original protocol"
+    assert session.totals.dropped["superseded"] == 2
+
+
+def test_silence_ends_the_session() -> None:
+    session = greeted(idle_timeout_s=60)
+    session.check_idle(59.0)
+    assert session.closing is None
+    session.check_idle(61.0)
+    assert isinstance(session.closing, SessionIdle)
+
+
+def test_a_closed_session_computes_and_answers_nothing_more() -> None:
+    session = greeted()
+    say(session, Frame(0, [JPEG]))
+    session.failed()
+    assert session.next_capture(0.0) is None
+    error = hear(session)
+    assert isinstance(error, Error) and error.fatal and error.code == "internal"
+    say(session, Ping())
+    assert hear(session) is None
+
+
+def test_the_report_counts_a_period_and_starts_anew() -> None:
+    session = greeted()
+    run_frame(session, 0)
+    hear(session)
+    say(session, Ack(0, age_ms=120.0))
+    report = session.report(5.0)
+    assert (report["frames_in"], report["splats_out"], report["age_ms_p50"]) == (1, 1, 120.0)
+    assert session.report(10.0)["frames_in"] == 0
+
+
+class SessionMachine(RuleBasedStateMachine):
+    """Any order of events keeps the session's promises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits = SessionLimits(max_in_flight=2, max_unacked=3)
+        self.session = greeted(max_in_flight=2, max_unacked=3)
+        self.now_s = 0.0
+        self.seq = -1
+        self.in_flight: list[int] = []
+        self.settled: dict[int, str] = {}
+        self.shown: list[int] = []
+        self.acked = -1
+        self.drops_told = 0
+
+    def _settle(self, seq: int, how: str) -> None:
+        assert seq not in self.settled, f"frame {seq} was answered twice: {self.settled[seq]}, {how}"
+        self.settled[seq] = how
+
+    @rule(bad=st.booleans())
+    def frame(self, bad: bool) -> None:
+        self.seq += 1
+        say(self.session, Frame(self.seq, [] if bad else [JPEG]), self.now_s)
+
+    @rule()
+    def submit(self) -> None:
+        if job := self.session.next_capture(self.now_s):
+            self.in_flight.append(job[0])
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data(), outcome=st.sampled_from([packed(), ImageBroken("x"), None]))
+    def finish(self, data: st.DataObject, outcome: PackedFrame | ImageBroken | None) -> None:
+        ticket = data.draw(st.sampled_from(self.in_flight))
+        self.in_flight.remove(ticket)
+        self.session.finished(ticket, outcome, self.now_s)
+
+    @rule()
+    def listen(self) -> None:
+        match hear(self.session, self.now_s):
+            case Splats(seq=seq):
+                assert seq > max(self.shown, default=-1), "splats must rise"
+                self._settle(seq, "splats")
+                self.shown.append(seq)
+            case Error(seq=seq) if seq is not None:
+                self._settle(seq, "error")
+            case Dropped(count=count, seqs=seqs):
+                assert count == len(seqs)
+                for seq in seqs:
+                    self._settle(seq, "dropped")
+
+    @precondition(lambda self: self.shown)
+    @rule()
+    def ack(self) -> None:
+        self.acked = self.shown[-1]
+        say(self.session, Ack(self.acked), self.now_s)
+
+    @rule(seconds=st.floats(0, 1))
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    @invariant()
+    def never_more_in_flight_than_allowed(self) -> None:
+        assert len(self.in_flight) <= self.limits.max_in_flight
+        assert len([seq for seq in self.shown if seq > self.acked]) <= self.limits.max_unacked
+
+    def teardown(self) -> None:
+        """Once everything has run out, every frame has its one answer."""
+        for ticket in self.in_flight:
+            self.session.finished(ticket, packed(), self.now_s)
+        self.in_flight.clear()
+        for _ in range(5):
+            while job := self.session.next_capture(self.now_s):
+                self.session.finished(job[0], packed(), self.now_s)
+            say(self.session, Ack(10**9), self.now_s)
+            for _ in range(len(self.settled) + self.seq + 10):
+                self.listen()
+        assert sorted(self.settled) == list(range(self.seq + 1))
+
+
+TestSessionMachine: Callable[[], None] = SessionMachine.TestCase  # type: ignore[assignment]
+SessionMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
