@@ -1,0 +1,269 @@
+"""The outside of image files: type, size, orientation, and the file again with nothing but the picture in it.
+
+Reads JPEG, PNG and WebP from strangers, byte by byte, with the standard library alone; decodes no pixels. Invariant: every
+length is checked against the bytes there are, every loop has a bound, and metadata (text, colour profiles, thumbnails: where
+the decompression bombs of PNG and WebP live) is left behind, so that no decoder behind this module sees it.
+
+Any function here may raise IndexError or struct.error where a file ends early: :func:`read_picture` turns them into a refusal.
+"""
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from deployments.stream.errors import ImageBroken, UnsupportedColor, UnsupportedImage
+
+MAX_SEGMENTS: Final = 2048
+"""Segments before a JPEG's pixels, or chunks of a PNG or WebP. A camera writes tens; a million would cost half a second."""
+
+MAX_SCANS: Final = 32
+"""Scans of a progressive JPEG. Encoders write 6 to 14; each costs a pass over the picture, and thousands fit in a file."""
+
+PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file whose outside was found good.
+
+    Attributes:
+        kind: ``jpeg``, ``png`` or ``webp``.
+        width: As stored, pixels.
+        height: As stored, pixels.
+        orientation: EXIF's, 1 to 8; 1 is upright.
+        data: The file with nothing but the picture in it (a JPEG: as it came).
+    """
+
+    kind: Literal["jpeg", "png", "webp"]
+    width: int
+    height: int
+    orientation: int
+    data: bytes
+
+
+def read_picture(data: bytes) -> Picture:
+    """Find out what a file holds.
+
+    Args:
+        data: A JPEG, PNG or WebP file; anything else is named in the refusal.
+
+    Raises:
+        UnsupportedImage: It is of another type, or animated.
+        UnsupportedColor: It is CMYK or has more than 8 bits a channel.
+        ImageBroken: It is truncated, or not what it declares.
+    """
+    try:
+        if data.startswith(b"\xff\xd8\xff"):
+            return _read_jpeg(data)
+        if data.startswith(PNG_MAGIC):
+            return _read_png(data)
+        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+            return _read_webp(data)
+    except (IndexError, struct.error):
+        raise ImageBroken("it ends within its header") from None
+    raise UnsupportedImage(_looks_like(data))
+
+
+# --- JPEG: ITU-T T.81, annex B; EXIF in APP1 ---
+
+
+def _read_jpeg(data: bytes) -> Picture:
+    at, width, height, orientation = 2, 0, 0, 1
+    for _ in range(MAX_SEGMENTS):
+        if data[at] != 0xFF:
+            raise ImageBroken(f"a JPEG marker was expected at byte {at}")
+        marker = data[at + 1]
+        if marker == 0xFF:  # A fill byte.
+            at += 1
+            continue
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if marker == 0xD9 or length < 2:
+            raise ImageBroken("there is no picture in the JPEG file")
+        if marker in (0xC0, 0xC1, 0xC2) and not width:
+            bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+            if bits != 8:
+                raise UnsupportedColor(f"a JPEG with {bits} bits a channel")
+            if components not in (1, 3):
+                raise UnsupportedColor("a CMYK JPEG" if components == 4 else f"a JPEG with {components} channels")
+        elif 0xC3 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            raise UnsupportedImage(f"a lossless, hierarchical or arithmetic-coded JPEG (SOF{marker - 0xC0})")
+        elif marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            orientation = _exif_orientation(data[at + 10 : at + 2 + length])
+        elif marker == 0xDA:
+            # Within coded pixels FF is followed by 00, so every FF DA from here on begins one more pass over the picture.
+            scans = data.count(b"\xff\xda", at)
+            if scans > MAX_SCANS:
+                raise ImageBroken(f"the JPEG has {scans} scans, {MAX_SCANS} at most are taken")
+            return Picture("jpeg", width, height, orientation, data)
+        at += 2 + length
+    raise ImageBroken(f"more than {MAX_SEGMENTS} segments come before the JPEG's pixels")
+
+
+# --- PNG: W3C, third edition. Signature, then chunks: length u32, type 4 bytes, data, CRC-32 of type and data ---
+
+
+def _read_png(data: bytes) -> Picture:
+    if data[12:16] != b"IHDR":
+        raise ImageBroken("the PNG does not begin with its header")
+    width, height, bits = struct.unpack_from(">IIB", data, 16)
+    if bits > 8:
+        raise UnsupportedColor(f"a PNG with {bits} bits a channel")
+    kept, orientation, at = [PNG_MAGIC], 1, 8
+    for _ in range(MAX_SEGMENTS):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, end = data[at + 4 : at + 8], at + 12 + length
+        if end > len(data):
+            raise ImageBroken("the PNG is truncated")
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            if zlib.crc32(data[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+                raise ImageBroken(f"the checksum of the PNG's {kind.decode()} chunk is wrong")
+            kept.append(data[at:end])
+        elif kind == b"acTL":
+            raise UnsupportedImage("an animated PNG")
+        elif kind == b"eXIf":
+            orientation = _exif_orientation(data[at + 8 : end - 4])
+        if kind == b"IEND":
+            return Picture("png", width, height, orientation, b"".join(kept))
+        at = end
+    raise ImageBroken(f"the PNG has more than {MAX_SEGMENTS} chunks")
+
+
+def stored_png(picture: Picture) -> bytes:
+    """A PNG with its pixels inflated and stored, having exactly as many bytes as its header declares.
+
+    Pillow shows an early end of the pixels as black rows without a word. Inflating here finds that, bounds what an IDAT bomb
+    may unfold to, and leaves the decoder nothing but copying to do.
+
+    Args:
+        picture: Of kind ``png``; its size was checked by the caller.
+
+    Raises:
+        ImageBroken: There are fewer or more pixels than declared, or they are corrupt.
+    """
+    expected = _png_pixel_bytes(picture)
+    kept, packed, at = [PNG_MAGIC], [], 8
+    while at < len(picture.data):
+        (length,) = struct.unpack_from(">I", picture.data, at)
+        if picture.data[at + 4 : at + 8] == b"IDAT":
+            packed.append(picture.data[at + 8 : at + 8 + length])
+        elif picture.data[at + 4 : at + 8] != b"IEND":
+            kept.append(picture.data[at : at + 12 + length])
+        at += 12 + length
+    inflater = zlib.decompressobj()
+    try:
+        # One byte more than there may be: the stream must have ended, and its checksum been compared, before that.
+        pixels = inflater.decompress(b"".join(packed), expected + 1)
+    except zlib.error:
+        raise ImageBroken("the pixels of the PNG are corrupt") from None
+    if len(pixels) != expected or not inflater.eof:
+        more = "more" if len(pixels) > expected else "fewer"
+        raise ImageBroken(f"the PNG holds {more} pixels than its header declares, or is truncated")
+    kept += [_png_chunk(b"IDAT", zlib.compress(pixels, 0)), _png_chunk(b"IEND", b"")]
+    return b"".join(kept)
+
+
+ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""The passes of an interlaced PNG: first column and row, step across and down."""
+
+
+def _png_pixel_bytes(picture: Picture) -> int:
+    """Bytes of the inflated pixels: rows of packed pixels, each after one filter byte."""
+    bits, color, _, _, interlaced = struct.unpack_from(">BBBBB", picture.data, 24)
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color)
+    if channels is None or bits not in (1, 2, 4, 8) or interlaced > 1:
+        raise ImageBroken("the PNG's header makes no sense")
+    total = 0
+    for left, top, across, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = len(range(left, picture.width, across)), len(range(top, picture.height, down))
+        total += rows * (1 + (columns * channels * bits + 7) // 8) if columns else 0
+    return total
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))))
+
+
+# --- WebP: RFC 9649. RIFF, size u32, WEBP, then chunks: type 4 bytes, size u32, data, a pad byte if odd ---
+
+
+def _read_webp(data: bytes) -> Picture:
+    end = 8 + struct.unpack_from("<I", data, 4)[0]
+    if end > len(data):
+        raise ImageBroken("the WebP is truncated")
+    picture, alpha, orientation, at = b"", b"", 1, 12
+    for _ in range(MAX_SEGMENTS):
+        if at >= end:
+            break
+        kind, (length,) = data[at : at + 4], struct.unpack_from("<I", data, at + 4)
+        if at + 8 + length > end:
+            raise ImageBroken("the WebP is truncated")
+        chunk = data[at : at + 8 + length] + b"\0" * (length & 1)
+        if kind in (b"ANIM", b"ANMF"):
+            raise UnsupportedImage("an animated WebP")
+        if kind in (b"VP8 ", b"VP8L") and not picture:
+            picture = chunk
+        elif kind == b"ALPH" and not alpha:
+            alpha = chunk
+        elif kind == b"EXIF":
+            orientation = _exif_orientation(chunk[8:].removeprefix(b"Exif\0\0"))
+        at += len(chunk)
+    else:
+        raise ImageBroken(f"the WebP has more than {MAX_SEGMENTS} chunks")
+    if not picture:
+        raise ImageBroken("there is no picture in the WebP file")
+    if picture.startswith(b"VP8L"):
+        (packed,) = struct.unpack_from("<I", picture, 9)
+        width, height = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", picture, 14))
+        if alpha and width and height:
+            # Only the extended form may carry an alpha plane. 0x10: it does; the canvas is the picture.
+            canvas = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+            picture = b"VP8X" + struct.pack("<II", 10, 0x10) + canvas + alpha + picture
+    file = b"RIFF" + struct.pack("<I", 4 + len(picture)) + b"WEBP" + picture
+    return Picture("webp", width, height, orientation, file)
+
+
+# --- What they share ---
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    """The orientation tag of the first image directory, 1 to 8; 1 (upright) where there is none or it makes no sense."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (at,) = struct.unpack_from(order + "I", tiff, 4)
+        (entries,) = struct.unpack_from(order + "H", tiff, at)
+        for entry in range(min(entries, 256)):
+            tag, kind, count, value = struct.unpack_from(order + "HHIH", tiff, at + 2 + 12 * entry)
+            if (tag, kind, count) == (0x0112, 3, 1):
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+_SIGNATURES: Final = (
+    (rb"GIF8", "a GIF"),
+    (rb"BM", "a BMP"),
+    (rb"....ftyp(hei|hev|mif|msf)", "a HEIC image"),
+    (rb"....ftypavi", "an AVIF image"),
+    (rb"....ftyp", "an MP4 or QuickTime video"),
+    (rb"II\*\0|MM\0\*", "a TIFF or raw image"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (rb"\x1a\x45\xdf\xa3", "a WebM or Matroska video"),
+    (rb"RIFF", "a RIFF file that is no WebP"),
+    (rb"data:", "a data URL, so text"),
+    (rb"\s*<(\?xml|svg|!DOCTYPE|html)", "an SVG or HTML text"),
+    (rb"[\t\n\r\x20-\x7e]{1,64}\Z", "text"),
+)
+
+
+def _looks_like(data: bytes) -> str:
+    for pattern, name in _SIGNATURES:
+        if re.match(pattern, data[:64], re.DOTALL):
+            return name
+    return f"of an unknown type (it begins with {data[:8].hex(' ')})"
