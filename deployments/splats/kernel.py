@@ -1,0 +1,43 @@
+"""The one way this package compiles a loop: numba, cached on disk, without the GIL, with IEEE arithmetic."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compile ``function`` with numba, at its first call.
+
+    ``fastmath`` stays off: it would let LLVM contract and reorder float32 sums, and the packed codec is bit-exact only
+    without. ``error_model="numpy"`` makes a division by zero an infinity, which lets loops with divisions vectorise.
+    The machine code is cached beside the source or in the user's cache folder; where neither can be written (a read-only
+    container) it is compiled once a process.
+    """
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba: "no locator available", nowhere to write the cache
+        return cast(F, numba.njit(**options)(function))
+    # Numba drops a cached kernel when the kernel's own file changed, but not when a helper inlined from another did.
+    compiled._cache._cache_file._source_stamp = _SOURCES
+    return cast(F, compiled)
+
+
+def inline(function: F) -> F:
+    """Compile a scalar helper into the kernels that call it."""
+    return cast(F, numba.njit(error_model="numpy")(function))
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+_SOURCES = _digest()
