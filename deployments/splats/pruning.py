@@ -1,0 +1,170 @@
+"""Pruning: from what a model returned to what the client asked for. One pass decides, one gather keeps.
+
+Invariant: the survivors are some of the input, in its order; scales of a thinned frame grow, nothing else changes. Every
+Gaussian removed is counted once, under the first reason of :data:`REASONS` that applies. Deterministic and without randomness:
+the same cell of the grid goes first in every frame, so that a thinned stream does not shimmer.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.pipeline import Camera
+from deployments.splats.gaussians import Gaussians
+from deployments.splats.kernel import kernel
+from deployments.stream.options import FrameOptions
+
+REASONS = ("invalid", "edge", "opacity", "border", "depth", "budget")
+"""In the order in which they are tried.
+
+``invalid``: a non-finite number, a scale of 0 or less, a quaternion without direction: no codec could store it.
+``edge``: opacity exactly 0, which is how lifting marks pixels that lie on no surface. ``opacity``: below ``min_opacity``.
+``border``: within ``border`` of the picture's edge. ``depth``: beyond ``depth_percentile``. ``budget``: above ``max_splats``.
+"""
+
+_KEPT, _INVALID, _EDGE, _OPACITY, _BORDER = 0, 1, 2, 3, 4
+
+# R2 sequence: 2³² / ρ and 2³² / ρ², ρ the plastic number (Roberts 2018, "The unreasonable effectiveness of quasirandom
+# sequences"). Cells with rank(u, v) = a·u + b·v mod 2³² below any threshold lie evenly in the plane.
+_R2_U, _R2_V = 3242174889, 2447445414
+
+MAX_GROWTH = 16.0
+"""Bound on how much the survivors of a thinned frame grow: a budget of 1 must not paint the sky."""
+
+
+def prune(gaussians: Gaussians, options: FrameOptions, camera: Camera | None = None) -> tuple[Gaussians, dict[str, int]]:
+    """Remove what can't be stored, what isn't seen and what the client doesn't want.
+
+    The border is a cell's place on the grid, or, without a grid, where ``camera`` sees the centre; with neither it is not cut.
+    Above the budget the survivors are those of the lowest rank in an even pattern fixed to the picture; they grow by
+    √(before / after), at most ``MAX_GROWTH``, so that surfaces stay closed.
+
+    Args:
+        gaussians: A frame.
+        options: The client's ``min_opacity``, ``border``, ``depth_percentile`` and ``max_splats``.
+        camera: Intrinsics of the first view.
+
+    Returns:
+        The survivors in their order, and reason → number removed, for every reason of :data:`REASONS`.
+    """
+    n = len(gaussians)
+    counts = dict.fromkeys(REASONS, 0)
+    if n == 0:
+        return gaussians, counts
+    grid = gaussians.grid or (1, 0, 0)
+    lens = np.zeros(6, np.float32)
+    if camera is not None:
+        lens[:] = camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy
+    verdict, rank = np.empty(n, np.uint8), np.empty(n, np.uint32)
+    _judge(
+        gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities, gaussians.sh,
+        grid[1], grid[2], lens, np.float32(options.min_opacity), np.float32(options.border), verdict, rank,
+    )  # fmt: skip
+    totals = np.bincount(verdict, minlength=5)
+    for code, reason in enumerate(REASONS[:4], start=1):
+        counts[reason] = int(totals[code])
+    if not totals[_KEPT]:
+        return gaussians.take(np.zeros(0, np.intp)), counts
+    if totals[_KEPT] == n and n <= options.max_splats and options.depth_percentile >= 100:
+        return gaussians, counts
+    kept = np.flatnonzero(verdict == _KEPT)
+    if options.depth_percentile < 100:
+        kept = _nearest(kept, gaussians.means[kept, 2], options.depth_percentile)
+        counts["depth"] = int(totals[_KEPT]) - len(kept)
+    growth = 1.0
+    if len(kept) > options.max_splats:
+        counts["budget"] = len(kept) - options.max_splats
+        growth = min(math.sqrt(len(kept) / options.max_splats), MAX_GROWTH)
+        kept = _lowest(kept, rank[kept], options.max_splats)
+    survivors = gaussians.take(kept)
+    if growth > 1.0:
+        np.multiply(survivors.scales, np.float32(growth), out=survivors.scales)
+    return survivors, counts
+
+
+def warm_up() -> None:
+    """Compile the kernel, or load it from the cache."""
+    one = np.ones((1, 3), np.float32)
+    for k in (1, 4, 9):
+        frame = Gaussians(one, one, np.ones((1, 4), np.float32), np.ones(1, np.float32), np.zeros((1, k, 3), np.float32))
+        prune(frame, FrameOptions())
+
+
+def _nearest(kept: NDArray[np.intp], depth: NDArray[np.float32], percentile: float) -> NDArray[np.intp]:
+    """Those of ``kept`` up to the percentile of their depths; the one at the percentile, and its equals, stay."""
+    index = min(max(math.ceil(percentile / 100 * len(kept)) - 1, 0), len(kept) - 1)
+    return kept[depth <= np.partition(depth, index)[index]]
+
+
+def _lowest(kept: NDArray[np.intp], rank: NDArray[np.uint32], count: int) -> NDArray[np.intp]:
+    """The ``count`` of ``kept`` with the lowest rank, in their order; equal ranks go by index."""
+    limit = np.partition(rank, count - 1)[count - 1]
+    chosen = rank < limit
+    ties = np.flatnonzero(rank == limit)
+    chosen[ties[: count - int(chosen.sum())]] = True
+    return kept[chosen]
+
+
+@kernel
+def _judge(
+    means: NDArray[np.float32],
+    scales: NDArray[np.float32],
+    quats: NDArray[np.float32],
+    opacities: NDArray[np.float32],
+    sh: NDArray[np.float32],
+    grid_h: int,
+    grid_w: int,
+    lens: NDArray[np.float32],
+    min_opacity: np.float32,
+    border: np.float32,
+    verdict: NDArray[np.uint8],
+    rank: NDArray[np.uint32],
+) -> None:
+    """For every Gaussian the first reason against it (its place in REASONS + 1; 0 for none), and its rank for the budget."""
+    left, right = border * np.float32(grid_w), (np.float32(1.0) - border) * np.float32(grid_w)
+    top, bottom = border * np.float32(grid_h), (np.float32(1.0) - border) * np.float32(grid_h)
+    seen = grid_w == 0 and lens[0] > np.float32(0.0)
+    if seen:
+        left, right = border * lens[0], (np.float32(1.0) - border) * lens[0]
+        top, bottom = border * lens[1], (np.float32(1.0) - border) * lens[1]
+    for i in range(len(opacities)):
+        # A sum is finite if all its terms are (and none is huge); products with 0 keep NaN and infinity alive.
+        zero = np.float32(0.0)
+        odd = zero
+        for k in range(3):
+            odd += zero * means[i, k] + zero * scales[i, k]
+        for k in range(4):
+            odd += zero * quats[i, k]
+        for k in range(sh.shape[1]):
+            odd += zero * sh[i, k, 0] + zero * sh[i, k, 1] + zero * sh[i, k, 2]
+        odd += zero * opacities[i]
+        norm = quats[i, 0] ** 2 + quats[i, 1] ** 2 + quats[i, 2] ** 2 + quats[i, 3] ** 2
+        positive = scales[i, 0] > zero and scales[i, 1] > zero and scales[i, 2] > zero
+        usable = norm >= np.float32(1e-12) and norm <= np.float32(1e12) and opacities[i] >= zero
+        if odd != zero or not positive or not usable:
+            verdict[i] = _INVALID
+            rank[i] = np.uint32(0)
+            continue
+        u, v = np.float32(i), zero
+        cell_u, cell_v = i, 0
+        if grid_w > 0:
+            cell = i % (grid_h * grid_w)
+            cell_u, cell_v = cell % grid_w, cell // grid_w
+            u, v = np.float32(cell_u) + np.float32(0.5), np.float32(cell_v) + np.float32(0.5)
+        elif seen and means[i, 2] > np.float32(1e-6):
+            u = lens[4] + lens[2] * means[i, 0] / means[i, 2]
+            v = lens[5] + lens[3] * means[i, 1] / means[i, 2]
+            # Centres may lie far outside the picture.
+            cell_u = int(min(max(u, np.float32(-1e6)), np.float32(1e6)))
+            cell_v = int(min(max(v, np.float32(-1e6)), np.float32(1e6)))
+        rank[i] = np.uint32((cell_u * _R2_U + cell_v * _R2_V) & 0xFFFFFFFF)
+        outside = (grid_w > 0 or (seen and means[i, 2] > np.float32(1e-6))) and (u < left or u > right or v < top or v > bottom)
+        if opacities[i] == zero:
+            verdict[i] = _EDGE
+        elif opacities[i] < min_opacity:
+            verdict[i] = _OPACITY
+        elif outside:
+            verdict[i] = _BORDER
+        else:
+            verdict[i] = _KEPT
