@@ -30,7 +30,6 @@ from deployments.stream.errors import (
     FrameTooLarge,
     ImageBroken,
     ImageSizeRefused,
-    WrongViewCount,
 )
 
 
@@ -40,7 +39,6 @@ class FrameLimits:
 
     Attributes:
         max_frame_bytes: Encoded bytes of all views of a frame together.
-        max_views: Views of a frame.
         min_px: Smallest width and height.
         max_width: Largest width, pixels.
         max_height: Largest height, pixels.
@@ -48,7 +46,6 @@ class FrameLimits:
     """
 
     max_frame_bytes: int = 4 * 1024 * 1024
-    max_views: int = 4
     min_px: int = 16
     max_width: int = 4096
     max_height: int = 4096
@@ -59,7 +56,7 @@ def decode_capture(capture: Capture, limits: FrameLimits, model_px: int = 0) -> 
     """Decode all views of a capture: the decode stage of the graph.
 
     Args:
-        capture: Encoded views.
+        capture: Encoded views; how many there may be is the session's limit.
         limits: What is taken.
         model_px: Longest side the model works on, pixels, where the client's options leave it open; 0 decodes in full size.
 
@@ -68,8 +65,8 @@ def decode_capture(capture: Capture, limits: FrameLimits, model_px: int = 0) -> 
     """
     start = time.perf_counter()
     try:
-        if not 1 <= len(capture.views) <= limits.max_views:
-            raise WrongViewCount(len(capture.views), limits.max_views)
+        if not capture.views:
+            raise FrameEmpty
         total = sum(map(len, capture.views))
         if total > limits.max_frame_bytes:
             raise FrameTooLarge(total, limits.max_frame_bytes)
