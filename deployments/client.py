@@ -1,0 +1,185 @@
+"""A Python client of the live stream: frames in, splats out, over one WebSocket.
+
+    async with connect("ws://127.0.0.1:8000/ws", options={"max_splats": 50_000}) as stream:
+        await stream.send_frame(jpeg)
+        async for reply in stream:
+            match reply:
+                case Splats():   # reply.data holds reply.count splats in the codec reply.codec
+                case Dropped():  # a newer frame overtook the frames reply.seqs: nobody's mistake
+                case Error():    # refused: reply.code, reply.message, and reply.seq when it was a frame
+
+Send and iterate in different tasks if you like. A reply is acknowledged when the iteration hands it over: a program that
+takes its time gets the newest frame next, and no backlog builds up anywhere.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from deployments.stream import messages
+from deployments.stream.messages import Ack, Configure, Configured, Dropped, Error, Frame, Hello, Splats, Welcome
+
+Reply = Splats | Dropped | Error
+DEFAULT_CODECS = ("packed", "points", "ply")
+
+
+class ClientError(Exception):
+    """The session could not be opened, or broke. ``str()`` is the sentence.
+
+    Attributes:
+        code: The server's (``server_full``, ``protocol_mismatch``, …), or ``unreachable``, ``no_welcome``, ``closed``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code, self.message = code, message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Stream:
+    """One open session; made by :func:`connect`.
+
+    Attributes:
+        welcome: What the server said of itself: engine, limits, session id.
+        options: The options in force, as the server last confirmed them.
+        extensions: WebSocket extensions in use. Not empty means that something compresses, at a high price.
+        bytes_sent, bytes_received: Of all messages so far.
+    """
+
+    def __init__(self, websocket: ClientConnection, clock_s: Callable[[], float]) -> None:
+        self.welcome: Welcome
+        self.options: dict[str, Any] = {}
+        self.extensions = [extension.name for extension in websocket.protocol.extensions]
+        self.bytes_sent = self.bytes_received = 0
+        self._websocket = websocket
+        self._clock_s = clock_s
+        self._seq = -1
+
+    async def send_frame(self, views: bytes | Sequence[bytes], captured_ms: float | None = None) -> int:
+        """Send one moment. Returns once the socket has taken it.
+
+        Args:
+            views: An encoded image (JPEG, PNG or WebP), or one from each camera.
+            captured_ms: When it was captured, on the stream's clock; now by default. Echoed in the reply.
+
+        Returns:
+            Its sequence number, by which its answer names it.
+
+        Raises:
+            ClientError: The connection is gone.
+        """
+        self._seq += 1
+        seq = self._seq  # Another task may send while this one waits for the socket.
+        captured_ms = self._clock_s() * 1e3 if captured_ms is None else captured_ms
+        await self._send(Frame(seq, [views] if isinstance(views, bytes) else list(views), captured_ms))
+        return seq
+
+    async def configure(self, **options: Any) -> None:
+        """Change options from the next frame on. A refusal comes as an ``Error`` among the replies."""
+        await self._send(Configure(options))
+
+    async def __aiter__(self) -> AsyncIterator[Reply]:
+        """The replies, until either side closes.
+
+        Raises:
+            ClientError: The connection broke, or the server ended it and says why.
+            BadMessage: The server sent what protocol 1 does not have.
+        """
+        while message := await self._receive():
+            if isinstance(message, Configured):
+                self.options = message.options
+            elif isinstance(message, Error) and message.fatal:
+                raise ClientError(message.code, message.message)
+            elif isinstance(message, Splats):
+                now_ms = self._clock_s() * 1e3
+                # If the connection is gone, reading says so after what had still arrived.
+                with suppress(ClientError):
+                    await self._send(Ack(message.seq, now_ms, now_ms, now_ms, max(0.0, now_ms - message.captured_ms)))
+                yield message
+            elif isinstance(message, (Dropped, Error)):
+                yield message
+
+    async def _greet(self, hello: Hello) -> None:
+        with suppress(ClientError):  # A full server says why and closes before it is greeted.
+            await self._send(hello)
+        answer = await self._receive()
+        if isinstance(answer, Error):
+            raise ClientError(answer.code, answer.message)
+        if not isinstance(answer, Welcome):
+            raise ClientError("no_welcome", f"Expected 'welcome' from the server, got {answer!r:.120}")
+        self.welcome, self.options = answer, answer.options
+
+    async def _send(self, message: messages.ClientMessage) -> None:
+        data = messages.encode(message)
+        try:
+            await self._websocket.send(data)
+        except ConnectionClosed as closed:
+            raise _failure(closed) from None
+        self.bytes_sent += len(data)
+
+    async def _receive(self) -> messages.ServerMessage | None:
+        try:
+            data = await self._websocket.recv(decode=False)
+        except ConnectionClosed as closed:
+            if closed.rcvd and closed.rcvd.code in (1000, 1001):
+                return None
+            raise _failure(closed) from None
+        self.bytes_received += len(data)
+        return messages.decode_server(data)
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    *,
+    codecs: Sequence[str] = DEFAULT_CODECS,
+    options: dict[str, Any] | None = None,
+    client: str = "splatcast-python",
+    open_timeout_s: float = 10.0,
+    offer_deflate: bool = False,
+    clock_s: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Stream]:
+    """Open a session; closed at the end of the block.
+
+    Args:
+        url: Such as ``ws://127.0.0.1:8000/ws``. Connected directly, whatever proxies the environment names.
+        codecs: Codecs this program decodes, best first.
+        options: Changes to the server's defaults; see :class:`~deployments.stream.options.FrameOptions`.
+        client: Name and version of this program, for the server's log.
+        open_timeout_s: For the connection, and again for the welcome.
+        offer_deflate: Offer permessage-deflate, as browsers do; a server that is set up well declines.
+        clock_s: The clock of ``captured_ms`` and of the ages that are reported back, seconds.
+
+    Raises:
+        ClientError: Nobody answers there, or the server refuses the session and says why.
+    """
+    compression = "deflate" if offer_deflate else None
+    timeouts = (TimeoutError, asyncio.TimeoutError)  # Two classes until Python 3.11.
+    try:
+        websocket = await open_websocket(
+            url, compression=compression, max_size=None, proxy=None, open_timeout=open_timeout_s, close_timeout=open_timeout_s
+        )
+    except (OSError, InvalidHandshake, InvalidURI, *timeouts) as error:
+        raise ClientError("unreachable", f"Can't open {url}: {error or type(error).__name__}") from None
+    async with websocket:
+        stream = Stream(websocket, clock_s)
+        try:
+            hello = Hello(messages.PROTOCOL, list(codecs), client, options or {})
+            await asyncio.wait_for(stream._greet(hello), open_timeout_s)
+        except timeouts:
+            raise ClientError("no_welcome", f"No 'welcome' from {url} within {open_timeout_s:g} s") from None
+        yield stream
+
+
+def _failure(closed: ConnectionClosed) -> ClientError:
+    if closed.rcvd is None:
+        return ClientError("closed", "The connection broke without a close frame (1006): the server or a proxy went away")
+    return ClientError("closed", f"The server closed with {closed.rcvd.code}: {closed.rcvd.reason or 'it gave no reason'}")

@@ -1,0 +1,169 @@
+"""The Python client against the real ASGI app, over a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from websockets.asyncio.server import serve
+
+from deployments.client import ClientError, Stream, connect
+from deployments.config import GraphArgs
+from deployments.stream.messages import Dropped, Error, Splats
+from tests.pictures import jpeg
+from tests.server import free_port
+from tests.stub_server import BROKEN, OVERLOAD, REPLY_BYTES, StubPipeline, stub_server
+
+
+@pytest.fixture
+async def pipeline() -> StubPipeline:
+    return StubPipeline()
+
+
+@pytest.fixture
+async def url(pipeline: StubPipeline) -> AsyncIterator[str]:
+    async with stub_server(pipeline) as url:
+        yield url
+
+
+async def replies(stream: Stream, count: int) -> list[Splats | Dropped | Error]:
+    got = []
+
+    async def collect() -> None:
+        async for reply in stream:
+            got.append(reply)
+            if len(got) == count:
+                return
+
+    await asyncio.wait_for(collect(), 10)
+    return got
+
+
+async def test_a_frame_comes_back_as_splats_with_what_it_went_in_with(url: str, pipeline: StubPipeline) -> None:
+    async with connect(url, options={"max_splats": 1234}, client="test/1") as stream:
+        assert stream.welcome.engine.label == "A stub" and stream.options["max_splats"] == 1234
+        assert stream.extensions == []
+        seq = await stream.send_frame(jpeg(), captured_ms=1234.5)
+        (reply,) = await replies(stream, 1)
+    assert isinstance(reply, Splats)
+    assert (reply.seq, reply.captured_ms, reply.codec, reply.count, len(reply.data)) == (
+        seq,
+        1234.5,
+        "packed",
+        250,
+        REPLY_BYTES,
+    )
+    assert reply.timings_ms["infer"] == 2.0
+    assert pipeline.captures[0].options.max_splats == 1234
+
+
+async def test_replies_are_acknowledged_so_that_more_than_the_window_come(url: str) -> None:
+    async with connect(url) as stream:
+        count = 3 * stream.welcome.limits.max_unacked
+        for _ in range(count):
+            await stream.send_frame(jpeg())
+            (reply,) = await replies(stream, 1)
+            assert isinstance(reply, Splats)
+        assert stream.bytes_received > count * REPLY_BYTES
+        assert stream.bytes_sent > count * len(jpeg())
+
+
+async def test_an_ack_reports_the_age_on_the_clock_of_the_stream(pipeline: StubPipeline) -> None:
+    now_s = 100.0
+    async with stub_server(pipeline) as url, connect(url, clock_s=lambda: now_s) as stream:
+        await stream.send_frame(jpeg())
+        (reply,) = await replies(stream, 1)
+    assert isinstance(reply, Splats) and reply.captured_ms == 100_000.0
+
+
+async def test_several_views_are_one_frame(url: str, pipeline: StubPipeline) -> None:
+    async with connect(url) as stream:
+        await stream.send_frame([jpeg(), jpeg(80, 60)])
+        await replies(stream, 1)
+    assert [len(capture.views) for capture in pipeline.captures] == [2]
+
+
+async def test_a_refused_frame_is_an_error_among_the_replies_and_the_next_one_works(url: str) -> None:
+    async with connect(url) as stream:
+        first = await stream.send_frame(BROKEN)
+        (error,) = await replies(stream, 1)
+        await stream.send_frame(jpeg())
+        (reply,) = await replies(stream, 1)
+    assert isinstance(error, Error) and (error.code, error.seq) == ("image_broken", first)
+    assert isinstance(reply, Splats)
+
+
+async def test_drops_are_told_with_their_numbers(url: str, pipeline: StubPipeline) -> None:
+    async with connect(url) as stream:
+        seq = await stream.send_frame(OVERLOAD)
+        (dropped,) = await replies(stream, 1)
+    assert isinstance(dropped, Dropped) and (dropped.code, dropped.seqs) == ("overloaded", [seq])
+
+
+async def test_options_change_live_and_a_wrong_one_is_an_error(url: str) -> None:
+    async with connect(url) as stream:
+        await stream.configure(max_splats=77)
+        await stream.configure(colour="red")
+        (error,) = await replies(stream, 1)
+    assert stream.options["max_splats"] == 77
+    assert isinstance(error, Error) and error.code == "bad_message" and "colour" in error.message
+
+
+async def test_a_wrong_option_in_the_hello_is_said_at_once(url: str) -> None:
+    with pytest.raises(ClientError, match=r"max_splats.*expected a whole number") as caught:
+        async with connect(url, options={"max_splats": -1}):
+            raise AssertionError("never opened")
+    assert caught.value.code == "bad_message"
+
+
+async def test_no_common_codec_is_said_with_the_servers_code(url: str) -> None:
+    with pytest.raises(ClientError, match="teapot") as caught:
+        async with connect(url, codecs=["teapot"]):
+            raise AssertionError("never opened")
+    assert caught.value.code == "no_common_codec"
+
+
+async def test_a_full_server_says_so(pipeline: StubPipeline) -> None:
+    async with stub_server(pipeline, GraphArgs(max_sessions=1)) as url, connect(url):
+        with pytest.raises(ClientError, match="limit of 1 session") as caught:
+            async with connect(url):
+                raise AssertionError("never opened")
+    assert caught.value.code == "server_full"
+
+
+async def test_nobody_there_is_said_with_the_address() -> None:
+    url = f"ws://127.0.0.1:{free_port()}/ws"
+    with pytest.raises(ClientError, match=f"Can't open {url}") as caught:
+        async with connect(url):
+            raise AssertionError("never opened")
+    assert caught.value.code == "unreachable"
+
+
+async def test_a_wrong_path_and_a_wrong_address_are_unreachable_too(url: str) -> None:
+    for wrong in (url + "/nothing", "http://127.0.0.1/ws"):
+        with pytest.raises(ClientError) as caught:
+            async with connect(wrong):
+                raise AssertionError("never opened")
+        assert caught.value.code == "unreachable"
+
+
+async def test_a_server_that_never_welcomes_is_given_up() -> None:
+    async with serve(lambda websocket: websocket.wait_closed(), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ClientError, match=r"No 'welcome' .* within 0.05 s") as caught:
+            async with connect(f"ws://127.0.0.1:{port}/ws", open_timeout_s=0.05):
+                raise AssertionError("never opened")
+    assert caught.value.code == "no_welcome"
+
+
+async def test_a_server_that_goes_away_ends_the_iteration_with_words(pipeline: StubPipeline) -> None:
+    async with stub_server(pipeline) as url, connect(url) as stream:
+        stream._websocket.transport.abort()
+        with pytest.raises(ClientError, match="without a close frame") as caught:
+            await replies(stream, 1)
+    assert caught.value.code == "closed"
+
+
+async def test_deflate_is_only_used_where_both_sides_want_it(pipeline: StubPipeline) -> None:
+    for server, client, expected in ((False, True, []), (True, False, []), (True, True, ["permessage-deflate"])):
+        async with stub_server(pipeline, deflate=server) as url, connect(url, offer_deflate=client) as stream:
+            assert stream.extensions == expected
