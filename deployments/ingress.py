@@ -65,3 +65,7 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> Starlette:
         """Called by Serve after ``__init__``, when the handles exist."""
         return create_app(self._pipeline, self._args)
+
+    async def splat(self, capture: Capture) -> PackedFrame | FrameError:
+        """One capture through the graph, for programs in the same cluster: ``handle.splat.remote(Capture((jpeg,)))``."""
+        return await self._pipeline(capture)

@@ -46,7 +46,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # An empty variable means "not set": make passes all of them on.
     env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "PORT")}
     parser = argparse.ArgumentParser(prog="splatcast", description="Live 3D Gaussian splats from a camera, in the browser.")
-    parser.add_argument("--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where a GPU is, else cpu")
+    parser.add_argument(
+        "--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where a GPU is, else cpu"
+    )
     parser.add_argument("--host", default=env["HOST"], help="address to listen on; default: the config's")
     parser.add_argument("--port", type=_port, default=env["PORT"], help="port to listen on; default: the config's")
     parser.add_argument("--config", type=Path, help="another serve config instead of the profile's")
@@ -130,8 +132,6 @@ def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
     import ray
     from ray.serve.scripts import cli
 
-    # Ctrl-C and kill are one thing: serve's own loop ends on KeyboardInterrupt and shuts down.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     watcher = _Watcher(host, port, timeout_s)
     try:
         # "local": never somebody else's cluster, nor the stale address of one that was killed.
@@ -144,6 +144,8 @@ def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
             object_store_memory=OBJECT_STORE_BYTES,
             num_cpus=max(2, os.cpu_count() or 2),
         )
+        # Ctrl-C and kill are one thing: serve's own loop ends on KeyboardInterrupt. After ray.init, which sets a handler of its own.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         watcher.start()
         cli.main(["run", "--app-dir", str(ROOT), str(config_path)], standalone_mode=False)
     except (KeyboardInterrupt, SystemExit):
@@ -176,7 +178,10 @@ class _Watcher(threading.Thread):
         while not self.stopped.wait(0.25):
             state, failure = _deployment_state()
             if failure or time.monotonic() > self._deadline_s:
-                self.failure = failure or f"not ready after {self._timeout_s:.0f} s ({state}); the logs are in /tmp/ray/session_latest/logs/serve"
+                self.failure = (
+                    failure
+                    or f"not ready after {self._timeout_s:.0f} s ({state}); the logs are in /tmp/ray/session_latest/logs/serve"
+                )
                 os.kill(os.getpid(), signal.SIGINT)
                 return
             if state != told:

@@ -24,15 +24,9 @@ from deployments.splats.codec import CODECS
 from deployments.stream import messages
 from deployments.stream.errors import FrameError, GraphFailed
 from deployments.stream.messages import Ack, Dropped, Error, Frame, Hello, Splats, Welcome
+from tests.pictures import jpeg
 
-pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient`")
 ARGS = GraphArgs.model_validate({"engine": {"name": "synthetic", "params": {"splats": 300}}, "session": {"max_in_flight": 1}})
-
-
-def jpeg(width: int = 64, height: int = 48) -> bytes:
-    buffer = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(buffer, "JPEG")
-    return buffer.getvalue()
 
 
 class Pipeline(LocalPipeline):
@@ -84,7 +78,9 @@ def test_the_viewer_its_files_and_the_headers_a_browser_holds_it_to(client: Test
     assert client.get("/static/viewer.js").text == "1"
 
 
-@pytest.mark.parametrize("path", ["/static/../asgi.py", "/static/%2e%2e/asgi.py", "/static/..%2fasgi.py", "/static//etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/static/../asgi.py", "/static/%2e%2e/asgi.py", "/static/..%2fasgi.py", "/static//etc/passwd"]
+)
 def test_nothing_outside_the_static_folder_is_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
@@ -303,4 +299,3 @@ def test_a_session_reports_itself_and_no_frame_does(client: TestClient, caplog: 
         records = [record for record in caplog.records if record.name == "ray.serve.splatcast"]
     assert len(records) == 1
     assert (records[0].frames_in, records[0].splats_out, records[0].client) == (20, 20, "test")  # type: ignore[attr-defined]
-
