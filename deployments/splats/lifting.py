@@ -19,7 +19,9 @@ from deployments.splats.activations import SH_C0
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.kernel import inline, kernel
 
-SIGMA_PX = 0.55
+F32 = NDArray[np.float32]
+
+SIGMA_PX = 0.6
 """Standard deviation of a splat seen from the capture viewpoint, pixels. Below 0.5 the grid shows gaps when it is turned or
 magnified; above 0.7 the picture blurs."""
 
@@ -95,14 +97,15 @@ def lift_depth(
     n = height * width
     means, scales = np.empty((n, 3), np.float32), np.empty((n, 3), np.float32)
     quats, opacities = np.empty((n, 4), np.float32), np.empty(n, np.float32)
-    inverse = _inverse_depth(np.ascontiguousarray(depth, np.float32))
-    jump = _JUMP + MAX_SLOPE / max(min(camera.fx, camera.fy), 1.0)
-    steady = _snap_edges(inverse, np.float32(jump), EDGE_SNAP_PX)
-    _lift(
-        steady, np.float32(camera.fx), np.float32(camera.fy), np.float32(camera.cx), np.float32(camera.cy),
-        np.float32(jump), kind == "points", means, scales, quats, opacities,
-    )  # fmt: skip
-    sh = _COLOUR[rgb.reshape(n, 1, 3)]
+    jump = np.float32(_JUMP + MAX_SLOPE / max(min(camera.fx, camera.fy), 1.0))
+    inverse = _inverse_depth(depth, jump)
+    ramps = np.empty((height, width), np.uint8)
+    if _find_ramps(inverse, jump, ramps):
+        inverse = _snap(inverse, ramps, EDGE_SNAP_PX)
+        _find_ramps(inverse, jump, ramps)
+    lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
+    _lift(inverse, ramps, lens, jump, kind == "points", means, scales, quats, opacities)
+    sh = np.take(_COLOUR, rgb.reshape(n, 1, 3))
     return Gaussians(means, scales, quats, opacities, sh, (1, height, width))
 
 
@@ -112,150 +115,163 @@ def warm_up() -> None:
 
 
 @kernel
-def _inverse_depth(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 / depth; 0 where there is none. float32 [H, W]."""
-    out = np.empty(depth.shape, np.float32)
-    for v in range(depth.shape[0]):
-        for u in range(depth.shape[1]):
-            z = depth[v, u]
-            # Not (z > 0) takes NaN along; the upper bound takes infinities and keeps 1/z a normal number.
-            out[v, u] = np.float32(1.0) / z if z > np.float32(1e-6) and z < np.float32(1e6) else np.float32(0.0)
+def _inverse_depth(depth: F32, jump: np.float32) -> F32:
+    """1 / depth, 0 where there is none, in a frame of one pixel that continues it in a straight line. float32 [H+2, W+2]."""
+    height, width = depth.shape
+    out = np.empty((height + 2, width + 2), np.float32)
+    zero, one, two = np.float32(0.0), np.float32(1.0), np.float32(2.0)
+    for v in range(height):
+        source, row = depth[v], out[v + 1, 1 : width + 1]
+        for u in range(width):
+            z = source[u]
+            # NaN fails both comparisons; the bounds keep infinities out and 1/z a normal number.
+            row[u] = one / z if z > np.float32(1e-6) and z < np.float32(1e6) else zero
+        for outer, near, far in ((0, 1, min(2, width)), (width + 1, width, max(width - 1, 1))):
+            a, b = out[v + 1, near], out[v + 1, far]
+            out[v + 1, outer] = two * a - b if _same(a, b, jump) else a
+    for outer, near, far in ((0, 1, min(2, height)), (height + 1, height, max(height - 1, 1))):
+        for u in range(width + 2):
+            a, b = out[near, u], out[far, u]
+            out[outer, u] = two * a - b if _same(a, b, jump) else a
     return out
 
 
 @inline
-def _step(here: np.float32, there: np.float32, jump: np.float32) -> int:
-    """−1, 0, 1: whether the neighbour's inverse depth is an edge's step below, alike, or above."""
-    low = min(here, there)
-    if abs(here - there) <= jump * low:
-        return 0
-    return 1 if there > here else -1
+def _same(here: np.float32, there: np.float32, jump: np.float32) -> bool:
+    """Whether two neighbours' inverse depths belong to one surface. Without depth (0) nothing does."""
+    return (abs(here - there) <= jump * min(here, there)) & (min(here, there) > np.float32(0.0))
 
 
 @inline
-def _on_ramp(w: NDArray[np.float32], v: int, u: int, jump: np.float32) -> bool:
-    """Whether a pixel lies between two surfaces: a step on both sides, in the same direction, along a row or a column."""
-    height, width = w.shape
-    here = w[v, u]
-    ramp = False
-    if 0 < u < width - 1:
-        a, b = _step(here, w[v, u - 1], jump), _step(here, w[v, u + 1], jump)
-        ramp = a * b < 0
-    if not ramp and 0 < v < height - 1:
-        a, b = _step(here, w[v - 1, u], jump), _step(here, w[v + 1, u], jump)
-        ramp = a * b < 0
-    return ramp
+def _between(a: np.float32, here: np.float32, b: np.float32, jump: np.float32) -> bool:
+    """Whether ``here`` lies on a slope too steep for a surface: a step on both sides, in one direction."""
+    down = (a < here * (np.float32(1.0) - jump)) & (a > np.float32(0.0)) & (b > here * (np.float32(1.0) + jump))
+    up = (b < here * (np.float32(1.0) - jump)) & (b > np.float32(0.0)) & (a > here * (np.float32(1.0) + jump))
+    return down | up
 
 
 @kernel
-def _snap_edges(w: NDArray[np.float32], jump: np.float32, radius: int) -> NDArray[np.float32]:
-    """Inverse depth with the ramps at depth edges made into steps, as far as both ends lie within ``radius``. float32 [H, W]."""
-    height, width = w.shape
+def _find_ramps(w: F32, jump: np.float32, ramps: NDArray[np.uint8]) -> int:
+    """Mark in ``ramps`` [H, W] the pixels between two surfaces, and count them."""
+    height, width = ramps.shape
+    total = 0
+    for v in range(height):
+        above, row, below, out = w[v, 1 : width + 1], w[v + 1], w[v + 2, 1 : width + 1], ramps[v]
+        here, left, right = row[1 : width + 1], row[:width], row[2 : width + 2]
+        for u in range(width):
+            ramp = _between(left[u], here[u], right[u], jump) | _between(above[u], here[u], below[u], jump)
+            out[u] = np.uint8(ramp)
+            total += np.int64(ramp)
+    return total
+
+
+@kernel
+def _snap(w: F32, ramps: NDArray[np.uint8], radius: int) -> F32:
+    """Inverse depth with the marked pixels moved onto the nearer of the extremes within ``radius`` pixels. float32 [H+2, W+2]."""
+    height, width = ramps.shape
     out = w.copy()
     for v in range(height):
         for u in range(width):
-            here = w[v, u]
-            if here <= np.float32(0.0) or not _on_ramp(w, v, u, jump):
-                continue
-            low, high = here, here
-            for y in range(max(v - radius, 0), min(v + radius + 1, height)):
-                for x in range(max(u - radius, 0), min(u + radius + 1, width)):
-                    if w[y, x] > np.float32(0.0):
-                        low, high = min(low, w[y, x]), max(high, w[y, x])
-            out[v, u] = high if high - here < here - low else low
+            if ramps[v, u]:
+                here = w[v + 1, u + 1]
+                low, high = here, here
+                for y in range(max(v - radius, 0), min(v + radius + 1, height)):
+                    for x in range(max(u - radius, 0), min(u + radius + 1, width)):
+                        if w[y + 1, x + 1] > np.float32(0.0):
+                            low, high = min(low, w[y + 1, x + 1]), max(high, w[y + 1, x + 1])
+                out[v + 1, u + 1] = high if high - here < here - low else low
     return out
 
 
 @inline
-def _slope(w: NDArray[np.float32], v: int, u: int, dv: int, du: int, jump: np.float32) -> np.float32:
-    """∂w/∂u (du = 1) or ∂w/∂v (dv = 1): the mean of the sides that belong to the same surface."""
-    height, width = w.shape
-    here, total, sides = w[v, u], np.float32(0.0), 0
-    if v >= dv and u >= du and _step(here, w[v - dv, u - du], jump) == 0:
-        total, sides = total + here - w[v - dv, u - du], sides + 1
-    if v + dv < height and u + du < width and _step(here, w[v + dv, u + du], jump) == 0:
-        total, sides = total + w[v + dv, u + du] - here, sides + 1
-    return total / np.float32(max(sides, 1))
+def _slope(a: np.float32, here: np.float32, b: np.float32, jump: np.float32) -> np.float32:
+    """Change of inverse depth per pixel: the mean of the sides that belong to the same surface."""
+    zero, one = np.float32(0.0), np.float32(1.0)
+    on_a, on_b = _same(here, a, jump), _same(here, b, jump)
+    total = (here - a if on_a else zero) + (b - here if on_b else zero)
+    return total * (np.float32(0.5) if on_a & on_b else one)
 
 
 @kernel
 def _lift(
-    w: NDArray[np.float32],
-    fx: np.float32,
-    fy: np.float32,
-    cx: np.float32,
-    cy: np.float32,
+    w: F32,
+    ramps: NDArray[np.uint8],
+    lens: F32,
     jump: np.float32,
     points: bool,
-    means: NDArray[np.float32],
-    scales: NDArray[np.float32],
-    quats: NDArray[np.float32],
-    opacities: NDArray[np.float32],
+    means: F32,
+    scales: F32,
+    quats: F32,
+    opacities: F32,
 ) -> None:
-    """Fill the outputs, row-major, from inverse depth ``w`` [H, W]; all float32."""
-    one, half, tiny = np.float32(1.0), np.float32(0.5), np.float32(1e-12)
-    height, width = w.shape
-    steepest = np.float32(MAX_SLOPE)
+    """Fill the outputs, row-major. The loops have no branches, and few arrays each, so that they vectorise; every number is float32.
+
+    Args:
+        w: Inverse depth with its frame, [H+2, W+2].
+        ramps: Pixels to hide, [H, W].
+        lens: fx, fy, cx, cy, pixels.
+        jump: Relative step between surfaces.
+        points: Round splats.
+        means, scales, quats, opacities: Outputs, as in ``Gaussians``.
+    """
+    height, width = ramps.shape
+    zero, half, one, four, tiny = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(4.0), np.float32(1e-12)
+    steepest, sigma, thin = np.float32(MAX_SLOPE), np.float32(SIGMA_PX), np.float32(THICKNESS)
+    opaque, longest = np.float32(OPACITY), np.float32(1.05 * math.sqrt(1.0 + MAX_SLOPE * MAX_SLOPE))
+    fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
+    px, py = one / fx, one / fy
+    size = half * (px + py)
+    along, down = np.empty(width, np.float32), np.empty(width, np.float32)
     for v in range(height):
-        y = (np.float32(v) + half - cy) / fy
+        span = slice(v * width, (v + 1) * width)
+        mean, scale, quat, opacity, ramp = means[span], scales[span], quats[span], opacities[span], ramps[v]
+        above, row, below = w[v, 1 : width + 1], w[v + 1], w[v + 2, 1 : width + 1]
+        here, left, right = row[1 : width + 1], row[:width], row[2 : width + 2]
+        y = (np.float32(v) + half - cy) * py
         for u in range(width):
-            i = v * width + u
-            x = (np.float32(u) + half - cx) / fx
-            here = w[v, u]
-            surface = here > np.float32(0.0)
-            z = one / here if surface else one
-            opacities[i] = np.float32(OPACITY) if surface and not _on_ramp(w, v, u, jump) else np.float32(0.0)
-            means[i, 0], means[i, 1], means[i, 2] = x * z, y * z, z
-            pixel = z * half * (one / fx + one / fy)
-            if points or not surface:
-                for k in range(3):
-                    scales[i, k] = np.float32(SIGMA_PX) * pixel
-                quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3] = one, 0.0, 0.0, 0.0
-                continue
-            # dz/d(x·z at constant z) and the same for y, bounded.
-            sx = min(max(-z * fx * _slope(w, v, u, 0, 1, jump), -steepest), steepest)
-            sy = min(max(-z * fy * _slope(w, v, u, 1, 0, jump), -steepest), steepest)
-            # J's columns, in units of depth a pixel: ∂p/∂u = z/fx·((1, 0, 0) + sx·(x, y, 1)).
-            ux, uy, uz = (one + sx * x) / fx, sx * y / fx, sx / fx
-            vx, vy, vz = sy * x / fy, (one + sy * y) / fy, sy / fy
+            x = (np.float32(u) + half - cx) * px
+            surface = here[u] > zero
+            z = one / here[u] if surface else one
+            mean[u, 0], mean[u, 1], mean[u, 2] = x * z, y * z, z
+            opacity[u] = opaque if surface & (ramp[u] == 0) else zero
+        if points:
+            for u in range(width):
+                radius = sigma * size * mean[u, 2]
+                scale[u, 0], scale[u, 1], scale[u, 2] = radius, radius, radius
+                quat[u, 0], quat[u, 1], quat[u, 2], quat[u, 3] = one, zero, zero, zero
+            continue
+        for u in range(width):
+            # The surface's slopes dz/dx and dz/dy along the picture's axes, bounded.
+            safe = max(here[u], tiny)
+            along[u] = min(max(-fx * _slope(left[u], here[u], right[u], jump) / safe, -steepest), steepest)
+            down[u] = min(max(-fy * _slope(above[u], here[u], below[u], jump) / safe, -steepest), steepest)
+        for u in range(width):
+            x, z = (np.float32(u) + half - cx) * px, mean[u, 2]
+            sx, sy = along[u], down[u]
+            # J's columns in units of depth a pixel: ∂p/∂u = z/fx · ((1, 0, 0) + sx · (x, y, 1)), and the same for v.
+            ux, uy, uz = (one + sx * x) * px, sx * y * px, sx * px
+            vx, vy, vz = sy * x * py, (one + sy * y) * py, sy * py
             # Principal axes of JᵀJ: turn (u, v) by φ in −45°..45°, so that axis 0 stays the one nearer to u.
             e, f, g = ux * ux + uy * uy + uz * uz, ux * vx + uy * vy + uz * vz, vx * vx + vy * vy + vz * vz
-            apart, sign = abs(e - g), one if e >= g else -one
             # The small term keeps φ near 0, and still, where the footprint is round.
-            hypot = math.sqrt((apart + np.float32(0.02) * (e + g)) ** 2 + np.float32(4.0) * f * f) + tiny
-            cos2 = (apart + np.float32(0.02) * (e + g)) / hypot
-            c = math.sqrt(half * (one + cos2))
-            s = sign * f / (hypot * c)
+            apart = abs(e - g) + np.float32(0.02) * (e + g)
+            cos2 = apart / np.sqrt(apart * apart + four * f * f + tiny * tiny)
+            c = np.sqrt(half * (one + cos2))
+            s = f * cos2 / (apart * c) * (one if e >= g else -one)
             ax, ay, az = c * ux + s * vx, c * uy + s * vy, c * uz + s * vz
             bx, by, bz = c * vx - s * ux, c * vy - s * uy, c * vz - s * uz
-            na = math.sqrt(ax * ax + ay * ay + az * az) + tiny
-            ax, ay, az = ax / na, ay / na, az / na
+            la = np.sqrt(ax * ax + ay * ay + az * az) + tiny
+            ax, ay, az = ax / la, ay / la, az / la
             # Gram-Schmidt takes out what the small term left of the other axis.
             dot = ax * bx + ay * by + az * bz
             bx, by, bz = bx - dot * ax, by - dot * ay, bz - dot * az
-            nb = math.sqrt(bx * bx + by * by + bz * bz) + tiny
-            bx, by, bz = bx / nb, by / nb, bz / nb
+            lb = np.sqrt(bx * bx + by * by + bz * bz) + tiny
+            bx, by, bz = bx / lb, by / lb, bz / lb
             nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-            longest = pixel * np.float32(1.05 * math.sqrt(1.0 + MAX_SLOPE * MAX_SLOPE))
-            scales[i, 0] = np.float32(SIGMA_PX) * min(z * na, longest)
-            scales[i, 1] = np.float32(SIGMA_PX) * min(z * nb, longest)
-            scales[i, 2] = np.float32(THICKNESS) * pixel
-            # Columns a, b, n to a quaternion (Shepperd 1978), by the largest of the four squares.
-            t = ax + by + nz
-            if t > np.float32(0.0):
-                r = math.sqrt(one + t)
-                k = half / r
-                qw, qx, qy, qz = half * r, (bz - ny) * k, (nx - az) * k, (ay - bx) * k
-            elif ax >= by and ax >= nz:
-                r = math.sqrt(one + ax - by - nz)
-                k = half / r
-                qw, qx, qy, qz = (bz - ny) * k, half * r, (bx + ay) * k, (nx + az) * k
-            elif by >= nz:
-                r = math.sqrt(one - ax + by - nz)
-                k = half / r
-                qw, qx, qy, qz = (nx - az) * k, (bx + ay) * k, half * r, (ny + bz) * k
-            else:
-                r = math.sqrt(one - ax - by + nz)
-                k = half / r
-                qw, qx, qy, qz = (ay - bx) * k, (nx + az) * k, (ny + bz) * k, half * r
-            quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3] = qw, qx, qy, qz
+            scale[u, 0] = sigma * z * min(la, longest * size)
+            scale[u, 1] = sigma * z * min(lb, longest * size)
+            scale[u, 2] = thin * z * size
+            # Columns a, b, n to a quaternion. A surface that faces the camera is turned by less than 120°, so w is never small.
+            qw, qx, qy, qz = max(one + ax + by + nz, np.float32(0.01)), bz - ny, nx - az, ay - bx
+            k = one / np.sqrt(qw * qw + qx * qx + qy * qy + qz * qz)
+            quat[u, 0], quat[u, 1], quat[u, 2], quat[u, 3] = qw * k, qx * k, qy * k, qz * k

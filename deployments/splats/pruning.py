@@ -94,7 +94,8 @@ def warm_up() -> None:
 def _nearest(kept: NDArray[np.intp], depth: NDArray[np.float32], percentile: float) -> NDArray[np.intp]:
     """Those of ``kept`` up to the percentile of their depths; the one at the percentile, and its equals, stay."""
     index = min(max(math.ceil(percentile / 100 * len(kept)) - 1, 0), len(kept) - 1)
-    return kept[depth <= np.partition(depth, index)[index]]
+    limit = np.partition(depth, index)[index]
+    return np.compress(depth <= limit, kept)
 
 
 def _lowest(kept: NDArray[np.intp], rank: NDArray[np.uint32], count: int) -> NDArray[np.intp]:
@@ -103,7 +104,7 @@ def _lowest(kept: NDArray[np.intp], rank: NDArray[np.uint32], count: int) -> NDA
     chosen = rank < limit
     ties = np.flatnonzero(rank == limit)
     chosen[ties[: count - int(chosen.sum())]] = True
-    return kept[chosen]
+    return np.compress(chosen, kept)
 
 
 @kernel
