@@ -1,0 +1,105 @@
+"""A stand-in for load tests: Gaussians of a fixed number, the picture's colours, and a chosen latency. No network, no weights.
+
+The cost is constant, the content is checkable (the splats show the picture they were made from, on a slanted plane), and the
+same picture gives the same bytes. It can fail on purpose, by count, so that tests can tell what the stream makes of it.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from deployments.models.base import ModelInfo
+from deployments.pipeline import Camera, DecodedCapture, Prediction, SplatKind
+from deployments.splats import lifting
+from deployments.stream.errors import FrameError, InferenceFailed
+
+_NEAR_M, _FAR_M = 1.5, 3.0
+
+
+class SyntheticModel:
+    """A slanted plane with the picture on it: its left edge at 1.5, its right edge at 3 units.
+
+    Args:
+        splats: Gaussians of every frame, whatever the picture's size. The client's ``max_splats`` lowers it.
+        latency_ms: Time a batch takes, whatever its size.
+        per_item_ms: Time every capture of a batch adds.
+        jitter_ms: Up to this much is added to a batch, evenly spread and the same for the same ``seed``.
+        fail_every: Every so many captures one fails with ``inference_failed``; 0: none.
+        nan_every: Every so many captures one comes with every fourth centre NaN; 0: none.
+        seed: Of the jitter.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        splats: int = 100_000,
+        latency_ms: float = 0.0,
+        per_item_ms: float = 0.0,
+        jitter_ms: float = 0.0,
+        fail_every: int = 0,
+        nan_every: int = 0,
+        seed: int = 0,
+    ) -> None:
+        limits = {"splats": splats - 1, "latency_ms": latency_ms, "per_item_ms": per_item_ms, "jitter_ms": jitter_ms}
+        for name, value in {**limits, "fail_every": fail_every, "nan_every": nan_every}.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"synthetic: {name} is out of range: expected {1 if name == 'splats' else 0} or more")
+        self._splats = splats
+        self._latency_ms, self._per_item_ms, self._jitter_ms = latency_ms, per_item_ms, jitter_ms
+        self._fail_every, self._nan_every = fail_every, nan_every
+        self._random = np.random.default_rng(seed)
+        self._seen = 0
+
+    @property
+    def info(self) -> ModelInfo:
+        """What it is."""
+        return ModelInfo(
+            engine="synthetic",
+            name="synthetic",
+            label="Synthetic splats (load test)",
+            licence="Apache-2.0",
+            kinds=("lifted", "points"),
+        )
+
+    def warm_up(self) -> None:
+        """Compile the lifting."""
+        lifting.warm_up()
+
+    def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
+        """The picture of each capture's first view on the plane, after the latency that was asked for."""
+        began_s = time.perf_counter()
+        results = [self._predict_one(capture) for capture in captures]
+        wait_ms = self._latency_ms + self._per_item_ms * len(captures) + self._jitter_ms * float(self._random.random())
+        time.sleep(max(0.0, wait_ms / 1e3 - (time.perf_counter() - began_s)))
+        infer_ms = (time.perf_counter() - began_s) * 1e3
+        for result in results:
+            if isinstance(result, Prediction):
+                result.timings["infer"] = infer_ms
+        return results
+
+    def _predict_one(self, capture: DecodedCapture) -> Prediction | FrameError:
+        self._seen += 1
+        if self._fail_every and self._seen % self._fail_every == 0:
+            return InferenceFailed(f"failing on purpose, as every {self._fail_every} captures")
+        rgb = capture.views[0]
+        # Not the picture's own size: the count is what a load test asks for, and wider than high as a webcam's picture is.
+        budget = min(self._splats, capture.options.max_splats)
+        width = min(budget, math.ceil(math.sqrt(budget * 4 / 3)))
+        height = budget // width
+        small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+        camera = Camera(width, height, width * 0.87, width * 0.87, width / 2, height / 2)
+        x = (np.arange(width, dtype=np.float32) + 0.5) / width
+        # Inverse depth is linear in pixels on a plane.
+        depth = 1.0 / (1.0 / _NEAR_M + x * (1.0 / _FAR_M - 1.0 / _NEAR_M))
+        plane = np.ascontiguousarray(np.broadcast_to(depth, (height, width)), np.float32)
+        kind: SplatKind = "points" if capture.options.representation == "points" else "lifted"
+        gaussians = lifting.lift_depth(plane, small, camera, kind)
+        if self._nan_every and self._seen % self._nan_every == 0:
+            gaussians.means[::4] = np.nan
+        return Prediction(gaussians, kind, camera, capture.options, capture.state, dict(capture.timings))
