@@ -37,7 +37,7 @@ LN_SCALE_ZERO = np.float32(-128.0)
 """Stored for scale 0: finite, and so low that every reader's float32 ``exp`` gives exactly 0 (it underflows below −103.97)."""
 
 MAX_RELATIVE_ERROR = 4e-7
-"""Of :func:`log` and :func:`logit` (relative to the result), :func:`exp` and :func:`sigmoid` (relative), measured in the tests."""
+"""Of :func:`log` and :func:`logit` and of :func:`exp` and :func:`sigmoid`."""
 
 _TINY = np.float32(np.finfo(np.float32).tiny)
 _HALF, _ONE, _TWO = np.float32(0.5), np.float32(1.0), np.float32(2.0)

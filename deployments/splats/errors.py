@@ -17,7 +17,7 @@ class CodecError(ValueError):
     """Bytes or Gaussians that a codec refuses. ``str()`` says what was expected, what came, and where."""
 
 
-class BadGaussians(CodecError):
+class BadGaussians(CodecError):  # noqa: N818 - named for what it refuses
     """Gaussians that no file can hold: a non-finite number, a negative scale, a quaternion of length 0.
 
     Attributes:
@@ -33,7 +33,7 @@ class BadGaussians(CodecError):
         return f"Gaussian {self.row}, {self.field}: expected {self.expected}, got {self.got}; prune such Gaussians first."
 
 
-class BadBytes(CodecError):
+class BadBytes(CodecError):  # noqa: N818
     """Bytes that are not what the codec writes.
 
     Attributes:
@@ -95,7 +95,7 @@ def not_finite(value: np.float32) -> np.int32:
 @inline
 def no_direction(square: np.float32) -> np.int32:
     """1 if a quaternion of this squared length cannot be normalised (too short, too long, NaN), else 0."""
-    return np.int32(not (square >= _MIN_SQUARE and square <= _MAX_SQUARE))
+    return np.int32(np.int32(1) - np.int32(np.int32(square >= _MIN_SQUARE) & np.int32(square <= _MAX_SQUARE)))
 
 
 def refuse_bad(gaussians: Gaussians, fields: tuple[str, ...]) -> None:
@@ -137,4 +137,4 @@ def sample(sh_degree: int = 0, count: int = 3) -> Gaussians:
     k = SH_COEFFICIENTS[sh_degree]
     quats = np.tile(np.array([0.5, 0.5, 0.5, 0.5], np.float32), (count, 1))
     ones = np.ones((count, 3), np.float32)
-    return Gaussians(ones, ones / 4, quats, np.full(count, 0.75, np.float32), np.zeros((count, k, 3), np.float32))
+    return Gaussians(ones, ones / np.float32(4), quats, np.full(count, 0.75, np.float32), np.zeros((count, k, 3), np.float32))

@@ -35,28 +35,24 @@ exceptions, both because SparkJS would hand the GPU an infinity or nothing at al
 four all-zero words, which SparkJS takes for "no splat here", cannot arise (a Gaussian's θ and axis bytes are never all zero).
 
 Error: centre 2⁻¹¹ relative (f16), colour and opacity 1/510, scale half a step of the range ((max − min)/508 in ln: 4.2 % at the
-default −12..9), rotation about 0.4° in the mean and below 1.4°. Spherical harmonics beyond DC are dropped.
+default −12..9), rotation 0.6° in the mean and at most 2° (rotations drawn at random). Harmonics beyond DC are dropped.
 """
 
 import struct
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deployments.splats.activations import rgb_to_dc
 from deployments.splats.errors import BadBytes, Buffer, Truncated, as_bytes, check_size, refuse_bad, sample
-from deployments.splats.gaussians import FloatArray, Gaussians
-from deployments.splats.packed_words import angle_steps, decode_words, encode_words, first_at_least_log, first_at_least_logit
-from deployments.splats.spark_bins import LN_SCALE_STEPS, LOGIT_STEPS
+from deployments.splats.gaussians import Gaussians
+from deployments.splats.packed_steps import SPARK_LN_SCALE_RANGE, angle_steps, opacity_steps, scale_steps
+from deployments.splats.packed_words import decode_words, encode_words
 
 MAGIC, VERSION = b"SPPK", 1
 HEADER = struct.Struct("<4sB3xIffffI")
 SPLAT_BYTES = 16
-
-SPARK_LN_SCALE_RANGE = (-12.0, 9.0)
-"""SparkJS's default: 6 µm to 8 km, in steps of 8.6 %."""
 
 STREAM_LN_SCALE_RANGE = (-9.0, 2.0)
 """For live scenes a few units across: 0.12 mm to 7.4 units, in steps of 4.4 %."""
@@ -78,11 +74,13 @@ class PackedCodec:
     suffix: str = ".sppk"
 
     def __post_init__(self) -> None:
-        # A scale byte of the narrowest range still differs from its neighbour by many float32 steps.
-        if not (-80 <= self.ln_scale_range[0] and self.ln_scale_range[0] + 0.01 <= self.ln_scale_range[1] <= 80):
-            raise ValueError(f"ln_scale_range: expected −80 ≤ min, min + 0.01 ≤ max ≤ 80, got {self.ln_scale_range}")
-        if not (-100 <= self.rgb_range[0] and self.rgb_range[0] + 0.01 <= self.rgb_range[1] <= 100):
-            raise ValueError(f"rgb_range: expected −100 ≤ min, min + 0.01 ≤ max ≤ 100, got {self.rgb_range}")
+        ln_low, ln_high = self.ln_scale_range
+        # Wide enough for the fast byte to be at most one off its exact value, and within float32 with both ends.
+        if not (ln_low >= -80 and ln_low + 1 <= ln_high <= 80):
+            raise ValueError(f"ln_scale_range: expected −80 ≤ min ≤ max − 1, max ≤ 80, got {self.ln_scale_range}")
+        low, high = self.rgb_range
+        if not (low >= -100 and low + 0.01 <= high <= 100):
+            raise ValueError(f"rgb_range: expected −100 ≤ min ≤ max − 0.01, max ≤ 100, got {self.rgb_range}")
 
     def encode(self, gaussians: Gaussians) -> NDArray[np.uint8]:
         """The frame in words. uint8 [32 + 16 · N].
@@ -93,11 +91,21 @@ class PackedCodec:
         g = gaussians
         n = len(g)
         out = np.empty(HEADER.size + SPLAT_BYTES * n, np.uint8)
-        HEADER.pack_into(out, 0, MAGIC, VERSION, n, *self.rgb_range, *self.ln_scale_range, 0)
-        words = out[HEADER.size :].view("<u4")
-        arrays = (g.means.reshape(-1), g.scales.reshape(-1), g.quats, g.opacities, g.sh)
-        tables = (_scale_steps(self.ln_scale_range), _opacity_steps(), _angle_steps())
-        if not encode_words(*map(np.ascontiguousarray, arrays), *tables, *self._ranges(), words):
+        out[: HEADER.size] = np.frombuffer(HEADER.pack(MAGIC, VERSION, n, *self.rgb_range, *self.ln_scale_range, 0), np.uint8)
+        good = encode_words(
+            np.ascontiguousarray(g.means).reshape(-1),
+            np.ascontiguousarray(g.scales).reshape(-1),
+            np.ascontiguousarray(g.quats),
+            np.ascontiguousarray(g.opacities),
+            np.ascontiguousarray(g.sh),
+            scale_steps(self.ln_scale_range),
+            opacity_steps(),
+            angle_steps(),
+            np.array(self.rgb_range, np.float32),
+            np.array(self.ln_scale_range, np.float32),
+            out[HEADER.size :].view("<i4"),
+        )
+        if not good:
             refuse_bad(g, ("means", "scales", "quats", "opacities", "sh"))
         return out
 
@@ -130,14 +138,11 @@ class PackedCodec:
         for degree in (0, 1, 2):
             self.decode(self.encode(sample(degree)))
 
-    def _ranges(self) -> tuple[np.float32, ...]:
-        return tuple(np.float32(v) for v in (*self.rgb_range, *self.ln_scale_range))
-
 
 def _read_header(data: NDArray[np.uint8]) -> tuple[int, tuple[float, float], tuple[float, float]]:
     if len(data) < HEADER.size:
         raise Truncated("packed", len(data), f"a header of {HEADER.size} bytes", f"{len(data)}")
-    magic, version, count, rgb_min, rgb_max, ln_min, ln_max, zero = HEADER.unpack_from(data)
+    magic, version, count, rgb_min, rgb_max, ln_min, ln_max, zero = HEADER.unpack(data[: HEADER.size].tobytes())
     if magic != MAGIC:
         raise BadBytes("packed", 0, f"the magic {MAGIC!r}", f"{magic!r}")
     if version != VERSION:
@@ -153,35 +158,3 @@ def _read_header(data: NDArray[np.uint8]) -> tuple[int, tuple[float, float], tup
         raise BadBytes("packed", 28, "0", f"{zero}")
     check_size("packed", data, HEADER.size + SPLAT_BYTES * count, f"the header and {count} splats")
     return count, (rgb_min, rgb_max), (ln_min, ln_max)
-
-
-@lru_cache(maxsize=16)
-def _scale_steps(ln_scale_range: tuple[float, float]) -> FloatArray:
-    """Entry b: the smallest scale of byte b or above; entry 256: infinity. float32 [257]."""
-    if ln_scale_range == SPARK_LN_SCALE_RANGE:
-        logs = LN_SCALE_STEPS
-    else:
-        low, high = ln_scale_range
-        logs = (low + (np.arange(2, 256) - 1.5) / 254 * (high - low)).astype(np.float32)
-    steps = np.full(257, np.inf, np.float32)
-    steps[0] = 0
-    steps[1] = np.finfo(np.float32).tiny
-    first_at_least_log(logs, steps[2:256])
-    return steps
-
-
-@lru_cache(maxsize=1)
-def _opacity_steps() -> FloatArray:
-    """Entry b: the smallest opacity of byte b or above; entry 256: infinity. float32 [257]."""
-    steps = np.full(257, np.inf, np.float32)
-    steps[0] = 0
-    first_at_least_logit(LOGIT_STEPS, steps[1:256])
-    return steps
-
-
-@lru_cache(maxsize=1)
-def _angle_steps() -> FloatArray:
-    """Entry b: the largest w of angle byte b or above; entry 256: below every w. float32 [257]."""
-    steps = np.full(257, -np.inf, np.float32)
-    angle_steps(steps[:256])
-    return steps

@@ -15,8 +15,8 @@ property                  columns  meaning
 ``rot_0 … 3``             4        quaternion w x y z
 ========================  =======  =================================================================
 
-14 columns and 56 bytes a Gaussian at degree 0. Source: the PLY written by Kerbl et al. 2023 (graphdeco-inria/gaussian-splatting,
-``scene/gaussian_model.py``, ``save_ply``).
+14 columns and 56 bytes a Gaussian at degree 0. Source: the PLY written by Kerbl et al. 2023
+(graphdeco-inria/gaussian-splatting, ``scene/gaussian_model.py``, ``save_ply``).
 
 Exact: centres, coefficients, quaternions. Logs and logits are within ``activations.MAX_RELATIVE_ERROR``; a scale comes back
 within 1e-5 relative, an opacity within 1e-6; 0 and 1 come back exactly. Quaternions are stored as they are and normalised when
@@ -25,7 +25,6 @@ viewer with y up (SparkJS, three.js) turns the scene half a turn about x. ``fram
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,7 @@ from deployments.splats.activations import exp32, log_scale, logit_opacity, sigm
 from deployments.splats.coordinates import FRAMES, Frame, half_turn_x, to_frame
 from deployments.splats.errors import BadBytes, Buffer, as_bytes, no_direction, not_finite, refuse_bad, sample
 from deployments.splats.gaussians import SH_COEFFICIENTS, FloatArray, Gaussians
-from deployments.splats.kernel import kernel
+from deployments.splats.kernel import inline, kernel
 from deployments.splats.ply_header import VertexTable, read_header, write_header
 
 # Gaussians worked on at a time: their logs wait in the first-level cache (512 × 4 × 4 bytes) for the rows to be written.
@@ -75,8 +74,16 @@ class PlyCodec:
         out = np.empty(lead + size, np.uint8)[lead:]
         out[: len(header)] = np.frombuffer(header, np.uint8)
         rows = out[len(header) :].view("<f4").reshape(len(g), len(names))
-        arrays = (g.means, g.scales.reshape(-1), g.quats, g.opacities, g.sh)
-        if not _encode(*map(np.ascontiguousarray, arrays), 3 if self.normals else 0, rows):
+        good = _encode(
+            np.ascontiguousarray(g.means),
+            np.ascontiguousarray(g.scales).reshape(-1),
+            np.ascontiguousarray(g.quats),
+            np.ascontiguousarray(g.opacities),
+            np.ascontiguousarray(g.sh),
+            3 if self.normals else 0,
+            rows,
+        )
+        if not good:
             refuse_bad(gaussians, ("means", "scales", "quats", "opacities", "sh"))
         return out
 
@@ -93,11 +100,12 @@ class PlyCodec:
         table = read_header(data)
         columns, rows = _columns(table, data)
         n, k = table.count, (len(columns) - 14) // 3 + 1
-        empty = partial(np.empty, dtype=np.float32)
-        arrays = (empty((n, 3)), empty((n, 3)), empty((n, 4)), empty(n), empty((n, k, 3)))
-        if not _decode(rows, columns, *arrays):
-            _refuse_row(table, *arrays)
-        g = Gaussians(*arrays)
+        means, scales, quats = (np.empty((n, width), np.float32) for width in (3, 3, 4))
+        opacities, sh = np.empty(n, np.float32), np.empty((n, k, 3), np.float32)
+        good = _decode(rows, columns, means, scales, quats, opacities, sh)
+        if not good:
+            _refuse_row(table, (means, scales, quats, opacities, sh))
+        g = Gaussians(means, scales, quats, opacities, sh)
         return half_turn_x(g) if self.frame == "opengl" else g
 
     def warm_up(self) -> None:
@@ -146,7 +154,7 @@ def _columns(table: VertexTable, data: NDArray[np.uint8]) -> tuple[NDArray[np.in
     return np.arange(len(wanted)), rows
 
 
-def _refuse_row(table: VertexTable, *arrays: FloatArray) -> None:
+def _refuse_row(table: VertexTable, arrays: tuple[FloatArray, ...]) -> None:
     bad = ~np.all([np.isfinite(a.reshape(table.count, -1)).all(axis=1) for a in arrays], axis=0)
     row = int(np.argmax(bad))
     what = "finite numbers, a scale below e^88.7 and a quaternion with a direction"
@@ -165,44 +173,65 @@ def _encode(
 ) -> bool:
     n, k = sh.shape[0], sh.shape[1]
     logs, logits = np.empty(3 * _BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    tail = 6 + normals + 3 * (k - 1)
     bad = np.int32(0)
     for start in range(0, n, _BLOCK):
-        count = min(_BLOCK, n - start)
-        for i in range(3 * count):
-            scale = scales[3 * start + i]
-            logs[i] = log_scale(scale)
-            bad |= not_finite(scale) | (np.float32(scale).view(np.int32) < np.int32(0))
-        for i in range(count):
-            opacity = opacities[start + i]
-            logits[i] = logit_opacity(opacity)
-            bad |= not_finite(opacity)
-        for i in range(count):
-            j, row = start + i, rows[start + i]
+        stop = min(start + _BLOCK, n)
+        bad |= _log_all(scales[3 * start : 3 * stop], logs)
+        bad |= _logit_all(opacities[start:stop], logits)
+        bad |= _check_all(means[start:stop], quats[start:stop], sh[start:stop])
+        for i in range(start, stop):
             for c in range(3):
-                row[c] = means[j, c]
-                bad |= not_finite(means[j, c])
+                rows[i, c] = means[i, c]
             for c in range(normals):
-                row[3 + c] = np.float32(0)
-            at = 3 + normals
+                rows[i, 3 + c] = np.float32(0)
             for c in range(3):
-                row[at + c] = sh[j, 0, c]
-                bad |= not_finite(sh[j, 0, c])
-            at += 3
+                rows[i, 3 + normals + c] = sh[i, 0, c]
+            rows[i, tail] = logits[i - start]
             for c in range(3):
-                for b in range(1, k):
-                    row[at] = sh[j, b, c]
-                    bad |= not_finite(sh[j, b, c])
-                    at += 1
-            row[at] = logits[i]
-            for c in range(3):
-                row[at + 1 + c] = logs[3 * i + c]
-            square = np.float32(0)
+                rows[i, tail + 1 + c] = logs[3 * (i - start) + c]
             for c in range(4):
-                q = quats[j, c]
-                row[at + 4 + c] = q
-                square += q * q
-            bad |= no_direction(square)
-    return bad == 0
+                rows[i, tail + 4 + c] = quats[i, c]
+        if k > 1:
+            for i in range(start, stop):
+                for c in range(3):
+                    for b in range(1, k):
+                        rows[i, 6 + normals + c * (k - 1) + b - 1] = sh[i, b, c]
+    return bool(bad == 0)
+
+
+@inline
+def _log_all(scales: FloatArray, out: FloatArray) -> np.int32:
+    bad = np.int32(0)
+    for i in range(scales.size):
+        out[i] = log_scale(scales[i])
+        # As unsigned, everything from infinity on is infinite, NaN or has its sign bit set.
+        bad = np.int32(bad | np.int32(np.float32(scales[i]).view(np.uint32) >= np.uint32(0x7F800000)))
+    return bad
+
+
+@inline
+def _logit_all(opacities: FloatArray, out: FloatArray) -> np.int32:
+    bad = np.int32(0)
+    for i in range(opacities.size):
+        out[i] = logit_opacity(opacities[i])
+        bad = np.int32(bad | not_finite(opacities[i]))
+    return bad
+
+
+@inline
+def _check_all(means: FloatArray, quats: FloatArray, sh: FloatArray) -> np.int32:
+    bad = np.int32(0)
+    flat = means.reshape(-1)
+    for i in range(flat.size):
+        bad = np.int32(bad | not_finite(flat[i]))
+    flat = sh.reshape(-1)
+    for i in range(flat.size):
+        bad = np.int32(bad | not_finite(flat[i]))
+    for i in range(len(quats)):
+        w, x, y, z = quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3]
+        bad = np.int32(bad | no_direction(np.float32(w * w + x * x + y * y + z * z)))
+    return bad
 
 
 @kernel
@@ -216,38 +245,51 @@ def _decode(
     sh: FloatArray,
 ) -> bool:
     n, k = sh.shape[0], sh.shape[1]
-    logs, logits = np.empty(3 * _BLOCK, np.float32), np.empty(_BLOCK, np.float32)
-    scales_flat = scales.reshape(-1)
-    opacity_at = 6 + 3 * (k - 1)
+    tail = 6 + 3 * (k - 1)
     bad = np.int32(0)
     for start in range(0, n, _BLOCK):
-        count = min(_BLOCK, n - start)
-        for i in range(count):
-            j, row = start + i, rows[start + i]
+        stop = min(start + _BLOCK, n)
+        for i in range(start, stop):
             for c in range(3):
-                means[j, c] = row[columns[c]]
-                sh[j, 0, c] = row[columns[3 + c]]
-                bad |= not_finite(means[j, c]) | not_finite(sh[j, 0, c])
-                for b in range(1, k):
-                    sh[j, b, c] = row[columns[6 + c * (k - 1) + b - 1]]
-                    bad |= not_finite(sh[j, b, c])
-            logits[i] = row[columns[opacity_at]]
-            for c in range(3):
-                logs[3 * i + c] = row[columns[opacity_at + 1 + c]]
-            square = np.float32(0)
+                means[i, c] = rows[i, columns[c]]
+                sh[i, 0, c] = rows[i, columns[3 + c]]
+                scales[i, c] = rows[i, columns[tail + 1 + c]]
+            opacities[i] = rows[i, columns[tail]]
             for c in range(4):
-                quats[j, c] = row[columns[opacity_at + 4 + c]]
-                square += quats[j, c] * quats[j, c]
-            bad |= no_direction(square)
-            norm = np.sqrt(square)
-            for c in range(4):
-                quats[j, c] /= norm
-        for i in range(3 * count):
-            scale = exp32(logs[i])
-            scales_flat[3 * start + i] = scale
-            bad |= not_finite(scale)
-        for i in range(count):
-            opacity = sigmoid_logit(logits[i])
-            opacities[start + i] = opacity
-            bad |= not_finite(opacity)
-    return bad == 0
+                quats[i, c] = rows[i, columns[tail + 4 + c]]
+        if k > 1:
+            for i in range(start, stop):
+                for c in range(3):
+                    for b in range(1, k):
+                        sh[i, b, c] = rows[i, columns[6 + c * (k - 1) + b - 1]]
+        bad |= _check_all(means[start:stop], quats[start:stop], sh[start:stop])
+        bad |= _exp_all(scales[start:stop].reshape(-1))
+        bad |= _sigmoid_all(opacities[start:stop])
+        _normalise_all(quats[start:stop])
+    return bool(bad == 0)
+
+
+@inline
+def _exp_all(values: FloatArray) -> np.int32:
+    bad = np.int32(0)
+    for i in range(values.size):
+        values[i] = exp32(values[i])
+        bad = np.int32(bad | not_finite(values[i]))
+    return bad
+
+
+@inline
+def _sigmoid_all(values: FloatArray) -> np.int32:
+    bad = np.int32(0)
+    for i in range(values.size):
+        values[i] = sigmoid_logit(values[i])
+        bad = np.int32(bad | not_finite(values[i]))
+    return bad
+
+
+@inline
+def _normalise_all(quats: FloatArray) -> None:
+    for i in range(len(quats)):
+        w, x, y, z = quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3]
+        norm = np.float32(np.sqrt(np.float32(w * w + x * x + y * y + z * z)))
+        quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3] = w / norm, x / norm, y / norm, z / norm

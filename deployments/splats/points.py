@@ -55,7 +55,7 @@ class PointsCodec:
         """
         n = len(gaussians)
         out = np.empty(HEADER.size + POINT_BYTES * n, np.uint8)
-        HEADER.pack_into(out, 0, MAGIC, VERSION, n, 0)
+        out[: HEADER.size] = np.frombuffer(HEADER.pack(MAGIC, VERSION, n, 0), np.uint8)
         xyz, rgb = _views(out, n)
         means = np.ascontiguousarray(gaussians.means).reshape(-1)
         if not _encode(means, np.ascontiguousarray(gaussians.sh), xyz.reshape(-1), rgb):
@@ -104,7 +104,7 @@ def split_points(buffer: Buffer) -> tuple[NDArray[np.float32], NDArray[np.uint8]
     data = as_bytes("points", buffer)
     if len(data) < HEADER.size:
         raise Truncated("points", len(data), f"a header of {HEADER.size} bytes", f"{len(data)}")
-    magic, version, count, zero = HEADER.unpack_from(data)
+    magic, version, count, zero = HEADER.unpack(data[: HEADER.size].tobytes())
     if magic != MAGIC:
         raise BadBytes("points", 0, f"the magic {MAGIC!r}", f"{magic!r}")
     if version != VERSION:
@@ -136,4 +136,4 @@ def _encode(means: NDArray[np.float32], sh: NDArray[np.float32], xyz: NDArray[np
             value = value if value > _ZERO else _ZERO
             value = value if value < _FULL else _FULL
             rgb[i, c] = np.uint8(np.int32(value + _HALF))
-    return bad == 0
+    return bool(bad == 0)
