@@ -7,14 +7,15 @@ same picture gives the same bytes. It can fail on purpose, by count, so that tes
 import math
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from deployments.models.base import ModelInfo
-from deployments.pipeline import Camera, DecodedCapture, Prediction, SplatKind
+from deployments.pipeline import Camera, DecodedCapture, Prediction
 from deployments.splats import lifting
 from deployments.stream.errors import FrameError, InferenceFailed
+from deployments.stream.messages import Engine
 
 _NEAR_M, _FAR_M = 1.5, 3.0
 
@@ -23,7 +24,8 @@ class SyntheticModel:
     """A slanted plane with the picture on it: its left edge at 1.5, its right edge at 3 units.
 
     Args:
-        splats: Gaussians of every frame, whatever the picture's size. The client's ``max_splats`` lowers it.
+        splats: Gaussians of every frame whatever the picture's size, rounded down to a 4:3 grid. The
+            client's ``max_splats`` lowers it.
         latency_ms: Time a batch takes, whatever its size.
         per_item_ms: Time every capture of a batch adds.
         jitter_ms: Up to this much is added to a batch, evenly spread and the same for the same ``seed``.
@@ -57,14 +59,14 @@ class SyntheticModel:
         self._seen = 0
 
     @property
-    def info(self) -> ModelInfo:
+    def info(self) -> Engine:
         """What it is."""
-        return ModelInfo(
+        return Engine(
             engine="synthetic",
             name="synthetic",
             label="Synthetic splats (load test)",
             licence="Apache-2.0",
-            kinds=("lifted", "points"),
+            kinds=["lifted", "points"],
         )
 
     def warm_up(self) -> None:
@@ -98,7 +100,7 @@ class SyntheticModel:
         # Inverse depth is linear in pixels on a plane.
         depth = 1.0 / (1.0 / _NEAR_M + x * (1.0 / _FAR_M - 1.0 / _NEAR_M))
         plane = np.ascontiguousarray(np.broadcast_to(depth, (height, width)), np.float32)
-        kind: SplatKind = "points" if capture.options.representation == "points" else "lifted"
+        kind: Literal["lifted", "points"] = "points" if capture.options.representation == "points" else "lifted"
         gaussians = lifting.lift_depth(plane, small, camera, kind)
         if self._nan_every and self._seen % self._nan_every == 0:
             gaussians.means[::4] = np.nan

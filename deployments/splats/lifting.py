@@ -137,13 +137,13 @@ def _inverse_depth(depth: F32, jump: np.float32) -> F32:
 
 
 @inline
-def _same(here: np.float32, there: np.float32, jump: np.float32) -> bool:
+def _same(here: np.float32, there: np.float32, jump: np.float32) -> np.bool_:
     """Whether two neighbours' inverse depths belong to one surface. Without depth (0) nothing does."""
     return (abs(here - there) <= jump * min(here, there)) & (min(here, there) > np.float32(0.0))
 
 
 @inline
-def _between(a: np.float32, here: np.float32, b: np.float32, jump: np.float32) -> bool:
+def _between(a: np.float32, here: np.float32, b: np.float32, jump: np.float32) -> np.bool_:
     """Whether ``here`` lies on a slope too steep for a surface: a step on both sides, in one direction."""
     down = (a < here * (np.float32(1.0) - jump)) & (a > np.float32(0.0)) & (b > here * (np.float32(1.0) + jump))
     up = (b < here * (np.float32(1.0) - jump)) & (b > np.float32(0.0)) & (a > here * (np.float32(1.0) + jump))
@@ -161,13 +161,13 @@ def _find_ramps(w: F32, jump: np.float32, ramps: NDArray[np.uint8]) -> int:
         for u in range(width):
             ramp = _between(left[u], here[u], right[u], jump) | _between(above[u], here[u], below[u], jump)
             out[u] = np.uint8(ramp)
-            total += np.int64(ramp)
+            total += int(ramp)
     return total
 
 
 @kernel
 def _snap(w: F32, ramps: NDArray[np.uint8], radius: int) -> F32:
-    """Inverse depth with the marked pixels moved onto the nearer of the extremes within ``radius`` pixels. float32 [H+2, W+2]."""
+    """Inverse depth with marked pixels moved onto the nearer of the extremes within ``radius`` pixels. float32 [H+2, W+2]."""
     height, width = ramps.shape
     out = w.copy()
     for v in range(height):
@@ -204,7 +204,7 @@ def _lift(
     quats: F32,
     opacities: F32,
 ) -> None:
-    """Fill the outputs, row-major. The loops have no branches, and few arrays each, so that they vectorise; every number is float32.
+    """Fill the outputs, row-major. The loops have no branches and few arrays each, so that they vectorise; all is float32.
 
     Args:
         w: Inverse depth with its frame, [H+2, W+2].
