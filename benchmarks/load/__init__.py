@@ -1,0 +1,5 @@
+"""Load on a running server through its real WebSocket: ``python -m benchmarks.load --help``.
+
+When to send is ``schedule``, how to send and what came of it is ``session``, whether this process kept up is ``monitor``,
+starting and stopping all of it is ``run``, and what to say about it is ``report``.
+"""

@@ -1,0 +1,316 @@
+"""The load tool: its pure parts, and a whole run against the real ASGI app."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.load.__main__ import is_loopback, main, parse
+from benchmarks.load.report import build_report, client_limits, jain, percentiles, table
+from benchmarks.load.run import Outcome, run
+from benchmarks.load.schedule import ClosedLoop, OpenLoop, plan
+from benchmarks.load.session import Client, FrameRecord, LoadSession
+from deployments.client import ClientError
+from deployments.config import GraphArgs
+from deployments.stream.messages import Dropped, Error
+from tests.pictures import jpeg
+from tests.server import free_port
+from tests.stub_server import BROKEN, OVERLOAD, REPLY_BYTES, StubPipeline, stub_server
+
+ABOUT = {
+    "args": {
+        "sessions": 1,
+        "fps": 10.0,
+        "closed_loop": False,
+        "duration_s": 1.0,
+        "warmup_s": 0.0,
+        "frame": "64x48",
+        "quality": 80,
+        "url": "ws://127.0.0.1:1/ws",
+        "offer_deflate": True,
+    },
+    "server": {"engine": {"label": "A stub"}},
+    "machine": {"cpu": "a processor", "cores": 2},
+}
+
+
+# --- when to send ---
+
+
+def due_times(schedule: OpenLoop | ClosedLoop) -> list[float]:
+    times: list[float] = []
+    while (due := schedule.due_s(len(times), None)) is not None and due < schedule.end_s:
+        times.append(due)
+    return times
+
+
+@given(st.integers(1, 40), st.floats(0.5, 60), st.floats(0, 5), st.floats(0.5, 20))
+def test_an_open_loop_offers_the_rate_whatever_is_unanswered(
+    sessions: int, fps: float, warmup_s: float, duration_s: float
+) -> None:
+    for schedule in plan(sessions, fps, warmup_s, duration_s, closed_loop=False):
+        times = due_times(schedule)  # type: ignore[arg-type]
+        assert abs(len(times) - (warmup_s + duration_s) * fps) <= 1
+        assert times == sorted(times)
+
+
+def test_open_loop_sessions_are_spread_over_a_frames_time() -> None:
+    starts = [schedule.due_s(0, None) for schedule in plan(4, 10.0, 0.0, 1.0, closed_loop=False)]
+    assert starts == pytest.approx([0.0, 0.025, 0.05, 0.075])
+
+
+def test_a_closed_loop_waits_for_the_answer() -> None:
+    (schedule,) = plan(1, 10.0, 1.0, 2.0, closed_loop=True)
+    assert schedule.due_s(5, None) is None
+    assert schedule.due_s(5, 1.25) == 1.25
+    assert (schedule.measure_from_s, schedule.end_s) == (1.0, 3.0)
+
+
+# --- what to say ---
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50))
+def test_percentiles_rise_and_lie_within_the_values(values: list[float]) -> None:
+    found = percentiles(values)
+    assert found
+    assert min(values) - 1e-3 <= found["p50"] <= found["p90"] <= found["p95"] <= found["p99"] <= found["max"]
+    assert found["max"] == round(max(values), 3)
+
+
+def test_percentiles_interpolate_and_nothing_has_none() -> None:
+    assert percentiles(range(101)) == {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "max": 100.0, "mean": 50.0}
+    assert percentiles([]) is None
+
+
+@pytest.mark.parametrize(("values", "expected"), [([5, 5, 5], 1.0), ([9, 0, 0], 0.3333), ([0, 0], None), ([4, 2], 0.9)])
+def test_fairness_is_jains_index(values: list[float], expected: float | None) -> None:
+    assert jain(values) == expected
+
+
+def test_a_client_that_kept_up_has_no_excuse_and_one_that_did_not_says_why() -> None:
+    assert client_limits([1.0] * 100, [2.0] * 100, 0.5, 20.0) == []
+    assert client_limits([1.0] * 99 + [500.0], [], 0.5, 20.0) == [], "one stumble in a hundred is let pass"
+    (lag,) = client_limits([1.0] * 90 + [50.0] * 10, [], 0.5, 20.0)
+    assert "event loop lag" in lag and "50.0 ms" in lag and "bound 20 ms" in lag
+    (slip,) = client_limits([], [30.0] * 10, 0.5, 20.0)
+    assert "send schedule slip" in slip
+    (cpu,) = client_limits([], [], 0.97, 20.0)
+    assert "97%" in cpu
+
+
+def recorded(*frames: FrameRecord, measure_from_s: float = 0.0) -> Outcome:
+    session = LoadSession(0, Client("", [], [], {}), OpenLoop(10.0, 0.0, measure_from_s, measure_from_s + 2.0))
+    session.frames.extend(frames)
+    return Outcome([session], 2.0, [1.0], 0.1)
+
+
+def frame(due_s: float, age_s: float | None = None, outcome: str = "delivered", reason: str = "", **more: Any) -> FrameRecord:
+    answered_s = None if age_s is None else due_s + age_s
+    return FrameRecord(due_s, due_s, due_s, answered_s, outcome, reason, **more)
+
+
+def test_every_measured_frame_is_counted_once_and_warm_up_is_not() -> None:
+    outcome = recorded(
+        frame(0.5, 9.0),
+        frame(1.0, 0.1, reply_bytes=1000, splats=10, sent_bytes=100, timings_ms={"infer": 20.0, "total": 60.0}),
+        frame(1.1, 0.3, reply_bytes=3000, splats=30, sent_bytes=100, timings_ms={"infer": 40.0, "total": 60.0}),
+        frame(1.2, 0.1, "dropped", "superseded"),
+        frame(1.3, 0.1, "dropped", "superseded"),
+        frame(1.4, 0.1, "dropped", "stale"),
+        frame(1.5, 0.1, "errored", "image_broken"),
+        frame(1.6, None, "unanswered"),
+        measure_from_s=1.0,
+    )
+    report = build_report(outcome, 20.0, ABOUT)
+    assert report["frames"] == {
+        "offered": 7,
+        "sent": 7,
+        "delivered": 2,
+        "dropped": {"stale": 1, "superseded": 2},
+        "errored": {"image_broken": 1},
+        "unanswered": 1,
+    }
+    assert report["age_ms"]["p50"] == pytest.approx(200.0) and report["age_ms"]["max"] == pytest.approx(300.0)
+    assert report["stages_ms"]["infer"]["p50"] == 30.0 and report["stages_ms"]["decode"] is None
+    assert report["stages_ms"]["outside"]["p50"] == pytest.approx(140.0)
+    assert report["bytes"]["received"] == 4000 and report["bytes"]["down_mbit_s"] == 0.016
+    assert report["delivered_fps"] == 1.0
+    assert report["is_measurement"]
+    json.dumps(report)
+
+
+def test_the_table_has_the_figures_and_says_when_they_are_none() -> None:
+    good = build_report(recorded(frame(0.0, 0.25, timings_ms={"total": 1.0})), 20.0, ABOUT)
+    assert "250.0" in table(good) and "1 delivered" in table(good) and "NOT A MEASUREMENT" not in table(good)
+    late = recorded(frame(0.0, 0.25))
+    late.sessions[0].frames[0].woke_s = 0.2
+    text = table(build_report(late, 20.0, ABOUT))
+    assert "NOT A MEASUREMENT" in text and "send schedule slip: p99 200.0 ms" in text
+
+
+def test_a_run_without_a_frame_is_no_measurement_and_still_a_report() -> None:
+    report = build_report(recorded(), 20.0, ABOUT)
+    assert not report["is_measurement"] and report["age_ms"] is None
+    assert "no frame fell due" in table(report)
+
+
+# --- a whole run ---
+
+
+def client(url: str, *clip: bytes, **more: Any) -> Client:
+    return Client(url, clip or (jpeg(),), ["packed"], {}, **more)
+
+
+async def test_an_open_loop_against_the_real_app_accounts_for_every_frame() -> None:
+    pipeline = StubPipeline()
+    async with stub_server(pipeline) as url:
+        outcome = await run(client(url), plan(3, 50.0, 0.1, 0.4, closed_loop=False), drain_s=5.0)
+    report = build_report(outcome, 1e6, ABOUT)
+    frames = report["frames"]
+    assert 57 <= frames["offered"] <= 63 and frames["sent"] == frames["offered"] and frames["unanswered"] == 0
+    assert frames["delivered"] + sum(frames["dropped"].values()) == frames["offered"]
+    assert frames["delivered"] > 0 and report["stages_ms"]["infer"]["p50"] == 2.0
+    assert report["bytes"]["received"] == frames["delivered"] * REPLY_BYTES
+    assert report["extensions"] == [] and [entry["failure"] for entry in report["sessions"]] == [None] * 3
+
+
+async def test_a_closed_loop_drops_nothing() -> None:
+    async with stub_server(StubPipeline()) as url:
+        outcome = await run(client(url), plan(2, 1.0, 0.05, 0.3, closed_loop=True), drain_s=5.0)
+    frames = build_report(outcome, 1e6, ABOUT)["frames"]
+    assert frames["offered"] == frames["delivered"] > 0
+
+
+async def test_refusals_and_drops_are_told_apart() -> None:
+    async with stub_server(StubPipeline()) as url:
+        outcome = await run(client(url, jpeg(), BROKEN, OVERLOAD), plan(1, 1.0, 0.0, 0.5, closed_loop=True), drain_s=5.0)
+    frames = build_report(outcome, 1e6, ABOUT)["frames"]
+    assert frames["delivered"] and frames["dropped"].keys() == {"overloaded"} and frames["errored"].keys() == {"image_broken"}
+    assert frames["unanswered"] == 0
+
+
+async def test_a_server_that_never_answers_does_not_keep_the_run_from_ending() -> None:
+    pipeline = StubPipeline()
+    pipeline.gate.clear()
+    async with stub_server(pipeline) as url:
+        outcome = await run(client(url), plan(1, 20.0, 0.0, 0.3, closed_loop=False), drain_s=0.1)
+    report = build_report(outcome, 1e6, ABOUT)
+    in_graph, waiting = GraphArgs().session.max_in_flight, 1
+    assert report["frames"]["unanswered"] == in_graph + waiting and report["frames"]["delivered"] == 0
+    assert report["age_ms"] is None and table(report)
+
+
+async def test_drops_beyond_the_numbers_a_notice_names_are_the_ones_right_below() -> None:
+    async def replies() -> AsyncIterator[Dropped]:
+        yield Dropped("superseded", "", 100, list(range(40, 104)))
+
+    session = LoadSession(0, client(""), OpenLoop(10.0, 0.0, 0.0, 1.0))
+    session.frames.extend(frame(0.0, None, "unanswered") for _ in range(110))
+    await session._read(replies())  # type: ignore[arg-type]
+    assert [index for index, record in enumerate(session.frames) if record.outcome == "unanswered"] == [
+        0,
+        1,
+        2,
+        3,
+        *range(104, 110),
+    ]
+
+
+async def test_an_answer_that_nobody_waits_for_is_a_failure() -> None:
+    async def replies() -> AsyncIterator[Error]:
+        yield Error("image_broken", "", 0)
+        yield Error("image_broken", "", 0)
+
+    session = LoadSession(0, client(""), OpenLoop(10.0, 0.0, 0.0, 1.0))
+    session.frames.append(frame(0.0, None, "unanswered"))
+    with pytest.raises(ClientError, match="which nobody waits for"):
+        await session._read(replies())  # type: ignore[arg-type]
+
+
+async def test_sessions_that_fail_to_open_are_named_and_the_others_run() -> None:
+    async with stub_server(StubPipeline(), GraphArgs(max_sessions=2)) as url:
+        outcome = await run(client(url), plan(3, 20.0, 0.0, 0.2, closed_loop=False), drain_s=5.0)
+    report = build_report(outcome, 1e6, ABOUT)
+    failures = [entry["failure"] for entry in report["sessions"]]
+    assert sum(failure is None for failure in failures) == 2
+    assert "limit of 2 sessions" in next(filter(None, failures))
+    assert "1 sessions ended before their time" in table(report)
+
+
+async def test_nobody_there_is_an_error_at_once() -> None:
+    with pytest.raises(ClientError, match="Can't open"):
+        await run(client(f"ws://127.0.0.1:{free_port()}/ws"), plan(2, 20.0, 0.0, 60.0, closed_loop=False), drain_s=5.0)
+
+
+async def test_a_server_that_goes_away_ends_the_sessions_with_a_reason() -> None:
+    pipeline = StubPipeline()
+    async with stub_server(pipeline) as url:
+        running = asyncio.ensure_future(run(client(url), plan(1, 20.0, 0.0, 30.0, closed_loop=False), drain_s=5.0))
+        while not pipeline.captures:
+            await asyncio.sleep(0.001)
+    outcome = await asyncio.wait_for(running, 10)
+    assert outcome.sessions[0].failure and outcome.sessions[0].failure.code == "closed"
+
+
+async def test_deflate_is_reported_when_the_server_agrees_to_it() -> None:
+    async with stub_server(StubPipeline(), deflate=True) as url:
+        outcome = await run(client(url, offer_deflate=True), plan(1, 20.0, 0.0, 0.1, closed_loop=False), drain_s=5.0)
+    report = build_report(outcome, 1e6, ABOUT)
+    assert report["extensions"] == ["permessage-deflate"] and "NEGOTIATED" in table(report)
+
+
+# --- the command ---
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("localhost", True), ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("example.org", False), ("10.0.0.1", False)],
+)
+def test_loopback_is_told_from_elsewhere_without_asking_anyone(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--url", "ws://example.org/ws"], "example.org is not this machine"),
+        (["--url", "http://127.0.0.1/"], "expected ws://HOST:PORT/ws"),
+        (["--sessions", "0"], "a whole number from 1 to 1000, got '0'"),
+        (["--duration-s", "1e9"], "from 0.1 to 3600.0"),
+        (["--frame", "8x8"], "expected WIDTHxHEIGHT"),
+        (["--option", "max_splats"], "expected NAME=VALUE"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_words(argv: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse(argv)
+    assert exit_.value.code == 2 and sentence in capsys.readouterr().err
+
+
+def test_options_reach_the_session_as_what_they_are() -> None:
+    args = parse(["--option", "max_splats=5000", "--option", "codec=points", "--codecs", "points, ply", "--frame", "320x240"])
+    assert args.options == {"max_splats": 5000, "codec": "points"}
+    assert args.codecs == ["points", "ply"] and args.frame == (320, 240)
+    assert parse(["--url", "wss://example.org/ws", "--allow-remote"]).url == "wss://example.org/ws"
+
+
+async def test_the_command_prints_a_table_and_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run.json"
+    async with stub_server(StubPipeline()) as url:
+        argv = ["--url", url, "--sessions", "2", "--fps", "20", "--duration-s", "0.3", "--warmup-s", "0", "--frame", "64x48"]
+        status = await asyncio.to_thread(main, [*argv, "--max-lag-ms", "1000", "--out", str(out)])
+    report = json.loads(out.read_text())
+    assert status == 0, capsys.readouterr()
+    assert report["schema"] == "splatcast.load/1" and report["frames"]["delivered"] > 0
+    assert report["server"]["engine"]["label"] == "A stub" and report["machine"]["cores"] and "--fps 20" in report["command"]
+    assert "age at delivery" in capsys.readouterr().out
+
+
+def test_the_command_says_when_nobody_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--url", f"ws://127.0.0.1:{free_port()}/ws"]) == 2
+    assert "can't read http://127.0.0.1" in capsys.readouterr().err
