@@ -57,7 +57,7 @@ class Stream:
     def __init__(self, websocket: ClientConnection, clock_s: Callable[[], float]) -> None:
         self.welcome: Welcome
         self.options: dict[str, Any] = {}
-        self.extensions = [extension.name for extension in websocket.protocol.extensions]
+        self.extensions: list[str] = [extension.name for extension in websocket.protocol.extensions]
         self.bytes_sent = self.bytes_received = 0
         self._websocket = websocket
         self._clock_s = clock_s
