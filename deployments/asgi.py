@@ -178,7 +178,7 @@ class _Api:
             return _refusal(outcome.code, str(outcome), _STATUS.get(type(outcome), 422))
         codec = CODECS[name]
         headers = {
-            "content-disposition": f'attachment; filename="splatcast-{time.strftime("%Y%m%d-%H%M%S")}.{codec.suffix}"',
+            "content-disposition": f'attachment; filename="splatcast-{time.strftime("%Y%m%d-%H%M%S")}{codec.suffix}"',
             "x-splatcast-label": engine.label,
             "x-splatcast-licence": engine.licence,
             "x-splatcast-kind": outcome.kind,
@@ -234,10 +234,10 @@ def _probe_image() -> bytes:
 
 
 def _sample_clip() -> bytes:
-    from deployments.models.scene import encode_clip
+    from deployments.models.scene import PERIOD_S, encode_clip
 
     width, height, fps = 640, 480, 15
-    frames = encode_clip(seconds=4.0, fps=fps, width=width, height=height)
+    frames = encode_clip(PERIOD_S, fps=fps, width=width, height=height)
     return msgpack.packb({"fps": fps, "width": width, "height": height, "frames": frames})  # type: ignore[no-any-return]
 
 

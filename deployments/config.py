@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from deployments.frames import FrameLimits
 from deployments.packing import PackSettings
+from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.session import SessionLimits
 
@@ -94,5 +95,8 @@ class GraphArgs(_Section):
     @model_validator(mode="after")
     def _defaults_within_limits(self) -> "GraphArgs":
         chosen = {f.name: getattr(self.options, f.name) for f in fields(FrameOptions)}
-        self.option_limits.apply(self.options, chosen)
+        try:
+            self.option_limits.apply(self.options, chosen)
+        except BadMessage as error:
+            raise ValueError(f"options: {error.reason}") from None
         return self

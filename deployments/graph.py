@@ -26,7 +26,7 @@ def build_app(args: GraphArgs) -> Application:
     args = GraphArgs.model_validate(args)
     check_engine(args.engine.name)
 
-    decoder = FrameDecoder.bind(args.frames)
-    inference = GaussianInference.bind(args.engine, args.batch)
-    packer = SplatPacker.bind(args.pack)
-    return Ingress.bind(decoder, inference, packer, args)
+    decoder = FrameDecoder.bind(args.frames)  # type: ignore[attr-defined]
+    inference = GaussianInference.bind(args.engine, args.batch)  # type: ignore[attr-defined]
+    packer = SplatPacker.bind(args.pack)  # type: ignore[attr-defined]
+    return Ingress.bind(decoder, inference, packer, args)  # type: ignore[attr-defined]

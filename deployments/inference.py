@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from ray import serve
 
@@ -27,8 +26,8 @@ class GaussianInference:
         self._model = load_model(engine.name, **engine.params)
         self._model.warm_up()
         self._failed_batches = 0
-        self._predict_batch.set_max_batch_size(batch.max_size)  # type: ignore[attr-defined]
-        self._predict_batch.set_batch_wait_timeout_s(batch.wait_s)  # type: ignore[attr-defined]
+        self._predict_batch.set_max_batch_size(batch.max_size)
+        self._predict_batch.set_batch_wait_timeout_s(batch.wait_s)
 
     async def predict(self, decoded: DecodedCapture | FrameError) -> Prediction | FrameError:
         """Gaussians of one capture; an error is handed on."""
@@ -39,15 +38,14 @@ class GaussianInference:
 
     async def describe(self) -> Engine:
         """What the model is."""
-        info = asdict(self._model.info)
-        return Engine(**{**info, "kinds": list(info["kinds"])})
+        return self._model.info
 
     def check_health(self) -> None:
         """Raise when the model has failed too often in a row."""
         if self._failed_batches >= _FAILED_BATCHES_UNTIL_UNHEALTHY:
             raise RuntimeError(f"{self._failed_batches} batches in a row failed in model {self._model.info.name}")
 
-    @serve.batch
+    @serve.batch  # type: ignore[untyped-decorator]
     async def _predict_batch(self, captures: list[DecodedCapture]) -> Sequence[Prediction | FrameError]:
         try:
             # In a thread: the next batch forms meanwhile and health checks are answered.

@@ -54,9 +54,7 @@ class GraphPipeline:
 class Ingress:
     """Serves the viewer, the HTTP API and the sessions."""
 
-    def __init__(
-        self, decoder: DeploymentHandle, inference: DeploymentHandle, packer: DeploymentHandle, args: GraphArgs
-    ) -> None:
+    def __init__(self, decoder: DeploymentHandle, inference: DeploymentHandle, packer: DeploymentHandle, args: GraphArgs) -> None:
         self._args = args
         self._pipeline = GraphPipeline(decoder, inference, packer, args.frame_timeout_s)
         if warning := missing_environment():

@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # An empty variable means "not set": make passes all of them on.
     env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "PORT")}
     parser = argparse.ArgumentParser(prog="splatcast", description="Live 3D Gaussian splats from a camera, in the browser.")
-    parser.add_argument(
-        "--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where a GPU is, else cpu"
-    )
+    parser.add_argument("--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where a GPU is, else cpu")
     parser.add_argument("--host", default=env["HOST"], help="address to listen on; default: the config's")
     parser.add_argument("--port", type=_port, default=env["PORT"], help="port to listen on; default: the config's")
     parser.add_argument("--config", type=Path, help="another serve config instead of the profile's")
@@ -129,6 +128,8 @@ def read_environment_file(path: Path) -> dict[str, str]:
 
 
 def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
+    # The push interval that Ray warns of is set in serve.env, where its check does not look.
+    warnings.filterwarnings("ignore", "`look_back_period_s`", FutureWarning)
     import ray
     from ray.serve.scripts import cli
 

@@ -8,7 +8,7 @@ import asyncio
 from deployments.config import GraphArgs
 from deployments.frames import decode_capture
 from deployments.models.base import SplatModel
-from deployments.packing import pack_prediction
+from deployments.packing import Packer
 from deployments.pipeline import Capture, PackedFrame
 from deployments.stream.errors import FrameError
 from deployments.stream.messages import Engine
@@ -19,15 +19,21 @@ class LocalPipeline:
 
     def __init__(self, model: SplatModel, args: GraphArgs) -> None:
         self._model = model
-        self._args = args
+        self._frame_limits = args.frames
+        self._packer = Packer(args.pack)
+
+    def warm_up(self) -> None:
+        """Compile or load every kernel and run the model once."""
+        self._model.warm_up()
+        self._packer.warm_up()
 
     def run(self, capture: Capture) -> PackedFrame | FrameError:
         """Decode, predict and pack one capture, in the caller's thread."""
-        decoded = decode_capture(capture, self._args.frames)
+        decoded = decode_capture(capture, self._frame_limits)
         if isinstance(decoded, FrameError):
             return decoded
         (prediction,) = self._model.predict([decoded])
-        return pack_prediction(prediction, self._args.pack)
+        return self._packer.pack(prediction)
 
     async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
         """The same in a thread, so that the event loop goes on."""

@@ -2,9 +2,8 @@
 
 from ray import serve
 
-from deployments.packing import PackSettings, pack_prediction
+from deployments.packing import Packer, PackSettings
 from deployments.pipeline import PackedFrame, Prediction
-from deployments.splats.codec import warm_up
 from deployments.stream.errors import FrameError
 
 
@@ -13,9 +12,9 @@ class SplatPacker:
     """Prunes and encodes predictions."""
 
     def __init__(self, settings: PackSettings) -> None:
-        self._settings = settings
-        warm_up()
+        self._packer = Packer(settings)
+        self._packer.warm_up()
 
     async def pack(self, prediction: Prediction | FrameError) -> PackedFrame | FrameError:
         """Prune and encode one prediction; an error is handed on."""
-        return pack_prediction(prediction, self._settings)
+        return self._packer.pack(prediction)

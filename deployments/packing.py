@@ -5,8 +5,9 @@ import time
 from dataclasses import dataclass
 
 from deployments.pipeline import PackedFrame, Prediction
-from deployments.splats.codec import CODECS
-from deployments.splats.pruning import prune
+from deployments.splats import pruning
+from deployments.splats.codec import CODECS, Codec
+from deployments.splats.packed import PackedCodec
 from deployments.stream.errors import FrameError
 
 
@@ -20,42 +21,52 @@ class PackSettings:
     """
 
     scale_min: float = 1e-4
-    scale_max: float = 2.0
+    scale_max: float = 4.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale_min < self.scale_max:
-            raise ValueError(f"scale_min, scale_max: expected 0 < min < max, got {self.scale_min}, {self.scale_max}")
+        if not 0 < self.scale_min * math.e <= self.scale_max:
+            raise ValueError(
+                f"scale_min, scale_max: expected 0 < min, and max at least e times min, got {self.scale_min}, {self.scale_max}"
+            )
 
 
-def pack_prediction(prediction: Prediction | FrameError, settings: PackSettings) -> PackedFrame | FrameError:
-    """Prune and encode.
+class Packer:
+    """The packer's pure stage: prunes a prediction to what the client asked for and encodes it."""
 
-    Args:
-        prediction: What the model returned; an error is handed on.
-        settings: How to code.
+    def __init__(self, settings: PackSettings) -> None:
+        packed = PackedCodec(ln_scale_range=(math.log(settings.scale_min), math.log(settings.scale_max)))
+        self._codecs: dict[str, Codec] = {**CODECS, packed.name: packed}
 
-    Returns:
-        The frame for the client, with the time it took as ``pack``.
-    """
-    if isinstance(prediction, FrameError):
-        return prediction
-    began_s = time.perf_counter()
-    gaussians, pruned = prune(prediction.gaussians, prediction.options)
-    name = prediction.options.codec
-    if name == "auto":
-        name = "points" if prediction.kind == "points" else "packed"
-    if name == "packed":
-        data = CODECS[name].encode(gaussians, ln_scale_range=(math.log(settings.scale_min), math.log(settings.scale_max)))
-    else:
-        data = CODECS[name].encode(gaussians)
-    pack_ms = (time.perf_counter() - began_s) * 1e3
-    return PackedFrame(
-        codec=name,
-        kind=prediction.kind,
-        count=len(gaussians),
-        data=data,
-        camera=prediction.camera,
-        pruned=pruned,
-        state=prediction.state,
-        timings={**prediction.timings, "pack": pack_ms},
-    )
+    def warm_up(self) -> None:
+        """Compile or load every kernel, so that no user's first frame waits for it."""
+        pruning.warm_up()
+        for codec in self._codecs.values():
+            codec.warm_up()
+
+    def pack(self, prediction: Prediction | FrameError) -> PackedFrame | FrameError:
+        """Prune and encode.
+
+        Args:
+            prediction: What the model returned; an error is handed on.
+
+        Returns:
+            The frame for the client, with the time it took as ``pack``.
+        """
+        if isinstance(prediction, FrameError):
+            return prediction
+        began_s = time.perf_counter()
+        gaussians, pruned = pruning.prune(prediction.gaussians, prediction.options, prediction.camera)
+        name = prediction.options.codec
+        if name == "auto":
+            name = "points" if prediction.kind == "points" else "packed"
+        data = self._codecs[name].encode(gaussians)
+        return PackedFrame(
+            codec=name,
+            kind=prediction.kind,
+            count=len(gaussians),
+            data=data,
+            camera=prediction.camera,
+            pruned=pruned,
+            state=prediction.state,
+            timings={**prediction.timings, "pack": (time.perf_counter() - began_s) * 1e3},
+        )

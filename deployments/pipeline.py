@@ -51,7 +51,7 @@ class Capture:
     """
 
     views: tuple[bytes, ...]
-    options: FrameOptions = FrameOptions()
+    options: FrameOptions = FrameOptions()  # frozen
     state: bytes = b""
 
 

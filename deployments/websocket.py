@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+import anyio
+from anyio.abc import TaskGroup
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from deployments.pipeline import Capture, Overloaded, PackedFrame
@@ -37,31 +39,38 @@ class SessionSocket:
         self._wake = asyncio.Event()
         self._receipt = asyncio.Event()
         self._receipt_token = websocket.headers.get(RECEIPT_HEADER.decode())
-        self._graph_tasks: set[asyncio.Task[None]] = set()
+        self._tasks: TaskGroup
 
     async def run(self) -> None:
         """Serve until the client leaves or the session closes. Never raises for what a client does."""
-        loops = [asyncio.ensure_future(loop) for loop in (self._read(), self._write(), self._tick())]
         try:
-            done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
-            error = next((task.exception() for task in done if task.exception()), None)
-            if error and not isinstance(error, (WebSocketDisconnect, RuntimeError, OSError)):
-                # The one place where a defect of ours ends up: this session is closed, the others go on.
-                logger.error("session failed", exc_info=error, extra={"session": self._session.session_id})
-                self._session.failed()
-                await self._say_goodbye()
+            async with anyio.create_task_group() as self._tasks:
+                for loop in (self._read, self._write, self._tick):
+                    self._tasks.start_soon(self._run_loop, loop)
         finally:
-            for task in (*loops, *self._graph_tasks):
-                task.cancel()
-            await asyncio.gather(*loops, *self._graph_tasks, return_exceptions=True)
             logger.info("session ended", extra=self._session.report(time.monotonic()))
+
+    async def _run_loop(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """One of the three loops; whichever ends first ends the session."""
+        try:
+            await loop()
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            pass  # The client left while we were reading or writing.
+        except Exception:
+            # The one place where a defect of ours ends up: this session is closed, the others go on.
+            logger.exception("session failed", extra={"session": self._session.session_id})
+            self._session.failed()
+            await self._say_goodbye()
+        finally:
+            self._tasks.cancel_scope.cancel()
 
     async def _read(self) -> None:
         while True:
             message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            data: bytes | str = message.get("bytes") if message.get("bytes") is not None else message.get("text") or ""
+            binary: bytes | None = message.get("bytes")
+            data: bytes | str = message["text"] if binary is None else binary
             if self._receipt_token and data == self._receipt_token:
                 self._receipt.set()
                 continue
@@ -98,9 +107,7 @@ class SessionSocket:
     def _pump(self) -> None:
         """Start what the session has credit for and let the writer look again."""
         while job := self._session.next_capture(time.monotonic()):
-            task = asyncio.ensure_future(self._run_graph(*job))
-            self._graph_tasks.add(task)
-            task.add_done_callback(self._graph_tasks.discard)
+            self._tasks.start_soon(self._run_graph, *job)
         self._wake.set()
 
     async def _run_graph(self, ticket: int, capture: Capture) -> None:

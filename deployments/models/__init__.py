@@ -13,9 +13,22 @@ from deployments.models.base import SplatModel
 ENGINES = {
     "relief": ("deployments.models.relief", "ReliefModel"),
     "synthetic": ("deployments.models.synthetic", "SyntheticModel"),
-    "da3": ("deployments.models.da3", "DepthAnything3Model"),
 }
 """Engine → its module and class; imported only when it is asked for, as one of them needs torch."""
+
+
+def check_engine(engine: str) -> None:
+    """Whether this release has an engine, without loading it.
+
+    Raises:
+        ValueError: If it has not, saying which it has.
+    """
+    if engine == "da3":
+        raise ValueError(
+            f"engine 'da3' (Depth Anything 3) is not in this release yet; set engine.name to one of {', '.join(ENGINES)}"
+        )
+    if engine not in ENGINES:
+        raise ValueError(f"engine {engine!r} is unknown; valid are {', '.join(ENGINES)}")
 
 
 def load_model(engine: str, **params: Any) -> SplatModel:
@@ -28,8 +41,7 @@ def load_model(engine: str, **params: Any) -> SplatModel:
     Raises:
         ValueError: If there is no such engine, or it has no such parameter; the message names those it has.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"engine {engine!r} is unknown; valid are {', '.join(ENGINES)}")
+    check_engine(engine)
     module, name = ENGINES[engine]
     factory = getattr(import_module(module), name)
     valid = inspect.signature(factory).parameters

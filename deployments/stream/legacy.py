@@ -28,9 +28,9 @@ def reply(packed: PackedFrame) -> bytes:
     """The reply to one frame. ``timestamp`` is the server's clock, seconds since the epoch."""
     body: dict[str, object] = {"timestamp": time.time()}
     if packed.codec == "ply":
-        body |= {"type": "gaussian_ply", "ply_data": memoryview(packed.data)}
+        body |= {"type": "gaussian_ply", "ply_data": packed.data.data}
     else:
-        data, colors_at = memoryview(packed.data), _POINTS_HEADER_BYTES + 12 * packed.count
+        data, colors_at = packed.data.data, _POINTS_HEADER_BYTES + 12 * packed.count
         points, colors = data[_POINTS_HEADER_BYTES:colors_at], data[colors_at:]
         body |= {"type": "pointcloud", "num_points": packed.count, "points": points, "colors": colors}
     return msgpack.packb(body)  # type: ignore[no-any-return]

@@ -287,7 +287,8 @@ def decode_client(data: bytes) -> ClientMessage:
     Raises:
         BadMessage: Saying what was expected and what came.
     """
-    return _decode(data, _CLIENT)  # type: ignore[return-value]
+    message: ClientMessage = _decode(data, _CLIENT)
+    return message
 
 
 def decode_server(data: bytes) -> ServerMessage:
@@ -296,7 +297,8 @@ def decode_server(data: bytes) -> ServerMessage:
     Raises:
         BadMessage: Saying what was expected and what came.
     """
-    return _decode(data, _SERVER)  # type: ignore[return-value]
+    message: ServerMessage = _decode(data, _SERVER)
+    return message
 
 
 def _to_map(value: Any) -> dict[str, Any]:

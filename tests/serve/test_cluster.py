@@ -15,9 +15,9 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from deployments.stream import messages
-from deployments.stream.messages import Ack, Dropped, Error, Frame, Hello, Splats, Welcome
-from tests.server import ROOT, Server, free_port
+from deployments.stream.messages import Ack, Dropped, Frame, Hello, Splats, Welcome
 from tests.pictures import jpeg
+from tests.server import ROOT, Server, free_port
 
 PICTURE = jpeg(320, 240)
 RECOVERY_TIMEOUT_S = 60.0
@@ -119,9 +119,7 @@ async def test_a_thousand_frames_a_second_are_answered_and_harm_nobody(server: S
 
 
 @pytest.mark.parametrize("original_protocol", [False, True])
-async def test_a_client_that_never_reads_holds_a_bounded_amount_and_harms_nobody(
-    server: Server, original_protocol: bool
-) -> None:
+async def test_a_client_that_never_reads_holds_a_bounded_amount_and_harms_nobody(server: Server, original_protocol: bool) -> None:
     other = await connect(server)
     deaf = await websockets.connect(server.ws_url, max_size=None, compression=None, max_queue=1)
     if not original_protocol:

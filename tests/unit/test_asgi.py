@@ -49,7 +49,9 @@ class Pipeline(LocalPipeline):
 
 @pytest.fixture
 def pipeline() -> Pipeline:
-    return Pipeline(ARGS)
+    pipeline = Pipeline(ARGS)
+    pipeline.warm_up()
+    return pipeline
 
 
 @pytest.fixture
@@ -78,9 +80,7 @@ def test_the_viewer_its_files_and_the_headers_a_browser_holds_it_to(client: Test
     assert client.get("/static/viewer.js").text == "1"
 
 
-@pytest.mark.parametrize(
-    "path", ["/static/../asgi.py", "/static/%2e%2e/asgi.py", "/static/..%2fasgi.py", "/static//etc/passwd"]
-)
+@pytest.mark.parametrize("path", ["/static/../asgi.py", "/static/%2e%2e/asgi.py", "/static/..%2fasgi.py", "/static//etc/passwd"])
 def test_nothing_outside_the_static_folder_is_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
@@ -128,7 +128,7 @@ def test_a_photo_becomes_a_splat_file_in_one_request(client: TestClient, name: s
     count = int(answer.headers["x-splatcast-count"])
     assert 0 < count <= 200
     assert len(CODECS[name].decode(np.frombuffer(answer.content, np.uint8))) == count
-    assert answer.headers["content-disposition"].endswith(f'.{CODECS[name].suffix}"')
+    assert answer.headers["content-disposition"].endswith(f'{CODECS[name].suffix}"')
     assert answer.headers["x-splatcast-label"] == "Synthetic splats (load test)"
 
 

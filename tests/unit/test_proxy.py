@@ -113,6 +113,7 @@ def test_a_missing_environment_is_named_with_the_line_that_mends_it(monkeypatch:
 
 
 def test_serve_env_holds_what_the_ingress_looks_for() -> None:
-    script = f'set -a; . ./serve.env; set +a; exec "{sys.executable}" -c "from deployments.proxy import missing_environment as m; print(m())"'
+    code = "from deployments.proxy import missing_environment as m; print(m())"
+    script = f'set -a; . ./serve.env; set +a; exec "{sys.executable}" -c "{code}"'
     out = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]})
     assert out.stdout.strip() == "None"

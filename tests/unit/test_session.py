@@ -23,7 +23,15 @@ JPEG = b"\xff\xd8\xff rest"
 
 def make_session(engine: messages.Engine = ENGINE, **limits: float) -> Session:
     return Session(
-        "abc", "0.0", engine, FrameOptions(), OptionLimits(), SessionLimits(**limits), 1000, 100, now_s=0.0  # type: ignore[arg-type]
+        "abc",
+        "0.0",
+        engine,
+        FrameOptions(),
+        OptionLimits(),
+        SessionLimits(**limits),
+        1000,
+        100,
+        now_s=0.0,  # type: ignore[arg-type]
     )
 
 
@@ -162,7 +170,7 @@ def test_the_models_state_rides_with_the_next_frame() -> None:
     session = greeted(max_in_flight=2)
     for seq in (0, 1):
         say(session, Frame(seq, [JPEG]))
-        ticket, capture = session.next_capture(0.0) or pytest.fail()
+        _, capture = session.next_capture(0.0) or pytest.fail()
         assert capture.state == b""
     session.finished(1, packed(tag=9), 0.1)
     session.finished(0, packed(tag=5), 0.1)
