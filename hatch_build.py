@@ -34,9 +34,7 @@ def build_viewer(root: Path = ROOT, force: bool = False) -> bool:
     """
     web, bundle = root / "web", root / "deployments" / "static" / "viewer.js"
     if not (web / "package.json").is_file():
-        raise WebBuildFailed(
-            f"The viewer's sources are missing: expected {web / 'package.json'}; take a whole checkout or sdist."
-        )
+        raise WebBuildFailed(f"The viewer's sources are missing: expected {web / 'package.json'}; take a whole checkout or sdist.")
     if not force and _is_current(web, bundle, root / "deployments" / "models" / "assets"):
         return False
     node, npm = _node_and_npm()
@@ -45,9 +43,7 @@ def build_viewer(root: Path = ROOT, force: bool = False) -> bool:
     installed = web / "node_modules" / ".package-lock.json"
     if not installed.is_file() or _newest([web / "package.json", web / "package-lock.json"]) > installed.stat().st_mtime:
         # No package's install script is needed: esbuild's binary comes as an optional dependency of its own.
-        _run(
-            [*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], web, env, "check that the npm registry can be reached"
-        )
+        _run([*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], web, env, "check that the npm registry can be reached")
         installed.touch()
     _run([*npm, "run", "build"], web, env, "the lines above name the file")
     return True

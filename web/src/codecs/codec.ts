@@ -48,7 +48,8 @@ export function checkHeader(codec: string, data: Uint8Array, magic: string, head
   if (data[4] !== 1) throw new DecodeError(codec, "version 1", `${data[4]}`);
   if (data[5] || data[6] || data[7]) throw new DecodeError(codec, "zeros in bytes 5 to 7", `${data.subarray(5, 8).join(" ")}`);
   const view = viewOf(data);
-  if (view.getUint32(headerBytes - 4, true) !== 0) throw new DecodeError(codec, `0 at byte ${headerBytes - 4}`, "another number");
+  if (view.getUint32(headerBytes - 4, true) !== 0)
+    throw new DecodeError(codec, `0 at byte ${headerBytes - 4}`, "another number");
   return view.getUint32(8, true);
 }
 

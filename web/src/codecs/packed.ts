@@ -6,7 +6,7 @@
 //   8  u32      count           28  u32  0
 //   12 f32      rgbMin          32  u32 [count, 4]  words, see words.ts
 
-import { aligned, type Codec, checkHeader, checkSize, DecodeError, type DecodedSplats, viewOf } from "./codec.js";
+import { aligned, type Codec, checkHeader, checkSize, type DecodedSplats, DecodeError, viewOf } from "./codec.js";
 import { type SplatRange, WORDS } from "./words.js";
 
 const NAME = "packed";

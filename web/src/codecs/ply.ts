@@ -4,7 +4,7 @@
 //
 // f_rest_* (view-dependent colour) and normals are skipped: live frames are drawn with their DC colour.
 
-import { type Codec, checkSize, DecodeError, type DecodedSplats, viewOf } from "./codec.js";
+import { type Codec, checkSize, type DecodedSplats, DecodeError, viewOf } from "./codec.js";
 import { DEFAULT_RANGE, lnScaleToByte, quatToBytes, unitToByte, writeSplat } from "./words.js";
 
 const NAME = "ply";

@@ -6,7 +6,7 @@
 //
 // A point becomes a round splat as large as the pixels it stands for, so that a grid of them closes at the capture viewpoint.
 
-import { aligned, type Codec, checkHeader, checkSize, DecodeError, type DecodedSplats } from "./codec.js";
+import { aligned, type Codec, checkHeader, checkSize, type DecodedSplats, DecodeError } from "./codec.js";
 import { lnScaleToByte, quatToBytes, type SplatRange, writeSplat } from "./words.js";
 
 const NAME = "points";

@@ -1,0 +1,296 @@
+// Wires the parts: sources → capture worker → socket worker → player, with the state between them.
+
+import { nowMs } from "./clock.js";
+import { DEFAULT_SETTINGS } from "./config.js";
+import type { FrameOptions } from "./messages.js";
+import { openCamera } from "./sources/camera.js";
+import { isVideo, openFile } from "./sources/file.js";
+import { openSample } from "./sources/sample.js";
+import { CaptureLine, type Source, SourceError } from "./sources/source.js";
+import { Store } from "./store.js";
+import { Stream } from "./stream.js";
+import { Tally } from "./tally.js";
+import type { Config, DecodedFrame, FromSocket, Settings, SourceKind, State } from "./types.js";
+import { attachControls } from "./ui/controls.js";
+import { byId, saveAs, setText, timedName } from "./ui/dom.js";
+import { Hud } from "./ui/hud.js";
+import { Problems } from "./ui/problems.js";
+import { SettingsPanel } from "./ui/settings.js";
+import { Player } from "./view/player.js";
+
+export class App {
+  readonly store: Store<State>;
+  readonly tally = new Tally();
+  readonly player: Player;
+  readonly stream: Stream;
+  private readonly line: CaptureLine;
+  private readonly problems: Problems;
+  private source: Source | null = null;
+  private sourceRun = 0;
+  private everConnected = false;
+
+  /** @throws Error Where the browser has no WebGL2. */
+  constructor(config: Config) {
+    this.store = new Store<State>({
+      connection: "connecting",
+      connectionText: "connecting",
+      source: config.source,
+      running: false,
+      starting: false,
+      sourceName: "",
+      engine: null,
+      limits: null,
+      options: {},
+      settings: { ...DEFAULT_SETTINGS, ...config.settings },
+      problems: [],
+      shown: null,
+    });
+    this.problems = new Problems(this.store, {
+      startSample: () => void this.start("sample"),
+      reconnect: () => this.stream.reconnect(),
+    });
+    this.player = new Player(byId<HTMLCanvasElement>("view"), {
+      shown: (frame, shownMs) => this.shown(frame, shownMs),
+      superseded: (frame) => {
+        this.tally.counts.supersededInClient++;
+        this.stream.skipped(frame);
+      },
+      freed: (buffer) => this.stream.recycle(buffer),
+    });
+    this.player.orbit.still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const broken = (message: string): void =>
+      this.problems.report({
+        code: "worker_failed",
+        title: "Part of the viewer failed",
+        text: `${message}. Reload the page.`,
+        until: null,
+      });
+    this.stream = new Stream(asset("socket.worker.js"), (message) => this.receive(message), broken);
+    const { port1, port2 } = new MessageChannel();
+    this.line = new CaptureLine(asset("capture.worker.js"), port2, broken);
+    this.stream.connect(config.socketUrl, this.wantedOptions(), port1);
+
+    new Hud(this.store, () => this.tally.stats(nowMs()));
+    new SettingsPanel(this.store, (patch) => this.change(patch));
+    attachControls(this.store, this.player.orbit, {
+      start: (kind, file) => void this.start(kind, file),
+      stop: () => this.stop(),
+      change: (patch) => this.change(patch),
+      screenshot: () => this.saveScreenshot(),
+      download: () => void this.download(),
+      moved: () => this.player.invalidate(),
+    });
+    this.apply(this.store.get().settings);
+    this.player.orbit.aim({ yawDeg: config.view[0], pitchDeg: config.view[1], distance: config.view[2] });
+    window.addEventListener("pagehide", () => this.stop());
+    if (config.autostart && config.source !== "file") void this.start(config.source);
+  }
+
+  /** Opens a source and streams it, in place of the present one. */
+  async start(kind: SourceKind, file?: File): Promise<void> {
+    this.stop();
+    const run = ++this.sourceRun;
+    this.store.set({ source: kind, starting: true });
+    try {
+      const source = await this.open(kind, file);
+      if (run !== this.sourceRun) {
+        source.stop();
+        return;
+      }
+      this.source = source;
+    } catch (error) {
+      if (run !== this.sourceRun) return;
+      this.store.set({ starting: false });
+      const { code, title } =
+        error instanceof SourceError ? error : { code: "source_failed", title: "The source could not be opened" };
+      this.problems.report({ code, title, text: error instanceof Error ? error.message : String(error), until: "started" });
+      return;
+    }
+    this.problems.settle("started");
+    this.showPreview(kind === "camera" || (file !== undefined && isVideo(file)) ? "video" : "canvas");
+    this.player.forgetPivot();
+    this.tally.clearWindows();
+    this.stream.on = true;
+    this.store.set({ starting: false, running: true, sourceName: this.source.name });
+  }
+
+  /** Ends the source. The last frame stays on the screen. */
+  stop(): void {
+    this.sourceRun++;
+    this.stream.on = false;
+    this.source?.stop();
+    this.source = null;
+    this.showPreview(null);
+    this.store.set({ running: false, starting: false, sourceName: "" });
+  }
+
+  private open(kind: SourceKind, file?: File): Promise<Source> {
+    const video = byId<HTMLVideoElement>("preview-video");
+    const canvas = byId<HTMLCanvasElement>("preview-canvas");
+    const { captureWidth, maxFps } = this.store.get().settings;
+    if (kind === "camera") return openCamera(this.line, video, captureWidth, maxFps, () => this.cameraEnded());
+    if (kind === "sample") return openSample(this.line, canvas);
+    if (!file) return Promise.reject(new SourceError("no_file", "No file was chosen", "Choose or drop a picture or a video."));
+    return openFile(file, this.line, { video, canvas });
+  }
+
+  private cameraEnded(): void {
+    this.stop();
+    this.problems.report({
+      code: "camera_gone",
+      title: "The camera went away",
+      text: "It was unplugged, or its permission was withdrawn. Press Start when it is back.",
+      until: "started",
+    });
+  }
+
+  private change(patch: Partial<Settings>): void {
+    const before = this.store.get().settings;
+    this.store.set({ settings: { ...before, ...patch } });
+    this.apply(patch);
+    const options: (keyof Settings)[] = ["representation", "maxSplats", "minOpacity"];
+    if (options.some((key) => key in patch)) this.stream.configure(this.wantedOptions());
+    if ("captureWidth" in patch && this.source && this.store.get().source === "camera") void this.start("camera");
+  }
+
+  private apply(patch: Partial<Settings>): void {
+    const { settings } = this.store.get();
+    const { orbit, helpers, stage } = this.player;
+    this.line.configure({ width: settings.captureWidth, maxFps: settings.maxFps, quality: settings.jpegQuality });
+    if (patch.exactOrder !== undefined) stage.exactOrder = patch.exactOrder;
+    helpers.group.visible = settings.axes;
+    orbit.sway = settings.sway;
+    orbit.free = settings.freeOrbit;
+    orbit.aim({});
+    byId("preview").classList.toggle("mirrored", settings.mirrorPreview);
+    this.player.invalidate();
+  }
+
+  private wantedOptions(): Partial<FrameOptions> {
+    const { representation, maxSplats, minOpacity } = this.store.get().settings;
+    // A budget above what the server allows would be refused as a whole, with the other options.
+    const most = this.store.get().limits?.max_splats ?? Number.POSITIVE_INFINITY;
+    return {
+      representation,
+      ...(maxSplats === null ? {} : { max_splats: Math.min(maxSplats, most) }),
+      ...(minOpacity === null ? {} : { min_opacity: minOpacity }),
+    };
+  }
+
+  private receive(message: Exclude<FromSocket, { type: "lastCapture" }>): void {
+    switch (message.type) {
+      case "connection":
+        this.connectionChanged(message);
+        break;
+      case "welcome":
+        this.store.set({ engine: message.engine, limits: message.limits, options: message.options });
+        break;
+      case "configured":
+        this.store.set({ options: message.options });
+        break;
+      case "sent":
+        this.tally.counts.sent++;
+        break;
+      case "frame":
+        this.tally.counts.received++;
+        this.player.show(message.frame);
+        break;
+      case "bad":
+        this.tally.counts.badReplies++;
+        this.problems.report({ code: "bad_reply", title: "A reply was not understood", text: message.message, until: "shown" });
+        break;
+      case "dropped":
+        this.tally.drop(message.code, message.count);
+        break;
+      case "error":
+        this.refused(message);
+        break;
+    }
+  }
+
+  private connectionChanged(message: FromSocket & { type: "connection" }): void {
+    this.tally.counts.reconnects = message.reconnects;
+    this.store.set({ connection: message.status, connectionText: message.text });
+    if (message.status === "open") {
+      this.everConnected = true;
+      this.problems.settle("connected");
+    } else if (message.status === "waiting" && !this.store.get().problems.some((each) => each.until === "connected")) {
+      const text = this.everConnected
+        ? "The connection was lost. The viewer tries again by itself and goes on where it was."
+        : "There is no answer. The viewer tries again by itself; check that the server runs and that this address is right.";
+      this.problems.report({ code: "server_gone", title: "The server can't be reached", text, until: "connected" });
+    }
+  }
+
+  private refused(message: FromSocket & { type: "error" }): void {
+    if (message.seq !== null) this.tally.counts.refused++;
+    const titles: Record<string, string> = {
+      protocol_mismatch: "Viewer and server don't fit together",
+      server_full: "The server is full",
+      internal: "The server failed",
+      too_many_bad_messages: "The server did not understand this viewer",
+    };
+    const title = titles[message.code] ?? (message.seq === null ? "The server refused something" : "A picture was refused");
+    const stays = message.code === "protocol_mismatch" || message.code === "too_many_bad_messages";
+    const advice = stays ? " Reload the page." : "";
+    const until = stays ? null : message.fatal ? "connected" : message.seq === null ? null : "shown";
+    this.problems.report({ code: message.code, title, text: message.message + advice, until });
+  }
+
+  private shown(frame: DecodedFrame, shownMs: number): void {
+    this.stream.shown(frame, shownMs);
+    this.tally.shown(frame, shownMs);
+    const { seq, count, bytes, codec, kind, label, camera, pruned, timings_ms: timingsMs } = frame;
+    this.store.set({ shown: { seq, count, bytes, codec, kind, label, camera, timingsMs, pruned } });
+    this.problems.settle("shown");
+  }
+
+  private showPreview(which: "video" | "canvas" | null): void {
+    byId("preview").hidden = which === null;
+    byId("preview-video").hidden = which !== "video";
+    byId("preview-canvas").hidden = which !== "canvas";
+    setText(byId("preview-name"), this.source?.name ?? "");
+  }
+
+  private saveScreenshot(): void {
+    const picture = this.player.capture(false);
+    // What no splat covers is transparent; a saved picture gets the page's ground.
+    const context = picture.getContext("2d")!;
+    context.globalCompositeOperation = "destination-over";
+    context.fillStyle = "#10141d";
+    context.fillRect(0, 0, picture.width, picture.height);
+    picture.toBlob((blob) => blob && saveAs(blob, timedName("png")));
+  }
+
+  private async download(): Promise<void> {
+    const failed = (text: string): void =>
+      this.problems.report({ code: "download_failed", title: "The file could not be made", text, until: null });
+    const { jpeg } = await this.stream.lastCapture();
+    if (!jpeg) return failed("No picture was sent yet. Press Start first.");
+    const { options } = this.store.get();
+    const query = new URLSearchParams({ format: "ply" });
+    for (const key of ["max_splats", "min_opacity"] as const)
+      if (options[key] !== undefined) query.set(key, String(options[key]));
+    try {
+      const response = await fetch(new URL(`api/splat?${query}`, document.baseURI), {
+        method: "POST",
+        headers: { "content-type": "image/jpeg" },
+        body: jpeg,
+      });
+      if (!response.ok) return failed(await reasonOf(response));
+      saveAs(await response.blob(), timedName("ply"));
+    } catch (error) {
+      failed(`The server can't be reached (${String(error)}).`);
+    }
+  }
+}
+
+async function reasonOf(response: Response): Promise<string> {
+  const body: unknown = await response.json().catch(() => null);
+  const message = body && typeof body === "object" && "message" in body ? String(body.message) : "";
+  return message || `The server answered ${response.status}.`;
+}
+
+function asset(name: string): URL {
+  return new URL(`static/${name}`, document.baseURI);
+}

@@ -1,0 +1,55 @@
+// The page's address → Config. A parameter that can't be read is ignored: a link from elsewhere should still open the page.
+
+import type { Config, Settings, SourceKind } from "./types.js";
+
+export const DEFAULT_SETTINGS: Readonly<Settings> = {
+  representation: "auto",
+  captureWidth: 640,
+  maxFps: 30,
+  jpegQuality: 0.8,
+  maxSplats: null,
+  minOpacity: null,
+  exactOrder: false,
+  mirrorPreview: false,
+  axes: false,
+  sway: false,
+  freeOrbit: false,
+};
+
+/** Widths the panel offers, pixels. */
+export const CAPTURE_WIDTHS = [320, 480, 640, 800, 960, 1280] as const;
+
+/** @param address The page's whole address. */
+export function readConfig(address: string): Config {
+  const url = new URL(address);
+  const query = url.searchParams;
+  const socket = new URL("ws", url);
+  socket.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  socket.search = socket.hash = "";
+
+  const settings: Partial<Settings> = {};
+  const number = (name: string, low: number, high: number, use: (value: number) => void): void => {
+    const text = query.get(name);
+    const value = Number(text);
+    if (text && Number.isFinite(value)) use(Math.min(high, Math.max(low, value)));
+  };
+  number("width", 64, 1920, (value) => (settings.captureWidth = Math.round(value)));
+  number("fps", 0.2, 60, (value) => (settings.maxFps = value));
+  number("quality", 0.1, 1, (value) => (settings.jpegQuality = value));
+  number("max_splats", 1, 4_000_000, (value) => (settings.maxSplats = Math.round(value)));
+  number("min_opacity", 0, 1, (value) => (settings.minOpacity = value));
+  const representation = query.get("representation");
+  if (representation === "auto" || representation === "splats" || representation === "points") {
+    settings.representation = representation;
+  }
+  const flags = { exact: "exactOrder", mirror: "mirrorPreview", axes: "axes", sway: "sway", free_orbit: "freeOrbit" } as const;
+  for (const [name, key] of Object.entries(flags)) if (query.has(name)) settings[key] = query.get(name) !== "0";
+
+  const wanted = query.get("source");
+  const source: SourceKind = wanted === "sample" || wanted === "file" ? wanted : "camera";
+  const [yaw = 0, pitch = 0, distance = 1] = (query.get("view") ?? "").split(",").filter(Boolean).map(Number);
+  const view =
+    [yaw, pitch, distance].every(Number.isFinite) && distance > 0 ? ([yaw, pitch, distance] as const) : ([0, 0, 1] as const);
+  const autostart = query.has("autostart") && query.get("autostart") !== "0";
+  return Object.freeze({ source, autostart, view, settings, socketUrl: socket.href });
+}

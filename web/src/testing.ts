@@ -1,0 +1,49 @@
+// `window.splatcast`: what the browser tests read. A look inside, not an interface to build on.
+
+import type { App } from "./app.js";
+import { nowMs } from "./clock.js";
+import type { State, Stats } from "./types.js";
+
+export interface Splatcast {
+  readonly state: Readonly<State>;
+  readonly stats: Stats;
+  /** Resources on the GPU, splats that the last sort found active, and GL errors so far. */
+  readonly renderer: { textures: number; geometries: number; activeSplats: number; glErrors: number };
+  /** The picture that was last sent, as a data: URL. */
+  lastCapture(): Promise<{ seq: number; jpeg: string | null }>;
+  /** The camera's picture as rendered from the capture viewpoint, as a PNG data: URL; transparent where no splat is. */
+  captureScreenshot(): string;
+}
+
+declare global {
+  interface Window {
+    splatcast?: Splatcast;
+  }
+}
+
+export function exposeForTests(app: App): void {
+  const { stage } = app.player;
+  window.splatcast = {
+    get state() {
+      return app.store.get();
+    },
+    get stats() {
+      return app.tally.stats(nowMs());
+    },
+    get renderer() {
+      const { textures, geometries } = stage.renderer.info.memory;
+      return { textures, geometries, activeSplats: stage.activeSplats, glErrors: stage.glErrors };
+    },
+    async lastCapture() {
+      const { seq, jpeg } = await app.stream.lastCapture();
+      return { seq, jpeg: jpeg && `data:image/jpeg;base64,${base64(new Uint8Array(jpeg))}` };
+    },
+    captureScreenshot: () => app.player.capture(true).toDataURL("image/png"),
+  };
+}
+
+function base64(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
+}

@@ -1,0 +1,78 @@
+// Mouse, touch, wheel and arrow keys over the 3D view → the orbit.
+
+import type { Orbit } from "../view/orbit.js";
+
+/** A drag across the whole view's height. */
+const DEG_PER_HEIGHT = 90;
+/** A drag across the view shifts by its width at the pivot's depth, about. */
+const SHIFT_PER_HEIGHT = 0.8;
+const KEY_DEG = 4;
+const KEY_SHIFT = 0.04;
+const KEY_ZOOM = 1.1;
+const WHEEL_ZOOM = 0.0012;
+/** Lines and pages of wheels that don't count in pixels. */
+const WHEEL_PX = [1, 32, 400];
+
+export function attachGestures(view: HTMLElement, orbit: Orbit, moved: () => void): void {
+  const pointers = new Map<number, { x: number; y: number }>();
+  const spread = (): { x: number; y: number; distance: number } => {
+    const [a, b] = [...pointers.values()] as [{ x: number; y: number }, { x: number; y: number }];
+    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, distance: Math.max(1, Math.hypot(a.x - b.x, a.y - b.y)) };
+  };
+
+  view.addEventListener("pointerdown", (event) => {
+    view.setPointerCapture(event.pointerId);
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+  });
+  view.addEventListener("pointermove", (event) => {
+    const last = pointers.get(event.pointerId);
+    if (!last) return;
+    const height = Math.max(1, view.clientHeight);
+    const before = pointers.size === 2 ? spread() : null;
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (before) {
+      const after = spread();
+      orbit.zoom(before.distance / after.distance);
+      orbit.shift(((after.x - before.x) / height) * SHIFT_PER_HEIGHT, (-(after.y - before.y) / height) * SHIFT_PER_HEIGHT);
+    } else if (pointers.size === 1) {
+      const [dx, dy] = [(event.clientX - last.x) / height, (event.clientY - last.y) / height];
+      if (event.buttons & 2 || event.shiftKey) orbit.shift(dx * SHIFT_PER_HEIGHT, -dy * SHIFT_PER_HEIGHT);
+      else orbit.turn(-dx * DEG_PER_HEIGHT, dy * DEG_PER_HEIGHT);
+    }
+    moved();
+  });
+  for (const end of ["pointerup", "pointercancel"] as const) {
+    view.addEventListener(end, (event) => pointers.delete(event.pointerId));
+  }
+  view.addEventListener("contextmenu", (event) => event.preventDefault());
+  view.addEventListener("dblclick", () => {
+    orbit.reset();
+    moved();
+  });
+  view.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      orbit.zoom(Math.exp(event.deltaY * (WHEEL_PX[event.deltaMode] ?? 1) * WHEEL_ZOOM));
+      moved();
+    },
+    { passive: false },
+  );
+}
+
+/** Arrow keys and zoom. Whether the key was one of them. */
+export function orbitByKey(event: KeyboardEvent, orbit: Orbit): boolean {
+  const arrows: Record<string, [number, number]> = {
+    ArrowLeft: [-1, 0],
+    ArrowRight: [1, 0],
+    ArrowUp: [0, 1],
+    ArrowDown: [0, -1],
+  };
+  const arrow = arrows[event.key];
+  if (arrow && event.shiftKey) orbit.shift(arrow[0] * KEY_SHIFT, arrow[1] * KEY_SHIFT);
+  else if (arrow) orbit.turn(arrow[0] * KEY_DEG, arrow[1] * KEY_DEG);
+  else if (event.key === "+" || event.key === "=") orbit.zoom(1 / KEY_ZOOM);
+  else if (event.key === "-" || event.key === "_") orbit.zoom(KEY_ZOOM);
+  else return false;
+  return true;
+}

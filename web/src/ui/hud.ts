@@ -1,0 +1,119 @@
+// The panel of figures, the connection dot and the engine's label.
+
+import type { Store } from "../store.js";
+import type { State, Stats } from "../types.js";
+import { byId, make, setText } from "./dom.js";
+
+/** Stages in the order a frame meets them, and their names for people. */
+const STAGES: Record<string, string> = {
+  receive: "receive",
+  queue: "wait",
+  decode: "decode",
+  infer: "depth",
+  pack: "pack",
+  send: "send",
+};
+const REASONS: Record<string, string> = {
+  superseded: "a newer frame was ready",
+  stale: "a newer result was ready",
+  slow_client: "this viewer was behind",
+  overloaded: "the server was full",
+  client: "overtaken in this viewer",
+  bad: "reply not understood",
+  refused: "refused by the server",
+};
+const REFRESH_MS = 250;
+
+export class Hud {
+  private readonly bars = new Map<string, { label: HTMLElement; bar: HTMLElement; value: HTMLElement }>();
+
+  constructor(
+    private readonly store: Store<State>,
+    private readonly stats: () => Stats,
+  ) {
+    const toggle = byId("stats-toggle");
+    const setOpen = (open: boolean): void => {
+      toggle.setAttribute("aria-expanded", String(open));
+      byId("stats-body").hidden = !open;
+    };
+    setOpen(window.matchMedia("(min-width: 821px)").matches);
+    toggle.addEventListener("click", () => setOpen(toggle.getAttribute("aria-expanded") !== "true"));
+    store.subscribe((state) => this.showState(state));
+    setInterval(() => this.showStats(), REFRESH_MS);
+  }
+
+  private showState(state: Readonly<State>): void {
+    byId("connection").className = `connection ${state.connection}`;
+    setText(byId("connection-text"), state.connectionText);
+    const { engine } = state;
+    byId("engine").hidden = !engine;
+    setText(byId("engine-label"), engine?.label ?? "");
+    setText(byId("engine-licence"), engine?.licence ?? "");
+    byId("licence-note").hidden = !engine?.licence_note;
+    setText(byId("licence-note"), engine?.licence_note ?? "");
+  }
+
+  private showStats(): void {
+    const { shown, running } = this.store.get();
+    byId("stats").hidden = !shown && !running;
+    if (document.hidden || byId("stats").hidden) return;
+    const stats = this.stats();
+    const live = running && stats.fps > 0;
+    setText(byId("fps"), live ? stats.fps.toFixed(stats.fps < 9.95 ? 1 : 0) : "–");
+    setText(byId("age"), live ? stats.ageP50Ms.toFixed(0) : "–");
+    setText(byId("age-p50"), live ? `${stats.ageP50Ms.toFixed(0)} ms` : "–");
+    setText(byId("age-p95"), live ? `${stats.ageP95Ms.toFixed(0)} ms` : "–");
+    setText(byId("kilobytes"), live ? `${stats.kilobytesPerFrame.toFixed(0)} KB` : "–");
+    if (shown) {
+      setText(byId("splats"), shown.count.toLocaleString("en"));
+      setText(byId("kind"), `${shown.kind}, ${shown.codec}`);
+      this.showStages(shown.timingsMs);
+    }
+    this.showDrops(stats);
+  }
+
+  private showStages(timingsMs: Record<string, number>): void {
+    const known = Object.keys(STAGES).filter((stage) => timingsMs[stage] !== undefined);
+    const other = Object.keys(timingsMs).filter((stage) => stage !== "total" && !(stage in STAGES));
+    const longest = Math.max(1, ...[...known, ...other].map((stage) => timingsMs[stage]!));
+    for (const stage of [...known, ...other]) {
+      const row = this.bars.get(stage) ?? this.addBar(stage);
+      const ms = timingsMs[stage]!;
+      row.bar.style.transform = `scaleX(${Math.max(0, ms) / longest})`;
+      setText(row.value, `${ms.toFixed(ms < 10 ? 1 : 0)} ms`);
+    }
+  }
+
+  private addBar(stage: string): { label: HTMLElement; bar: HTMLElement; value: HTMLElement } {
+    const row = { label: make("span", STAGES[stage] ?? stage, "label"), bar: make("i"), value: make("span") };
+    const track = make("span", "", "bar");
+    track.append(row.bar);
+    byId("stages").append(row.label, track, row.value);
+    this.bars.set(stage, row);
+    return row;
+  }
+
+  private showDrops(stats: Stats): void {
+    const all: Record<string, number> = {
+      ...stats.dropped,
+      client: stats.supersededInClient,
+      bad: stats.badReplies,
+      refused: stats.refused,
+    };
+    const entries = Object.entries(all).filter(([, count]) => count > 0);
+    const total = entries.reduce((sum, [, count]) => sum + count, 0);
+    setText(byId("dropped-total"), stats.sent ? `${total} of ${stats.sent}` : "none");
+    const list = byId("drops");
+    const lines = entries.map(([reason, count]) => ({ text: REASONS[reason] ?? reason, count: String(count) }));
+    const key = JSON.stringify(lines);
+    if (list.dataset["key"] === key) return;
+    list.dataset["key"] = key;
+    list.replaceChildren(
+      ...lines.map(({ text, count }) => {
+        const item = make("li");
+        item.append(make("span", text), make("span", count));
+        return item;
+      }),
+    );
+  }
+}

@@ -1,0 +1,57 @@
+// The settings panel: form controls ↔ Settings.
+
+import { CAPTURE_WIDTHS } from "../config.js";
+import type { Store } from "../store.js";
+import type { Settings, State } from "../types.js";
+import { byId, make, setText } from "./dom.js";
+
+export class SettingsPanel {
+  private readonly width = byId<HTMLSelectElement>("set-width");
+  private readonly fps = byId<HTMLInputElement>("set-fps");
+  private readonly quality = byId<HTMLInputElement>("set-quality");
+  private readonly splats = byId<HTMLInputElement>("set-splats");
+  private readonly opacity = byId<HTMLInputElement>("set-opacity");
+  private readonly flags = {
+    exactOrder: byId<HTMLInputElement>("set-exact"),
+    mirrorPreview: byId<HTMLInputElement>("set-mirror"),
+    freeOrbit: byId<HTMLInputElement>("set-free"),
+  };
+
+  constructor(store: Store<State>, change: (patch: Partial<Settings>) => void) {
+    const widths = new Set<number>([...CAPTURE_WIDTHS, store.get().settings.captureWidth]);
+    for (const px of [...widths].sort((a, b) => a - b)) {
+      const option = make("option", `${px} px`);
+      option.value = String(px);
+      this.width.append(option);
+    }
+    this.width.addEventListener("change", () => change({ captureWidth: Number(this.width.value) }));
+    const onInput = (input: HTMLInputElement, patch: (value: number) => Partial<Settings>): void =>
+      input.addEventListener("input", () => change(patch(input.valueAsNumber)));
+    onInput(this.fps, (maxFps) => ({ maxFps }));
+    onInput(this.quality, (jpegQuality) => ({ jpegQuality }));
+    onInput(this.splats, (maxSplats) => ({ maxSplats }));
+    onInput(this.opacity, (minOpacity) => ({ minOpacity }));
+    for (const [key, input] of Object.entries(this.flags)) {
+      input.addEventListener("change", () => change({ [key]: input.checked }));
+    }
+    store.subscribe((state) => this.show(state));
+  }
+
+  private show({ settings, options, limits }: Readonly<State>): void {
+    const splats = settings.maxSplats ?? options.max_splats ?? 200_000;
+    const opacity = settings.minOpacity ?? options.min_opacity ?? 0;
+    this.splats.max = String(Math.max(limits?.max_splats ?? 200_000, Number(this.splats.min)));
+    this.width.value = String(settings.captureWidth);
+    const values = [
+      [this.fps, settings.maxFps, `${settings.maxFps}`, "out-fps"],
+      [this.quality, settings.jpegQuality, `${Math.round(settings.jpegQuality * 100)} %`, "out-quality"],
+      [this.splats, splats, splats.toLocaleString("en"), "out-splats"],
+      [this.opacity, opacity, opacity.toFixed(2), "out-opacity"],
+    ] as const;
+    for (const [input, value, text, output] of values) {
+      input.valueAsNumber = value;
+      setText(byId(output), text);
+    }
+    for (const [key, input] of Object.entries(this.flags)) input.checked = settings[key as keyof typeof this.flags];
+  }
+}

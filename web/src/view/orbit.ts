@@ -1,0 +1,93 @@
+// Orbit around the subject: angles, distance and shift with limits, smoothed. Pure; the page feeds it events and time.
+
+/** From the capture viewpoint a single view looks right; far from it, one sees what the camera never saw. */
+const LIMITS = { yawDeg: 35, pitchDeg: 25, nearest: 0.45, farthest: 2.2, shift: 0.35 };
+const FREE_LIMITS = { yawDeg: 180, pitchDeg: 85, nearest: 0.1, farthest: 6, shift: 2 };
+/** Time constant of the motion. */
+const GLIDE_MS = 90;
+const SETTLED = 1e-4;
+const SWAY = { yawDeg: 9, pitchDeg: 3, periodMs: 7000 };
+
+export interface OrbitPose {
+  /** Degrees to the right, as seen from above. */
+  yawDeg: number;
+  /** Degrees up. */
+  pitchDeg: number;
+  /** Distance over the default one. */
+  distance: number;
+  /** Shift of the centre over the pivot's depth. */
+  shiftX: number;
+  shiftY: number;
+}
+
+const HOME: OrbitPose = { yawDeg: 0, pitchDeg: 0, distance: 1, shiftX: 0, shiftY: 0 };
+
+export class Orbit {
+  free = false;
+  sway = false;
+  /** No gliding, for people who asked their system for less motion. */
+  still = false;
+  private readonly target: OrbitPose = { ...HOME };
+  private readonly current: OrbitPose = { ...HOME };
+  private swayMs = 0;
+
+  /** Where to look from now. */
+  get pose(): OrbitPose {
+    if (!this.sway) return this.current;
+    const phase = (2 * Math.PI * this.swayMs) / SWAY.periodMs;
+    return {
+      ...this.current,
+      yawDeg: this.current.yawDeg + SWAY.yawDeg * Math.sin(phase),
+      pitchDeg: this.current.pitchDeg + SWAY.pitchDeg * Math.sin(2 * phase),
+    };
+  }
+
+  /** Exactly the capture viewpoint. */
+  get isHome(): boolean {
+    return !this.sway && (Object.keys(HOME) as (keyof OrbitPose)[]).every((key) => this.current[key] === HOME[key]);
+  }
+
+  turn(yawDeg: number, pitchDeg: number): void {
+    this.aim({ yawDeg: this.target.yawDeg + yawDeg, pitchDeg: this.target.pitchDeg + pitchDeg });
+  }
+
+  zoom(factor: number): void {
+    this.aim({ distance: this.target.distance * factor });
+  }
+
+  shift(x: number, y: number): void {
+    this.aim({ shiftX: this.target.shiftX + x, shiftY: this.target.shiftY + y });
+  }
+
+  reset(): void {
+    this.aim(HOME);
+  }
+
+  /** Go somewhere within the limits. */
+  aim(to: Partial<OrbitPose>): void {
+    Object.assign(this.target, to);
+    const limits = this.free ? FREE_LIMITS : LIMITS;
+    const clamp = (value: number, low: number, high: number): number => Math.min(high, Math.max(low, value));
+    const t = this.target;
+    t.yawDeg = clamp(t.yawDeg, -limits.yawDeg, limits.yawDeg);
+    t.pitchDeg = clamp(t.pitchDeg, -limits.pitchDeg, limits.pitchDeg);
+    t.distance = clamp(t.distance, limits.nearest, limits.farthest);
+    t.shiftX = clamp(t.shiftX, -limits.shift, limits.shift);
+    t.shiftY = clamp(t.shiftY, -limits.shift, limits.shift);
+  }
+
+  /** Move on by `elapsedMs`. Whether anything moved, so that the picture must be drawn. */
+  advance(elapsedMs: number): boolean {
+    if (this.sway) this.swayMs += elapsedMs;
+    const step = this.still ? 1 : 1 - Math.exp(-elapsedMs / GLIDE_MS);
+    let moved = false;
+    for (const key of Object.keys(HOME) as (keyof OrbitPose)[]) {
+      const rest = this.target[key] - this.current[key];
+      if (rest === 0) continue;
+      // Ends exactly on the target: the capture viewpoint is to be exact, and the loop is to sleep.
+      this.current[key] = Math.abs(rest) < SETTLED ? this.target[key] : this.current[key] + rest * step;
+      moved = true;
+    }
+    return moved || this.sway;
+  }
+}

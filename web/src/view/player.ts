@@ -1,0 +1,173 @@
+// Draws the newest frame, and only when something changed: a frame, the view, the window, or Spark's sort.
+
+import * as THREE from "three";
+import { nowMs } from "../clock.js";
+import type { CameraIntrinsics } from "../messages.js";
+import type { DecodedFrame } from "../types.js";
+import { Helpers } from "./helpers.js";
+import { Orbit } from "./orbit.js";
+import { containRect, frustum, type PictureRect } from "./projection.js";
+import { Stage } from "./stage.js";
+
+/** The pivot follows the subject slowly: a jumping centre would shake an orbited view. */
+const PIVOT_SMOOTHING = 0.1;
+/** Beyond 2 device pixels a pixel, splats cost four times as much and look the same. */
+const MAX_PIXEL_RATIO = 2;
+const NEAR = 0.02;
+const FAR = 200;
+/** Until the first frame: a usual webcam. */
+const WEBCAM: CameraIntrinsics = { width: 640, height: 480, fx: 560, fy: 560, cx: 320, cy: 240 };
+
+export interface PlayerEvents {
+  /** The frame's pixels were handed to the screen. */
+  shown(frame: DecodedFrame, shownMs: number): void;
+  /** A newer frame came before this one was drawn. */
+  superseded(frame: DecodedFrame): void;
+  /** Words that nothing reads any more. */
+  freed(buffer: ArrayBuffer): void;
+}
+
+export class Player {
+  readonly orbit = new Orbit();
+  readonly helpers = new Helpers();
+  readonly stage: Stage;
+  private latest: DecodedFrame | null = null;
+  private intrinsics = WEBCAM;
+  private pivot = 1;
+  private hasPivot = false;
+  private dirty = true;
+  private busy = false;
+  private lastTickMs = performance.now();
+  private scheduled = false;
+
+  constructor(
+    private readonly canvas: HTMLCanvasElement,
+    private readonly events: PlayerEvents,
+  ) {
+    this.stage = new Stage(canvas, () => this.invalidate());
+    this.stage.captureFrame.add(this.helpers.group);
+    this.helpers.update(this.intrinsics, this.pivot);
+    new ResizeObserver(() => this.invalidate()).observe(canvas);
+  }
+
+  /** Something changed: draw with the next animation frame. */
+  invalidate(): void {
+    this.dirty = true;
+    if (this.scheduled) return;
+    this.scheduled = true;
+    requestAnimationFrame(() => this.tick());
+  }
+
+  /** A frame to show instead of any that still waits. */
+  show(frame: DecodedFrame): void {
+    if (this.latest) this.events.superseded(this.latest);
+    this.latest = frame;
+    this.invalidate();
+  }
+
+  /** Another source is coming: its subject may be at another depth. */
+  forgetPivot(): void {
+    this.hasPivot = false;
+  }
+
+  /** Where the camera's picture lies in the window. */
+  get pictureRect(): PictureRect {
+    return containRect(this.intrinsics, this.canvas.clientWidth / Math.max(1, this.canvas.clientHeight));
+  }
+
+  /**
+   * The present picture, or the camera's picture from the capture viewpoint, as a canvas of device pixels.
+   * What no splat covers is transparent.
+   */
+  capture(fromCaptureViewpoint: boolean): HTMLCanvasElement {
+    this.resize();
+    this.pose(fromCaptureViewpoint);
+    const helpers = this.helpers.group.visible;
+    if (fromCaptureViewpoint) this.helpers.group.visible = false;
+    this.stage.draw();
+    this.helpers.group.visible = helpers;
+    const { width, height } = this.canvas;
+    const rect = fromCaptureViewpoint ? this.pictureRect : { left: 0, top: 0, width: 1, height: 1 };
+    const copy = document.createElement("canvas");
+    copy.width = Math.round(rect.width * width);
+    copy.height = Math.round(rect.height * height);
+    const [left, top] = [Math.round(rect.left * width), Math.round(rect.top * height)];
+    // In the same task as the drawing, so that the drawing buffer is still there.
+    copy.getContext("2d")!.drawImage(this.canvas, -left, -top);
+    this.invalidate();
+    return copy;
+  }
+
+  private async tick(): Promise<void> {
+    this.scheduled = false;
+    // In exact order a sort may be under way: it draws when it is done.
+    if (this.busy) return;
+    const now = performance.now();
+    // After a sleep the first step must not jump.
+    const moved = this.orbit.advance(Math.min(50, now - this.lastTickMs));
+    this.lastTickMs = now;
+    if (!this.dirty && !moved) return;
+    this.dirty = false;
+    this.busy = true;
+    try {
+      await this.present();
+    } finally {
+      this.busy = false;
+    }
+    if (moved || this.dirty) this.invalidate();
+  }
+
+  private async present(): Promise<void> {
+    const frame = this.latest;
+    this.latest = null;
+    if (frame) this.accept(frame);
+    this.resize();
+    this.pose(false);
+    if (this.stage.exactOrder) await this.stage.sort();
+    this.stage.draw();
+    if (frame) this.events.shown(frame, nowMs());
+  }
+
+  private accept(frame: DecodedFrame): void {
+    this.intrinsics = frame.camera;
+    if (frame.pivotDepth > 0) {
+      this.pivot += (this.hasPivot ? PIVOT_SMOOTHING : 1) * (frame.pivotDepth - this.pivot);
+      this.hasPivot = true;
+    }
+    this.helpers.update(this.intrinsics, this.pivot);
+    this.events.freed(this.stage.replace(frame.words, frame.range).buffer);
+  }
+
+  private resize(): void {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const ratio = Math.min(MAX_PIXEL_RATIO, window.devicePixelRatio);
+    const size = this.stage.renderer.getSize(new THREE.Vector2());
+    if (size.x === width && size.y === height && this.stage.renderer.getPixelRatio() === ratio) return;
+    this.stage.renderer.setPixelRatio(ratio);
+    this.stage.renderer.setSize(width, height, false);
+  }
+
+  /** Place the camera. At home: in the origin, along -z of three.js, which is the capture camera's +z. */
+  private pose(home: boolean): void {
+    const { camera } = this.stage;
+    const pose = home ? { yawDeg: 0, pitchDeg: 0, distance: 1, shiftX: 0, shiftY: 0 } : this.orbit.pose;
+    camera.quaternion.setFromEuler(new THREE.Euler(rad(-pose.pitchDeg), rad(pose.yawDeg), 0, "YXZ"));
+    const offset = new THREE.Vector3(-pose.shiftX, -pose.shiftY, pose.distance).multiplyScalar(this.pivot);
+    camera.position.copy(offset.applyQuaternion(camera.quaternion)).add(new THREE.Vector3(0, 0, -this.pivot));
+    camera.near = this.pivot * NEAR;
+    camera.far = this.pivot * FAR;
+    const edges = frustum(this.intrinsics, this.pictureRect).map((edge) => edge * camera.near) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    camera.projectionMatrix.makePerspective(...edges, camera.near, camera.far);
+    camera.projectionMatrixInverse.copy(camera.projectionMatrix).invert();
+    camera.updateMatrixWorld();
+  }
+}
+
+function rad(degrees: number): number {
+  return (degrees * Math.PI) / 180;
+}

@@ -1,0 +1,109 @@
+// The one scene of the page's life: one SplatMesh over one PackedSplats whose words are replaced in place.
+
+import { PackedSplats, SparkRenderer, SplatMesh } from "@sparkjsdev/spark";
+import * as THREE from "three";
+import { capacityFor, DEFAULT_RANGE, type SplatRange, WORDS } from "../codecs/words.js";
+
+export class Stage {
+  readonly renderer: THREE.WebGLRenderer;
+  readonly scene = new THREE.Scene();
+  readonly camera = new THREE.PerspectiveCamera();
+  readonly spark: SparkRenderer;
+  /** Things in the capture camera's OpenCV frame: x right, y down, z forward. */
+  readonly captureFrame = new THREE.Group();
+  private readonly splats: PackedSplats;
+  private readonly mesh: SplatMesh;
+  private glErrorCount = 0;
+
+  /**
+   * @param onDirty Called when Spark has something new to draw (a finished sort).
+   * @throws Error Where the browser has no WebGL2.
+   */
+  constructor(canvas: HTMLCanvasElement, onDirty: () => void) {
+    // Alpha: what no splat covers shows the page's background, and tests see what is covered.
+    this.renderer = new THREE.WebGLRenderer({ canvas, antialias: false, alpha: true, powerPreference: "high-performance" });
+    this.renderer.setClearColor(0x000000, 0);
+    this.spark = new SparkRenderer({ renderer: this.renderer, onDirty, enableLod: false });
+    const capacity = capacityFor(1);
+    this.splats = new PackedSplats({ packedArray: new Uint32Array(capacity * WORDS), numSplats: capacity });
+    this.mesh = new SplatMesh({
+      packedSplats: this.splats,
+      // SplatMesh overwrites the encoding that PackedSplats was given, so it is given here.
+      splatEncoding: { ...DEFAULT_RANGE },
+      editable: false,
+      raycastable: false,
+    });
+    this.mesh.frustumCulled = false;
+    // OpenCV (y down, z forward) → three.js (y up, z backward): half a turn about x. Never mirrors.
+    this.captureFrame.quaternion.set(1, 0, 0, 0);
+    this.captureFrame.add(this.mesh);
+    this.scene.add(this.spark, this.captureFrame);
+    this.scene.updateMatrixWorld(true);
+  }
+
+  /** Resolves when Spark's shaders and worker are ready. */
+  get ready(): Promise<unknown> {
+    return this.mesh.initialized;
+  }
+
+  /** Frames wait for their own sort (exact order) instead of being drawn in the last frame's. */
+  set exactOrder(exact: boolean) {
+    this.spark.autoUpdate = !exact;
+  }
+
+  get exactOrder(): boolean {
+    return !this.spark.autoUpdate;
+  }
+
+  /**
+   * Put a frame in place of the last one. No copy: `words` is the stage's until the next call.
+   *
+   * @returns The words that were shown before, free to be used again.
+   */
+  replace(words: Uint32Array<ArrayBuffer>, range: SplatRange): Uint32Array<ArrayBuffer> {
+    const old = this.splats.packedArray as Uint32Array<ArrayBuffer>;
+    const capacity = words.length / WORDS;
+    this.splats.packedArray = words;
+    if (capacity === this.splats.maxSplats) {
+      // Spark 2.2.0 would hand WebGL a Uint8Array here: INVALID_OPERATION, and the picture stands still.
+      if (this.splats.source) this.splats.source.image.data = words;
+    } else {
+      // Spark makes a texture of the new size by itself. The count stays the capacity: words of zero are neither sorted nor drawn.
+      this.splats.maxSplats = capacity;
+      this.splats.numSplats = capacity;
+    }
+    const encoding = this.splats.splatEncoding;
+    if (!encoding || (Object.keys(range) as (keyof SplatRange)[]).some((key) => encoding[key] !== range[key])) {
+      this.splats.splatEncoding = { ...range };
+    }
+    this.splats.needsUpdate = true;
+    if (this.exactOrder) this.mesh.updateMappingVersion();
+    else this.mesh.updateVersion();
+    return old;
+  }
+
+  /** In exact order: sorts for this camera. Calls must not overlap. */
+  async sort(): Promise<void> {
+    // A sort left over from the other mode would make Spark put this update off.
+    while (this.spark.sorting) await new Promise(requestAnimationFrame);
+    await this.spark.update({ scene: this.scene, camera: this.camera });
+  }
+
+  draw(): void {
+    this.renderer.render(this.scene, this.camera);
+  }
+
+  /** Splats the last finished sort found active. */
+  get activeSplats(): number {
+    return this.spark.activeSplats;
+  }
+
+  /** GL errors so far. Asking makes the GPU finish its queue: not for every frame. */
+  get glErrors(): number {
+    const gl = this.renderer.getContext();
+    for (let error = gl.getError(); error !== gl.NO_ERROR && error !== gl.CONTEXT_LOST_WEBGL; error = gl.getError()) {
+      this.glErrorCount++;
+    }
+    return this.glErrorCount;
+  }
+}

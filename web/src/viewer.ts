@@ -1,0 +1,28 @@
+// The page's entry: starts the viewer, or says why it can't.
+
+import { App } from "./app.js";
+import { readConfig } from "./config.js";
+import { exposeForTests } from "./testing.js";
+import { byId, make } from "./ui/dom.js";
+
+function sayNoWebGl(error: unknown): void {
+  const card = make("div", "", "problem");
+  card.dataset["code"] = "no_webgl2";
+  card.append(
+    make("strong", "This browser can't draw 3D here"),
+    make("p", "Splats need WebGL2. Turn on hardware acceleration in the browser's settings, or use a newer browser."),
+    make("p", String(error)),
+  );
+  byId("problems").replaceChildren(card);
+  byId("welcome").hidden = true;
+}
+
+if (document.createElement("canvas").getContext("webgl2") === null) {
+  sayNoWebGl("There is no WebGL2 context.");
+} else {
+  try {
+    exposeForTests(new App(readConfig(location.href)));
+  } catch (error) {
+    sayNoWebGl(error);
+  }
+}
