@@ -25,7 +25,7 @@ from collections.abc import Callable
 import numpy as np
 
 from deployments.splats.gaussians import FloatArray
-from deployments.splats.kernel import inline, kernel
+from deployments.splats.kernel import for_kernel, inline, kernel
 
 SH_C0 = 0.28209479177387814
 """Y₀⁰ = 1 / (2·√π): colour = 0.5 + SH_C0 · DC (Kerbl et al. 2023, 3D Gaussian Splatting)."""
@@ -157,7 +157,7 @@ def _sigmoids(values: FloatArray, out: FloatArray) -> None:
 
 
 def _map(function: Callable[[FloatArray, FloatArray], None], values: FloatArray) -> FloatArray:
-    flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+    flat = for_kernel(np.asarray(values, np.float32).reshape(-1))
     out = np.empty_like(flat)
     function(flat, out)
     return out.reshape(np.shape(values))

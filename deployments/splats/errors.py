@@ -17,7 +17,7 @@ class CodecError(ValueError):
     """Bytes or Gaussians that a codec refuses. ``str()`` says what was expected, what came, and where."""
 
 
-class BadGaussians(CodecError):  # noqa: N818 - named for what it refuses
+class BadGaussians(CodecError):
     """Gaussians that no file can hold: a non-finite number, a negative scale, a quaternion of length 0.
 
     Attributes:
@@ -33,7 +33,7 @@ class BadGaussians(CodecError):  # noqa: N818 - named for what it refuses
         return f"Gaussian {self.row}, {self.field}: expected {self.expected}, got {self.got}; prune such Gaussians first."
 
 
-class BadBytes(CodecError):  # noqa: N818
+class BadBytes(CodecError):
     """Bytes that are not what the codec writes.
 
     Attributes:

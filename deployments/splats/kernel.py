@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T", bound=np.generic)
 
 
 def kernel(function: F) -> F:
@@ -31,6 +34,17 @@ def kernel(function: F) -> F:
 def inline(function: F) -> F:
     """Compile a scalar helper into the kernels that call it."""
     return cast(F, numba.njit(error_model="numpy")(function))
+
+
+def for_kernel(array: NDArray[T]) -> NDArray[T]:
+    """``array`` as a kernel's input: contiguous, aligned, read-only; a view where it can be.
+
+    To numba, read-only and unaligned arrays are types of their own. What comes out of Ray's object store is read-only, what a
+    model just made is not: without this each kind would be compiled when it first comes, in the middle of a stream.
+    """
+    view = np.require(array, requirements=["C", "A"]).view()
+    view.flags.writeable = False
+    return view
 
 
 def _digest() -> str:

@@ -30,9 +30,9 @@ w3    scale x, y, z: u8 each, rotation angle θ: u8
 - rotation, w made ≥ 0: θ = 2·acos(w) → round(255·θ/π); axis / (|x|+|y|+|z|) = p, folded to (1 − |p.yx|)·sign(p.xy) if z < 0,
   u, v = round(255·(p + 1)/2); the axis of no rotation is (1, 0, 0)
 
-At the default ranges the words are, bit for bit, those that SparkJS 2.2.0 makes of our PLY of the same Gaussians. Two
-exceptions, both because SparkJS would hand the GPU an infinity or nothing at all: a centre beyond ±65504 is moved to it, and
-four all-zero words, which SparkJS takes for "no splat here", cannot arise (a Gaussian's θ and axis bytes are never all zero).
+At the default ranges the words are, bit for bit, those that SparkJS 2.2.0 makes of our PLY of the same Gaussians, with one
+exception: a centre beyond ±65504 is moved to it, where SparkJS stores an infinity. SparkJS takes four all-zero words for "no
+splat here"; only a Gaussian that is black, fully transparent and of no size can become that, and nothing of it is lost.
 
 Error: centre 2⁻¹¹ relative (f16), colour and opacity 1/510, scale half a step of the range ((max − min)/508 in ln: 4.2 % at the
 default −12..9), rotation 0.6° in the mean and at most 2° (rotations drawn at random). Harmonics beyond DC are dropped.
@@ -47,6 +47,7 @@ from numpy.typing import NDArray
 from deployments.splats.activations import rgb_to_dc
 from deployments.splats.errors import BadBytes, Buffer, Truncated, as_bytes, check_size, refuse_bad, sample
 from deployments.splats.gaussians import Gaussians
+from deployments.splats.kernel import for_kernel
 from deployments.splats.packed_steps import SPARK_LN_SCALE_RANGE, angle_steps, opacity_steps, scale_steps
 from deployments.splats.packed_words import decode_words, encode_words
 
@@ -93,11 +94,11 @@ class PackedCodec:
         out = np.empty(HEADER.size + SPLAT_BYTES * n, np.uint8)
         out[: HEADER.size] = np.frombuffer(HEADER.pack(MAGIC, VERSION, n, *self.rgb_range, *self.ln_scale_range, 0), np.uint8)
         good = encode_words(
-            np.ascontiguousarray(g.means).reshape(-1),
-            np.ascontiguousarray(g.scales).reshape(-1),
-            np.ascontiguousarray(g.quats),
-            np.ascontiguousarray(g.opacities),
-            np.ascontiguousarray(g.sh),
+            for_kernel(g.means).reshape(-1),
+            for_kernel(g.scales).reshape(-1),
+            for_kernel(g.quats),
+            for_kernel(g.opacities),
+            for_kernel(g.sh),
             scale_steps(self.ln_scale_range),
             opacity_steps(),
             angle_steps(),
@@ -119,18 +120,15 @@ class PackedCodec:
         """
         data = as_bytes(self.name, buffer)
         n, rgb_range, ln_scale_range = _read_header(data)
-        words = np.require(data[HEADER.size :].view("<u4"), requirements="A")
-        means = np.ascontiguousarray(data[HEADER.size :].reshape(n, SPLAT_BYTES)[:, 4:10]).view("<f2").astype(np.float32)
-        bad = ~np.isfinite(means).all(axis=1)
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise BadBytes(self.name, HEADER.size + SPLAT_BYTES * row + 4, "a finite centre", str(means[row]))
+        words = for_kernel(data[HEADER.size :].view("<u4"))
         steps = np.linspace(*ln_scale_range, 255)
         scale_of = np.concatenate([[0.0], np.exp(steps)]).astype(np.float32)
         rgb_of = np.linspace(*rgb_range, 256).astype(np.float32)
-        scales, quats = np.empty((n, 3), np.float32), np.empty((n, 4), np.float32)
+        means, scales, quats = (np.empty((n, width), np.float32) for width in (3, 3, 4))
         opacities, sh = np.empty(n, np.float32), np.empty((n, 1, 3), np.float32)
-        decode_words(words, scale_of, rgb_to_dc(rgb_of), scales, quats, opacities, sh)
+        if not decode_words(words, scale_of, rgb_to_dc(rgb_of), means, scales, quats, opacities, sh):
+            row = int(np.argmax(~np.isfinite(means).all(axis=1)))
+            raise BadBytes(self.name, HEADER.size + SPLAT_BYTES * row + 4, "a finite centre", str(means[row]))
         return Gaussians(means, scales, quats, opacities, sh)
 
     def warm_up(self) -> None:

@@ -26,6 +26,15 @@ _THETA = np.float32(510 / math.pi)
 _A0, _A1, _A2, _A3, _A4, _A5, _A6 = (
     np.float32(c) for c in (1.5707961, -0.21458471, 0.08874905, -0.04877412, 0.02684475, -0.01109688, 0.00227945)
 )
+# fdlibm's float32 sine and cosine: coefficients of x³, x⁵, … and of x², x⁴, …
+_S0, _S1, _S2, _S3 = (
+    -0.166666666416265235595,
+    0.0083333293858894631756,
+    -0.000198393348360966317347,
+    0.0000027183114939898219064,
+)
+_K0, _K1, _K2, _K3 = -0.499999997251031003120, 0.0416666233237390631894, -0.00138867637746099294692, 0.0000243904487962774090654
+_PI_4, _PI_2 = np.float32(math.pi / 4), math.pi / 2
 # fdlibm's acosf: π/2 in two parts, and the rational approximation.
 _PI_2_HIGH, _PI_2_LOW = np.float32(1.5707962513), np.float32(7.5497894159e-08)
 _P0, _P1, _P2 = np.float32(1.6666586697e-01), np.float32(-4.2743422091e-02), np.float32(-8.6563630030e-03)
@@ -71,9 +80,7 @@ def angle_bytes(w: FloatArray, below: np.float32, out: NDArray[np.int32]) -> Non
 
 
 @inline
-def axis_bytes(
-    w: FloatArray, x: FloatArray, y: FloatArray, z: FloatArray, out: NDArray[np.int32], distance: FloatArray
-) -> None:
+def axis_bytes(w: FloatArray, x: FloatArray, y: FloatArray, z: FloatArray, out: NDArray[np.int32], distance: FloatArray) -> None:
     """Axis bytes u | v << 8 of normalised quaternions, and how far their unrounded values are from the middle of the step."""
     for i in range(out.size):
         a, b, c = x[i], y[i], z[i]
@@ -105,7 +112,7 @@ def axis_bytes(
 @inline
 def exact_axis(w: np.float32, x: np.float32, y: np.float32, z: np.float32) -> np.int32:
     """Axis bytes u | v << 8 of one normalised quaternion with 0 ≤ w < 1, in SparkJS's own float32 steps."""
-    sine = np.float32(math.sin(np.float64(acos32(w))))
+    sine = sin32(acos32(w))
     x, y, z = np.float32(x / sine), np.float32(y / sine), np.float32(z / sine)
     total = np.float32(np.float32(abs(x) + abs(y)) + abs(z))
     p, q = np.float32(x / total), np.float32(y / total)
@@ -144,6 +151,17 @@ def acos32(x: np.float32) -> np.float32:
     head = np.int32(np.float32(root).view(np.int32) & _HEAD_BITS).view(np.float32)
     rest = np.float32(np.float32(z - np.float32(head * head)) / np.float32(root + head))
     return np.float32(_TWO * np.float32(head + np.float32(np.float32(_ratio(z) * root) + rest)))
+
+
+@inline
+def sin32(x: np.float32) -> np.float32:
+    """sin of 0..π/2 to the last bit of the same libm: in float64, as sin(x) up to π/4 and as cos(x − π/2) beyond."""
+    t = np.float64(x) if x <= _PI_4 else np.float64(x) - _PI_2
+    z = t * t
+    if x <= _PI_4:
+        cube = z * t
+        return np.float32((t + cube * (_S0 + z * _S1)) + cube * (z * z) * (_S2 + z * _S3))
+    return np.float32(((1.0 + z * _K0) + (z * z) * _K1) + (z * z * z) * (_K2 + z * _K3))
 
 
 @inline

@@ -30,13 +30,12 @@ _SIGN16, _MAGNITUDE = np.int32(0x8000), np.int32(0x7FFFFFFF)
 _HALF_MAX = np.int32(0x477FE000)  # 65504, the largest f16, as a float32
 _HALF_NORMAL = np.int32(0x38800000)  # 2⁻¹⁴, the smallest normal f16, as a float32
 _HALF_REBIAS = np.int32((127 - 15) << 23)
+_HALF_SCALE, _HALF_INFINITY = np.float32(2.0**112), np.uint32(0x7C00 << 13)
 _HALF_ROUND = np.int32(0xFFF)
 _HALF_BITS = np.int32(0x3F000000)  # ½ as a float32
 _SQRT_HALF_BITS, _LN2 = np.int32(0x3F3504F3), np.float32(math.log(2))
 # ln(1 + f) = f · L(f) on √½−1..√2−1, a minimax fit of this project, 1e-5: enough for a fast scale byte.
-_L0, _L1, _L2, _L3, _L4, _L5 = (
-    np.float32(c) for c in (1.00001278, -0.49985051, 0.33225873, -0.25472465, 0.22330067, -0.14319841)
-)
+_L0, _L1, _L2, _L3, _L4, _L5 = (np.float32(c) for c in (1.00001278, -0.49985051, 0.33225873, -0.25472465, 0.22330067, -0.14319841))
 
 
 @kernel
@@ -178,25 +177,29 @@ def decode_words(
     words: NDArray[np.uint32],
     scale_of: FloatArray,
     dc_of: FloatArray,
+    means: FloatArray,
     scales: FloatArray,
     quats: FloatArray,
     opacities: FloatArray,
     sh: FloatArray,
-) -> None:
-    """Everything but the centres, which numpy reads as f16.
+) -> bool:
+    """Fill the arrays of N Gaussians; False if a centre is not finite.
 
     Args:
         words: uint32 [4·N].
         scale_of: Byte → scale. float32 [256].
         dc_of: Byte → DC coefficient. float32 [256].
-        scales, quats, opacities, sh: Filled. float32 [N, 3], [N, 4], [N], [N, 1, 3].
+        means, scales, quats, opacities, sh: Filled. float32 [N, 3], [N, 3], [N, 4], [N], [N, 1, 3].
     """
     sines, cosines = np.empty(256, np.float32), np.empty(256, np.float32)
     for b in range(256):
         half = b / 255 * math.pi / 2
         sines[b], cosines[b] = math.sin(half), math.cos(half)
     for i in range(opacities.size):
-        w0, w2, w3 = words[4 * i], words[4 * i + 2], words[4 * i + 3]
+        w0, w1, w2, w3 = words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]
+        means[i, 0] = half_value(w1)
+        means[i, 1] = half_value(w1 >> np.uint32(16))
+        means[i, 2] = half_value(w2)
         for c in range(3):
             sh[i, 0, c] = dc_of[w0 >> np.uint32(8 * c) & np.uint32(255)]
             scales[i, c] = scale_of[w3 >> np.uint32(8 * c) & np.uint32(255)]
@@ -210,3 +213,18 @@ def decode_words(
         angle = w3 >> np.uint32(24)
         by = np.float32(sines[angle] / np.sqrt(np.float32(x * x + y * y + z * z)))
         quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3] = cosines[angle], x * by, y * by, z * by
+    bad = np.int32(0)
+    flat = means.reshape(-1)
+    for i in range(flat.size):
+        bad = np.int32(bad | not_finite(flat[i]))
+    return bool(bad == 0)
+
+
+@inline
+def half_value(bits: np.uint32) -> np.float32:
+    """The f16 in the low half of ``bits``."""
+    size = np.uint32((np.uint32(bits) & np.uint32(0x7FFF)) << np.uint32(13))
+    # Times 2¹¹² moves the exponent from f16's bias to float32's, subnormals included.
+    value = np.float32(np.uint32(size).view(np.float32) * _HALF_SCALE)
+    value = value if size < _HALF_INFINITY else np.float32(np.uint32(size | np.uint32(0x7F800000)).view(np.float32))
+    return -value if np.uint32(bits) & np.uint32(0x8000) else value

@@ -33,7 +33,7 @@ from deployments.splats.activations import exp32, log_scale, logit_opacity, sigm
 from deployments.splats.coordinates import FRAMES, Frame, half_turn_x, to_frame
 from deployments.splats.errors import BadBytes, Buffer, as_bytes, no_direction, not_finite, refuse_bad, sample
 from deployments.splats.gaussians import SH_COEFFICIENTS, FloatArray, Gaussians
-from deployments.splats.kernel import inline, kernel
+from deployments.splats.kernel import for_kernel, inline, kernel
 from deployments.splats.ply_header import VertexTable, read_header, write_header
 
 # Gaussians worked on at a time: their logs wait in the first-level cache (512 × 4 × 4 bytes) for the rows to be written.
@@ -75,11 +75,11 @@ class PlyCodec:
         out[: len(header)] = np.frombuffer(header, np.uint8)
         rows = out[len(header) :].view("<f4").reshape(len(g), len(names))
         good = _encode(
-            np.ascontiguousarray(g.means),
-            np.ascontiguousarray(g.scales).reshape(-1),
-            np.ascontiguousarray(g.quats),
-            np.ascontiguousarray(g.opacities),
-            np.ascontiguousarray(g.sh),
+            for_kernel(g.means),
+            for_kernel(g.scales).reshape(-1),
+            for_kernel(g.quats),
+            for_kernel(g.opacities),
+            for_kernel(g.sh),
             3 if self.normals else 0,
             rows,
         )
@@ -144,14 +144,14 @@ def _columns(table: VertexTable, data: NDArray[np.uint8]) -> tuple[NDArray[np.in
         raise BadBytes("ply", 4, f"a property '{missing[0]}'", f"only {', '.join(names)[:200] or 'none'}")
     body = data[table.offset : table.offset + table.count * table.dtype.itemsize]
     if all(table.dtype[name] == np.dtype("<f4") for name in names):
-        rows = np.require(body.view("<f4").reshape(table.count, len(names)), requirements="A")
-        return np.array([names.index(name) for name in wanted]), rows
+        rows = for_kernel(body.view("<f4").reshape(table.count, len(names)))
+        return for_kernel(np.array([names.index(name) for name in wanted])), rows
     structured = body.view(table.dtype)
     rows = np.empty((table.count, len(wanted)), np.float32)
     with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and is refused as such
         for i, name in enumerate(wanted):
             rows[:, i] = structured[name]
-    return np.arange(len(wanted)), rows
+    return for_kernel(np.arange(len(wanted))), for_kernel(rows)
 
 
 def _refuse_row(table: VertexTable, arrays: tuple[FloatArray, ...]) -> None:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from deployments.splats.activations import SH_C0, rgb_to_dc
 from deployments.splats.errors import BadBytes, Buffer, Truncated, as_bytes, check_size, not_finite, refuse_bad, sample
 from deployments.splats.gaussians import Gaussians
-from deployments.splats.kernel import kernel
+from deployments.splats.kernel import for_kernel, kernel
 
 MAGIC, VERSION = b"SPPT", 1
 HEADER = struct.Struct("<4sB3xII")
@@ -36,6 +36,7 @@ POINT_BYTES = 15
 POINT_SCALE = 0.001
 """Standard deviation of a decoded point, model units; what SparkJS gives to points of a PLY."""
 
+_DC_OF = rgb_to_dc(np.arange(256, dtype=np.float32) / np.float32(255))
 _C0, _HALF, _ZERO, _FULL = np.float32(SH_C0), np.float32(0.5), np.float32(0), np.float32(255)
 
 
@@ -57,8 +58,8 @@ class PointsCodec:
         out = np.empty(HEADER.size + POINT_BYTES * n, np.uint8)
         out[: HEADER.size] = np.frombuffer(HEADER.pack(MAGIC, VERSION, n, 0), np.uint8)
         xyz, rgb = _views(out, n)
-        means = np.ascontiguousarray(gaussians.means).reshape(-1)
-        if not _encode(means, np.ascontiguousarray(gaussians.sh), xyz.reshape(-1), rgb):
+        means = for_kernel(gaussians.means).reshape(-1)
+        if not _encode(means, for_kernel(gaussians.sh), xyz.reshape(-1), rgb):
             refuse_bad(gaussians, ("means", "sh"))
         return out
 
@@ -71,24 +72,18 @@ class PointsCodec:
         """
         xyz, rgb = split_points(buffer)
         n = len(xyz)
-        bad = ~np.isfinite(xyz).all(axis=1)
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise BadBytes(self.name, HEADER.size + 12 * row, "a finite centre", str(xyz[row]))
+        means, dc = np.empty((n, 3), np.float32), np.empty((n, 1, 3), np.float32)
+        if not _decode(for_kernel(xyz.reshape(-1)), for_kernel(rgb.reshape(-1)), _DC_OF, means.reshape(-1), dc.reshape(-1)):
+            row = int(np.argmax(~np.isfinite(means).all(axis=1)))
+            raise BadBytes(self.name, HEADER.size + 12 * row, "a finite centre", str(means[row]))
         quats = np.zeros((n, 4), np.float32)
         quats[:, 0] = 1
-        return Gaussians(
-            means=xyz.astype(np.float32),
-            scales=np.full((n, 3), POINT_SCALE, np.float32),
-            quats=quats,
-            opacities=np.ones(n, np.float32),
-            sh=rgb_to_dc(rgb.astype(np.float32) / _FULL)[:, None, :],
-        )
+        return Gaussians(means, np.full((n, 3), POINT_SCALE, np.float32), quats, np.ones(n, np.float32), dc)
 
     def warm_up(self) -> None:
         """Compile or load the kernels."""
         for degree in (0, 1, 2):
-            self.encode(sample(degree))
+            self.decode(self.encode(sample(degree)))
 
 
 def split_points(buffer: Buffer) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -136,4 +131,21 @@ def _encode(means: NDArray[np.float32], sh: NDArray[np.float32], xyz: NDArray[np
             value = value if value > _ZERO else _ZERO
             value = value if value < _FULL else _FULL
             rgb[i, c] = np.uint8(np.int32(value + _HALF))
+    return bool(bad == 0)
+
+
+@kernel
+def _decode(
+    xyz: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
+    dc_of: NDArray[np.float32],
+    means: NDArray[np.float32],
+    dc: NDArray[np.float32],
+) -> bool:
+    bad = np.int32(0)
+    for i in range(xyz.size):
+        means[i] = xyz[i]
+        bad = np.int32(bad | not_finite(xyz[i]))
+    for i in range(rgb.size):
+        dc[i] = dc_of[rgb[i]]
     return bool(bad == 0)
