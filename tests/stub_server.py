@@ -37,9 +37,7 @@ class StubPipeline:
             raise Overloaded
         data = np.zeros(REPLY_BYTES, np.uint8)
         camera = Camera(64, 48, 50.0, 50.0, 32.0, 24.0)
-        return PackedFrame(
-            "packed", "native", 250, data, camera, {"opacity": 3}, b"", {"decode": 1.0, "infer": 2.0, "pack": 3.0}
-        )
+        return PackedFrame("packed", "native", 250, data, camera, {"opacity": 3}, b"", {"decode": 1.0, "infer": 2.0, "pack": 3.0})
 
     async def describe(self) -> Engine:
         return Engine("stub", "stub", "A stub", "Apache-2.0", ["native", "points"])

@@ -74,18 +74,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--drain-s", type=_between(0.0, 60.0), default=5.0, help="wait for the last answers (%(default)s)")
     parser.add_argument("--frame", type=_size, default=(640, 480), metavar="WxH", help="size of the pictures (640x480)")
     parser.add_argument("--quality", type=_between(1, 100, int), default=80, help="JPEG quality (%(default)s)")
-    parser.add_argument(
-        "--codecs", type=_names, default=list(DEFAULT_CODECS), help="codecs offered, best first, commas between"
-    )
-    parser.add_argument(
-        "--option", action="append", type=_option, default=[], metavar="NAME=VALUE", help="a stream option; repeat"
-    )
-    parser.add_argument(
-        "--no-offer-deflate", dest="offer_deflate", action="store_false", help="do not offer what browsers offer"
-    )
-    parser.add_argument(
-        "--max-lag-ms", type=_between(1.0, 1000.0), default=20.0, help="bound on the client itself (%(default)s)"
-    )
+    parser.add_argument("--codecs", type=_names, default=list(DEFAULT_CODECS), help="codecs offered, best first, commas between")
+    parser.add_argument("--option", action="append", type=_option, default=[], metavar="NAME=VALUE", help="a stream option; repeat")
+    parser.add_argument("--no-offer-deflate", dest="offer_deflate", action="store_false", help="do not offer what browsers offer")
+    parser.add_argument("--max-lag-ms", type=_between(1.0, 1000.0), default=20.0, help="bound on the client itself (%(default)s)")
     parser.add_argument("--allow-remote", action="store_true", help="the server is not on this machine, and it is yours")
     parser.add_argument("--out", type=Path, help="write the report as JSON")
     args = parser.parse_args(argv)
@@ -93,9 +85,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if address.scheme not in ("ws", "wss") or not address.hostname:
         parser.error(f"--url: expected ws://HOST:PORT/ws, got {args.url!r}")
     if not args.allow_remote and not is_loopback(address.hostname):
-        parser.error(
-            f"--url: {address.hostname} is not this machine; load on a server of your own elsewhere needs --allow-remote"
-        )
+        parser.error(f"--url: {address.hostname} is not this machine; load on a server of your own elsewhere needs --allow-remote")
     args.options = dict(args.option)
     del args.option
     return args

@@ -360,9 +360,7 @@ def test_png_chunks_with_right_sums_and_wrong_contents_are_refused(
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    st.sampled_from([b"", b"\xff\xd8\xff", PNG_MAGIC, b"RIFF\x40\0\0\0WEBP", b"RIFF\x40\0\0\0WEBPVP8X"]), st.binary(max_size=80)
-)
+@given(st.sampled_from([b"", b"\xff\xd8\xff", PNG_MAGIC, b"RIFF\x40\0\0\0WEBP", b"RIFF\x40\0\0\0WEBPVP8X"]), st.binary(max_size=80))
 def test_noise_is_refused(magic: bytes, noise: bytes) -> None:
     refusal(magic + noise)
 

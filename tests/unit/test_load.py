@@ -50,9 +50,7 @@ def due_times(schedule: OpenLoop | ClosedLoop) -> list[float]:
 
 
 @given(st.integers(1, 40), st.floats(0.5, 60), st.floats(0, 5), st.floats(0.5, 20))
-def test_an_open_loop_offers_the_rate_whatever_is_unanswered(
-    sessions: int, fps: float, warmup_s: float, duration_s: float
-) -> None:
+def test_an_open_loop_offers_the_rate_whatever_is_unanswered(sessions: int, fps: float, warmup_s: float, duration_s: float) -> None:
     for schedule in plan(sessions, fps, warmup_s, duration_s, closed_loop=False):
         times = due_times(schedule)  # type: ignore[arg-type]
         assert abs(len(times) - (warmup_s + duration_s) * fps) <= 1
