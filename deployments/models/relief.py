@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.models.person import ASSETS, PersonNets
+from deployments.models.person import ASSETS, MASK_PX, PersonNets
 from deployments.models.tracking import Track, follow
 from deployments.pipeline import Camera, DecodedCapture, Prediction
 from deployments.splats import lifting
@@ -31,7 +31,8 @@ from deployments.stream.options import FrameOptions
 F32 = NDArray[np.float32]
 
 DEFAULT_PX = 384
-"""Longest side where the client leaves it open: 110,592 splats of a 4:3 picture, about what the viewer's window shows."""
+"""Longest side where the client leaves it open: 110,592 pixels of a 4:3 picture, about what the viewer's window shows. A
+squarer picture gets no more of them."""
 
 HORIZONTAL_FOV_DEG = 60.0
 """Of a usual webcam, across the longer side."""
@@ -41,6 +42,7 @@ _SLOPE_TOP, _SLOPE_BOTTOM = 3.2, 1.35  # the same where nobody is
 _ROUND = 0.16  # depth at which the cushion is full, fraction of the picture's longer side
 _STRENGTH = 0.62  # height of the cushion over that depth
 _HIDDEN_STEP = 2  # the wall behind the person is a grid of every second pixel
+_HIDDEN_GROWTH = 1.35  # its colours are smooth: blurring them closes the gaps through which the dark would show
 
 
 class ReliefModel:
@@ -97,13 +99,16 @@ class ReliefModel:
         rgb, options = capture.views[0], capture.options
         height, width = rgb.shape[:2]
         # The wall behind the person takes its share of the budget.
-        budget = max(1, int(options.max_splats * 0.85)) if options.max_splats > 16 else 1
-        grid_w, grid_h = lifting.fit_grid(width, height, budget, options.inference_px or self._longest_px)
+        budget = max(1, int(options.max_splats * 0.85))
+        longest_px = options.inference_px or self._longest_px
+        grid_w, grid_h = lifting.fit_grid(width, height, min(budget, longest_px * longest_px * 3 // 4), longest_px)
         focal_px = max(grid_w, grid_h) / 2 / math.tan(math.radians(HORIZONTAL_FOV_DEG / 2))
         # Pixels stay square to within rounding, whatever the grid.
         camera = Camera(grid_w, grid_h, focal_px, focal_px, grid_w / 2, grid_h / 2)
         small = rgb if (grid_w, grid_h) == (width, height) else cv2.resize(rgb, (grid_w, grid_h), interpolation=cv2.INTER_AREA)
-        track = follow(Track.from_bytes(capture.state), self._nets.segment(rgb), self._nets.find_face(rgb), rgb)
+        # The networks work on 256 and 128 pixels: a picture of that order is enough, and quicker to shrink.
+        seen = small if max(grid_w, grid_h) >= MASK_PX else rgb
+        track = follow(Track.from_bytes(capture.state), self._nets.segment(seen), self._nets.find_face(seen), seen)
         kind: Literal["lifted", "points"] = "points" if options.representation == "points" else "lifted"
         gaussians = build_relief(small, track, camera, kind)
         return Prediction(gaussians, kind, camera, options, track.to_bytes(), dict(capture.timings))
@@ -143,7 +148,9 @@ def build_relief(rgb: NDArray[np.uint8], track: Track, camera: Camera, kind: Lit
     low = cv2.resize(wall, (hidden_w, hidden_h), interpolation=cv2.INTER_AREA)
     # A hair behind the wall's own pixels, so that it never hides them.
     back = lifting.lift_depth(np.float32(1.004) / low, behind, lifting.scale_camera(camera, hidden_w, hidden_h), kind)
-    return _join(front, back.take(covered.ravel()))
+    hidden = back.take(covered.ravel())
+    np.multiply(hidden.scales, np.float32(_HIDDEN_GROWTH), out=hidden.scales)
+    return _join(front, hidden)
 
 
 def _wall(grey: F32, presence: float) -> F32:
@@ -180,15 +187,18 @@ def _cushion(mask: F32, track: Track, grey: F32, camera: Camera) -> F32:
     inset = cv2.distanceTransform(padded, cv2.DIST_L2, 5)
     inset = np.minimum(inset / np.float32(full), 1)
     # A parabola: as steep as the lifting can follow at the outline, flat in the middle.
-    height_map = cv2.GaussianBlur(1 - (1 - inset) ** 2, (0, 0), max(1.0, longest / 90))
+    inset = 1 - inset
+    height_map = cv2.GaussianBlur(1 - inset * inset, (0, 0), max(1.0, longest / 180))
     height_map = cv2.resize(height_map[pad:-pad, pad:-pad], (width, height), interpolation=cv2.INTER_LINEAR)
     unit = _RIM / camera.fx  # one pixel at the outline's distance
     depth = _RIM - height_map * np.float32(_STRENGTH * _ROUND * longest * unit)
     if track.face_weight > 0:
         depth -= _face_bump(track, width, height) * np.float32(unit)
     # Folds and features: what is brighter than its surroundings comes forward a little.
-    detail = cv2.GaussianBlur(grey, (0, 0), max(0.8, longest / 300)) - cv2.GaussianBlur(grey, (0, 0), max(1.0, longest / 40))
-    depth -= np.clip(detail, -0.15, 0.15) * np.float32(0.06)
+    soft = cv2.resize(grey, (half_w, half_h), interpolation=cv2.INTER_AREA)
+    window = (max(3, longest // 24) | 1,) * 2
+    detail = np.clip(cv2.blur(soft, (3, 3)) - cv2.blur(soft, window), -0.15, 0.15)
+    depth -= cv2.resize(detail, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(0.04)
     inverse: F32 = np.float32(1) / depth
     return inverse
 
@@ -218,7 +228,7 @@ def _fill_behind(rgb: NDArray[np.uint8], mask: F32) -> NDArray[np.uint8]:
     height, width = mask.shape
     size = (max(1, width // _HIDDEN_STEP), max(1, height // _HIDDEN_STEP))
     # Well outside the outline only: its own rim has the person's colour.
-    taken = cv2.dilate(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.ones((5, 5), np.uint8))
+    taken = cv2.dilate(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.ones((7, 7), np.uint8))
     weight = np.clip(1 - 2 * taken, 0, 1).astype(np.float32)
     colour = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     levels = [np.dstack([colour * weight[..., None], weight])]
@@ -237,12 +247,18 @@ def _fill_behind(rgb: NDArray[np.uint8], mask: F32) -> NDArray[np.uint8]:
 
 
 def _guided(guide: F32, image: F32, radius: int, eps: float) -> F32:
-    """The guided filter (He et al. 2010): ``image`` smoothed within the edges of ``guide``. float32 [H, W]."""
-    size = (2 * radius + 1, 2 * radius + 1)
-    mean_g, mean_i = cv2.blur(guide, size), cv2.blur(image, size)
-    variance = cv2.blur(guide * guide, size) - mean_g * mean_g
-    a = (cv2.blur(guide * image, size) - mean_g * mean_i) / (variance + np.float32(eps))
-    result: F32 = cv2.blur(a, size) * guide + cv2.blur(mean_i - a * mean_g, size)
+    """The fast guided filter (He, Sun 2015): ``image`` smoothed within the edges of ``guide``, fitted at half size. [H, W]."""
+    height, width = guide.shape
+    half = (max(1, width // 2), max(1, height // 2))
+    size = (radius | 1, radius | 1)  # a window of 2 · radius + 1 pixels, at half size
+    g = cv2.resize(guide, half, interpolation=cv2.INTER_AREA)
+    i = g if image is guide else cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+    mean_g, mean_i = cv2.blur(g, size), cv2.blur(i, size)
+    variance = cv2.blur(g * g, size) - mean_g * mean_g
+    a = (cv2.blur(g * i, size) - mean_g * mean_i) / (variance + np.float32(eps))
+    b = mean_i - a * mean_g
+    a, b = (cv2.resize(cv2.blur(x, size), (width, height), interpolation=cv2.INTER_LINEAR) for x in (a, b))
+    result: F32 = a * guide + b
     return result
 
 
