@@ -38,10 +38,10 @@ bench: $(DEV_STAMP) ## The codec and stage benchmarks, as tables
 	$(BIN)/python -m benchmarks.codecs
 	$(BIN)/python -m benchmarks.stages
 
-web: $(STAMP) ## Rebuild the viewer
+web: $(DEV_STAMP) ## Rebuild the viewer
 	$(BIN)/python hatch_build.py
 
-messages: $(STAMP) ## Regenerate the viewer's message types from the Python ones
+messages: $(DEV_STAMP) ## Regenerate the viewer's message types from the Python ones
 	$(BIN)/python -m deployments.stream.typescript > web/src/messages.ts
 
 clean: ## Remove the environment and everything built

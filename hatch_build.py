@@ -38,8 +38,7 @@ def build_viewer(root: Path = ROOT, force: bool = False) -> bool:
     if not force and _is_current(web, bundle, root / "deployments" / "models" / "assets"):
         return False
     node, npm = _node_and_npm()
-    # npm starts "node" and "sh" by name: the wheel's node must be the first it finds.
-    env = {**os.environ, "PATH": str(node.parent) + os.pathsep + os.environ.get("PATH", os.defpath)}
+    env = _environment(node)
     installed = web / "node_modules" / ".package-lock.json"
     if not installed.is_file() or _newest([web / "package.json", web / "package-lock.json"]) > installed.stat().st_mtime:
         # No package's install script is needed: esbuild's binary comes as an optional dependency of its own.
@@ -77,6 +76,11 @@ def _node_and_npm() -> tuple[Path, list[str]]:
     return node, [str(node), str(cli)]
 
 
+def _environment(node: Path) -> dict[str, str]:
+    # npm starts "node" and "sh" by name: the wheel's node must be the first it finds.
+    return {**os.environ, "PATH": str(node.parent) + os.pathsep + os.environ.get("PATH", os.defpath)}
+
+
 def _run(command: list[str], cwd: Path, env: dict[str, str], advice: str) -> None:
     what = "npm " + " ".join(command[2:])
     try:
@@ -105,8 +109,19 @@ else:
                 build_viewer(Path(self.root))
 
 
+def run_script(name: str, root: Path = ROOT) -> int:
+    """Run one of the viewer's npm scripts (``test``, ``lint``) with the wheel's node. Returns its exit status."""
+    build_viewer(root)
+    node, npm = _node_and_npm()
+    return subprocess.run([*npm, "run", "--silent", name], cwd=root / "web", env=_environment(node), timeout=NPM_TIMEOUT_S).returncode
+
+
 if __name__ == "__main__":
+    verb = sys.argv[1] if len(sys.argv) > 1 else "build"
     try:
-        print("Built deployments/static." if build_viewer(force="--force" in sys.argv) else "deployments/static is current.")
+        if verb != "build":
+            sys.exit(run_script(verb))
+        build_viewer(force=True)
+        print("Built deployments/static.")
     except WebBuildFailed as failure:
         sys.exit(str(failure))
