@@ -9,7 +9,8 @@ export const DEFAULT_SETTINGS: Readonly<Settings> = {
   jpegQuality: 0.8,
   maxSplats: null,
   minOpacity: null,
-  exactOrder: false,
+  // One sort later (5 to 15 ms on a GPU), but without sparks at moving edges.
+  exactOrder: true,
   mirrorPreview: false,
   axes: false,
   sway: false,

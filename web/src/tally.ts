@@ -3,7 +3,7 @@
 import { Window } from "./stats.js";
 import type { DecodedFrame, Stats } from "./types.js";
 
-const RATE_WINDOW_MS = 2000;
+const RATE_WINDOW_MS = 3000;
 const AGE_WINDOW_MS = 5000;
 
 export class Tally {

@@ -33,7 +33,7 @@ export interface Settings {
   maxSplats: number | null;
   /** Gaussians fainter than this are not sent; null takes the server's default. */
   minOpacity: number | null;
-  /** Show each frame in its own sorted order (later by a sort) instead of at once. */
+  /** Each frame waits for its own depth sort; else it is shown at once in the last frame's order, wrong at moving edges. */
   exactOrder: boolean;
   /** Mirror the preview like a selfie. The splats never are. */
   mirrorPreview: boolean;
@@ -118,7 +118,7 @@ export interface Stats {
   dropped: Record<string, number>;
   /** Connections opened after the first. */
   reconnects: number;
-  /** Frames shown a second, over the last two seconds. */
+  /** Frames shown a second, over the last three seconds. */
   fps: number;
   /** Capture to pixels, over the last five seconds. */
   ageP50Ms: number;

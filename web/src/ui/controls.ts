@@ -109,7 +109,8 @@ function showState(state: Readonly<State>, source: HTMLSelectElement): void {
   button.disabled = state.starting;
   button.classList.toggle("running", state.running);
   source.value = state.source;
-  byId("welcome").hidden = state.running || state.starting || state.shown !== null;
+  byId("welcome").hidden = state.running || state.shown !== null;
+  for (const each of document.querySelectorAll<HTMLButtonElement>("[data-start]")) each.disabled = state.starting;
   byId("sway").setAttribute("aria-pressed", String(state.settings.sway));
   byId("axes").setAttribute("aria-pressed", String(state.settings.axes));
   byId<HTMLButtonElement>("screenshot").disabled = byId<HTMLButtonElement>("download").disabled = !state.shown;

@@ -42,11 +42,6 @@ export class Orbit {
     };
   }
 
-  /** Exactly the capture viewpoint. */
-  get isHome(): boolean {
-    return !this.sway && (Object.keys(HOME) as (keyof OrbitPose)[]).every((key) => this.current[key] === HOME[key]);
-  }
-
   turn(yawDeg: number, pitchDeg: number): void {
     this.aim({ yawDeg: this.target.yawDeg + yawDeg, pitchDeg: this.target.pitchDeg + pitchDeg });
   }

@@ -110,20 +110,22 @@ export class Player {
     this.dirty = false;
     this.busy = true;
     try {
-      await this.present();
+      await this.present(moved);
     } finally {
       this.busy = false;
     }
     if (moved || this.dirty) this.invalidate();
   }
 
-  private async present(): Promise<void> {
+  private async present(moved: boolean): Promise<void> {
     const frame = this.latest;
     this.latest = null;
     if (frame) this.accept(frame);
     this.resize();
     this.pose(false);
-    if (this.stage.exactOrder) await this.stage.sort();
+    if (this.stage.exactOrder && frame) await this.stage.sort();
+    // A moving view doesn't wait for its order: that lags by a fraction of a degree, while waiting would show as stutter.
+    else if (this.stage.exactOrder && moved) this.stage.sortSoon();
     this.stage.draw();
     if (frame) this.events.shown(frame, nowMs());
   }

@@ -82,11 +82,16 @@ export class Stage {
     return old;
   }
 
-  /** In exact order: sorts for this camera. Calls must not overlap. */
+  /** In exact order: brings the frame and its order for this camera. Calls must not overlap. */
   async sort(): Promise<void> {
     // A sort left over from the other mode would make Spark put this update off.
     while (this.spark.sorting) await new Promise(requestAnimationFrame);
     await this.spark.update({ scene: this.scene, camera: this.camera });
+  }
+
+  /** In exact order: sorts for this camera in the background, unless a sort is under way already. */
+  sortSoon(): void {
+    if (!this.spark.sorting) void this.spark.update({ scene: this.scene, camera: this.camera });
   }
 
   draw(): void {

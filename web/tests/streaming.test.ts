@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FIRST_DELAY_MS, isWorthRetrying, LONGEST_DELAY_MS, retryDelayMs } from "../src/backoff.js";
+import { readConfig } from "../src/config.js";
+import { FlowControl } from "../src/flow.js";
+import { Window } from "../src/stats.js";
+import { pivotDepth } from "../src/workers/pivot.js";
+import { BufferPool } from "../src/workers/pool.js";
+
+test("delays double up to the longest, and jitter keeps them within half of it", () => {
+  assert.deepEqual(
+    [0, 1, 2, 3].map((attempt) => retryDelayMs(attempt, 1)),
+    [1, 2, 4, 8].map((times) => times * FIRST_DELAY_MS),
+  );
+  assert.equal(retryDelayMs(0, 0), FIRST_DELAY_MS / 2);
+  assert.equal(retryDelayMs(1000, 1), LONGEST_DELAY_MS);
+});
+
+test("a restart, a crash and a full server are tried again, a refusal is not", () => {
+  for (const code of [1000, 1001, 1006, 1011, 1012, 1013]) assert.ok(isWorthRetrying(code, null));
+  assert.ok(isWorthRetrying(1008, "idle"));
+  assert.ok(!isWorthRetrying(1008, "protocol_mismatch"));
+  assert.ok(!isWorthRetrying(1008, null));
+});
+
+test("no more frames are unanswered than the server works on, while the network is fast", () => {
+  const flow = new FlowControl(2);
+  flow.sent(1, 0);
+  assert.ok(flow.canSend);
+  flow.sent(2, 1);
+  assert.ok(!flow.canSend);
+  flow.answered(1, 51, 50);
+  assert.equal(flow.unanswered, 1);
+  assert.ok(flow.canSend);
+});
+
+test("a slow network earns one frame more, and never two", () => {
+  const flow = new FlowControl(2);
+  for (let seq = 1; seq < 20; seq++) {
+    flow.sent(seq, seq * 1000);
+    flow.answered(seq, seq * 1000 + 200, 50);
+  }
+  for (let seq = 20; seq < 23; seq++) {
+    assert.ok(flow.canSend);
+    flow.sent(seq, 0);
+  }
+  assert.ok(!flow.canSend);
+  assert.ok(flow.isFull);
+});
+
+test("a reply settles every lower frame, a notice only its own", () => {
+  const flow = new FlowControl(4);
+  for (let seq = 1; seq <= 4; seq++) flow.sent(seq, 0);
+  flow.settled(2);
+  assert.equal(flow.unanswered, 3);
+  flow.answered(3, 10, 5);
+  assert.equal(flow.unanswered, 1);
+  flow.settled(1);
+  assert.equal(flow.unanswered, 1);
+});
+
+test("a window forgets, and its percentiles are samples", () => {
+  const window = new Window(1000);
+  assert.equal(window.percentile(50, 0), 0);
+  for (let i = 1; i <= 100; i++) window.add(i, i);
+  assert.equal(window.percentile(50, 100), 50);
+  assert.equal(window.percentile(95, 100), 95);
+  assert.equal(window.mean(100), 50.5);
+  assert.equal(window.percentile(50, 1090), 95);
+  assert.equal(window.mean(5000), 0);
+});
+
+test("a rate counts intervals, not samples", () => {
+  const window = new Window(2000);
+  window.add(1, 0);
+  assert.equal(window.ratePerSecond(0), 0);
+  for (let i = 1; i <= 10; i++) window.add(1, i * 100);
+  assert.equal(window.ratePerSecond(1000), 10);
+});
+
+test("buffers come back into use, and those of another size don't", () => {
+  const pool = new BufferPool();
+  const first = pool.take(10, 3000);
+  assert.equal(first.length, 4096 * 4);
+  pool.give(first.buffer);
+  assert.equal(pool.take(4000, 3000).buffer, first.buffer);
+  const larger = pool.take(5000, 3000);
+  assert.equal(larger.length, 6144 * 4);
+  pool.give(first.buffer);
+  assert.notEqual(pool.take(5000, 3000).buffer, first.buffer);
+});
+
+test("the pivot is the median of the nearer half, and 0 without splats", () => {
+  // Halves of 1, 2, 4 and 8.
+  const depths = [0x4800, 0x3c00, 0x4400, 0x4000];
+  const words = Uint32Array.from(depths.flatMap((half) => [0, 0, half, 0]));
+  assert.equal(pivotDepth(words, 4), 2);
+  assert.equal(pivotDepth(words, 0), 0);
+});
+
+test("the address sets what it names and nothing else", () => {
+  const config = readConfig(
+    "https://host:8443/viewer/?source=sample&autostart=1&max_splats=4000&width=320&fps=5&view=20,-5,1.2#x",
+  );
+  assert.equal(config.socketUrl, "wss://host:8443/viewer/ws");
+  assert.equal(config.source, "sample");
+  assert.ok(config.autostart);
+  assert.deepEqual(config.settings, { maxSplats: 4000, captureWidth: 320, maxFps: 5 });
+  assert.deepEqual(config.view, [20, -5, 1.2]);
+  assert.ok(Object.isFrozen(config));
+});
+
+test("an address that can't be read leaves the defaults", () => {
+  const config = readConfig("http://localhost:8000/?source=moon&max_splats=many&representation=fog&view=a,b&autostart=0");
+  assert.equal(config.socketUrl, "ws://localhost:8000/ws");
+  assert.equal(config.source, "camera");
+  assert.ok(!config.autostart);
+  assert.deepEqual(config.settings, {});
+  assert.deepEqual(config.view, [0, 0, 1]);
+});
