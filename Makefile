@@ -54,6 +54,7 @@ $(VENV)/bin/python:
 $(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt hatch_build.py $(WEB_SOURCES)
 	@echo "Installing Splatcast into $(VENV) (about a minute the first time) …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(BIN)/python -m deployments.prepare
 	@touch $@
 
 $(DEV_STAMP): $(STAMP)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import msgpack
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.config import GraphArgs
 from deployments.pipeline import Capture, Overloaded, PackedFrame, Pipeline
+from deployments.prepare import sample_clip
 from deployments.splats.codec import CODECS
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage, FrameEmpty, FrameError, FrameTooLarge, GraphFailed, UnsupportedImage
@@ -150,7 +150,7 @@ class _Api:
     async def sample(self, request: Request) -> Response:
         """The clip for people without a camera: a msgpack map of ``fps``, ``width``, ``height`` and JPEG ``frames``."""
         if self._sample is None or (self._sample.done() and self._sample.exception()):
-            self._sample = asyncio.ensure_future(asyncio.to_thread(_sample_clip))
+            self._sample = asyncio.ensure_future(asyncio.to_thread(sample_clip))
         body = await asyncio.shield(self._sample)
         return Response(body, media_type="application/msgpack", headers={"cache-control": "max-age=3600"})
 
@@ -231,14 +231,6 @@ def _probe_image() -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG")
     return buffer.getvalue()
-
-
-def _sample_clip() -> bytes:
-    from deployments.models.scene import PERIOD_S, encode_clip
-
-    width, height, fps = 640, 480, 15
-    frames = encode_clip(PERIOD_S, fps=fps, width=width, height=height)
-    return msgpack.packb({"fps": fps, "width": width, "height": height, "frames": frames})  # type: ignore[no-any-return]
 
 
 class _PageHeaders:

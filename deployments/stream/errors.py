@@ -43,7 +43,7 @@ class FrameTooLarge(FrameError):
         self.got_bytes, self.limit_bytes = got_bytes, limit_bytes
 
     def __str__(self) -> str:
-        return f"The frame has {self.got_bytes} bytes, the limit is {self.limit_bytes}: send a smaller picture, or compress it more."
+        return f"The frame has {self.got_bytes} bytes, the limit is {self.limit_bytes}: send a smaller picture or compress it more."
 
 
 class WrongViewCount(FrameError):
