@@ -33,6 +33,8 @@ from deployments.splats.packed import STREAM_LN_SCALE_RANGE, PackedCodec
 from deployments.splats.ply import PlyCodec, property_names
 
 SCHEMA = 1
+MAX_LN_SCALE_ERROR = 0.05
+"""Of any format here; SPZ's steps are 1/16, SparkJS's 0.083."""
 NAMES = property_names(0)
 
 
@@ -42,7 +44,7 @@ class Case:
 
     name: str
     encode: Callable[[Gaussians], Any]
-    decode: Callable[[Any], object]
+    decode: Callable[[Any], Gaussians]
 
 
 def columns_of(g: Gaussians) -> list[NDArray[np.float32]]:
@@ -96,7 +98,9 @@ class GsplyFile:
         rest = np.zeros((len(g), 0, 3), np.float32)
         linear = gsply.create_rasterizer_format(0)
         stored = gsply.GSData(g.means, g.scales, g.quats, g.opacities, g.sh[:, 0], rest, _format=linear)
+        # Out of place, because it would overwrite the frame; it leaves the label "linear", and the writer would repeat it.
         stored = gsply.apply_pre_deactivations(stored, inplace=False)
+        stored._format = gsply.create_ply_format(0)
         (gsply.write_spz if self.path.suffix == ".spz" else gsply.plywrite)(self.path, stored)
         return self.path.stat().st_size
 
@@ -142,7 +146,12 @@ def measure(splats: int, repeats: int) -> list[dict[str, Any]]:
         decodes: list[list[float]] = [[] for _ in todo]
         ply_copies = []
         for case, data in zip(todo, encoded, strict=True):
-            case.decode(data)
+            decoded = case.decode(data)
+            if not np.allclose(decoded.means, frame.means, rtol=2e-3, atol=1e-3):
+                raise RuntimeError(f"{case.name}: decoding gave another frame; its times would mean nothing")
+            scaled = np.abs(np.log(decoded.scales / frame.scales)).max()
+            if "points" not in case.name and scaled > MAX_LN_SCALE_ERROR:
+                raise RuntimeError(f"{case.name}: scales are off by {scaled} in ln; its times would mean nothing")
         for _ in range(repeats):
             # The copy is short, and every ratio rests on it: the best of three, like everything else once warm.
             ply_copies.append(min(_time(np.copyto, into, ply) for _ in range(3)))
