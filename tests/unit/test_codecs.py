@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from deployments.splats.codec import CODECS, BadBytes, BadGaussians, Codec, CodecError, Truncated
 from deployments.splats.gaussians import Gaussians
-from deployments.splats.packed import STREAM_LN_SCALE_RANGE, PackedCodec
+from deployments.splats.packed import PackedCodec
 from deployments.splats.ply import PlyCodec
 from tests.vectors import reference
-from tests.vectors.cases import FOLDER, GOLDEN, golden, harmonics
+from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, golden, harmonics
 
 FIELDS = ("means", "scales", "quats", "opacities", "sh")
 VALUES = json.loads((FOLDER / "values.json").read_text())
@@ -41,7 +41,7 @@ KINDS: dict[str, tuple[Codec, Tolerance]] = {
     "ply": (CODECS["ply"], EXACT),
     "ply with normals, opengl": (PlyCodec(normals=True, frame="opengl"), EXACT),
     "packed": (CODECS["packed"], WORDS),
-    "packed, stream's range": (PackedCodec(ln_scale_range=STREAM_LN_SCALE_RANGE), replace(WORDS, ln_scale=11 / 508 + 1e-5)),
+    "packed, finer scales": (PackedCodec(ln_scale_range=FINER_LN_SCALES), replace(WORDS, ln_scale=11 / 508 + 1e-5)),
     "points": (CODECS["points"], Tolerance(0, 0, None, None, None, 0.5 / 255 + 1e-6)),
 }
 every_codec = pytest.mark.parametrize("kind", KINDS)
