@@ -262,8 +262,11 @@ def _draw_pixel(rgb: F32, depth: F32, q: F64, fx: float, v: int, u: int, dx: flo
     t, nearest, t_nearest, hit, material = start, 1e9, start, False, 0
     for _ in range(_MAX_STEPS):
         d, material = _scene(rx * t, ry * t, rz * t, q)
-        if d < 0.3 * pixel * t:
+        if d < 0.04 * pixel * t:
             hit = True
+            for _ in range(2):  # to a small part of a millimetre
+                t += d
+                d, material = _scene(rx * t, ry * t, rz * t, q)
             break
         if d < nearest * t:
             nearest, t_nearest = d / t, t
