@@ -125,7 +125,7 @@ def table(report: dict[str, Any]) -> str:
     engine = report["server"].get("engine", {}).get("label", "?")
     lines = [
         f"{args['sessions']} sessions, {loop}, {args['duration_s']:g} s after {args['warmup_s']:g} s of warm-up",
-        f"server   {engine} · {args['url']} · {report['machine']['cpu']}, {report['machine']['cores']} cores",
+        f"server   {engine} · {args['url']} · {report['machine']['cpu']}, {report['machine']['cores']} cores, load before {report['machine'].get('load_1min', '?')}",
         f"pictures {args['frame']} JPEG, quality {args['quality']}",
         f"frames   {frames['offered']} offered, {frames['sent']} sent, {frames['delivered']} delivered, "
         f"{sum(frames['dropped'].values())} dropped{_named(frames['dropped'])}, "
