@@ -281,7 +281,7 @@ def test_the_outlines_mixed_colours_do_not_hang_on_the_wall(sitter) -> None:
     colours = 0.5 + 0.28209479177387814 * gaussians.sh[:, 0]
     on_wall = gaussians.means[:, 2] > 2.0
     assert on_wall.sum() > 8000 and (~on_wall).sum() > 5000
-    assert np.abs(colours[on_wall] - 120 / 255).max() < 0.09
+    assert np.abs(colours[on_wall] - 120 / 255).max() < 0.13
 
 
 def test_centres_stay_within_one_to_four_units() -> None:
