@@ -13,7 +13,7 @@ from deployments.local import LocalPipeline
 from deployments.models import load_model
 from deployments.models.scene import PERIOD_S, encode_clip
 
-SAMPLE_PATH = Path(__file__).parent / "static" / "sample.msgpack"
+SAMPLE_PATH = Path(__file__).parent / "models" / "assets" / "sample.msgpack"
 _SAMPLE_FPS, _SAMPLE_WIDTH, _SAMPLE_HEIGHT = 15, 640, 480
 
 
@@ -30,7 +30,7 @@ def sample_clip() -> bytes:
 
 
 def main() -> None:
-    """Compile, run the default engine once, and leave the sample clip beside the viewer."""
+    """Compile, run the default engine once, and leave the sample clip beside the other assets."""
     args = GraphArgs()
     LocalPipeline(load_model(args.engine.name), args).warm_up()
     SAMPLE_PATH.unlink(missing_ok=True)

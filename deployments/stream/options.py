@@ -64,7 +64,8 @@ class OptionLimits:
 
     def _check(self, name: str, value: Any) -> None:
         if name == "codec":
-            names = ("auto", *self.codecs)
+            # "auto" chooses between these two, so it takes a client that decodes both.
+            names = ("auto", *self.codecs) if {"packed", "points"} <= set(self.codecs) else self.codecs
             ok, expected = value in names, f"one of {', '.join(names)}"
         elif name == "representation":
             ok, expected = value in REPRESENTATIONS, f"one of {', '.join(REPRESENTATIONS)}"

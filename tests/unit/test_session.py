@@ -83,6 +83,14 @@ def test_another_protocol_version_is_refused_by_name_and_closed(version: int) ->
     assert isinstance(session.closing, ProtocolMismatch) and session.closing.close_code == 1008
 
 
+def test_a_client_that_does_not_decode_what_auto_would_choose_can_not_ask_for_it() -> None:
+    session = make_session()
+    say(session, Hello(1, ["ply"], options={"codec": "auto"}))
+    welcome, error = hear(session), hear(session)
+    assert isinstance(welcome, Welcome) and welcome.options["codec"] == "ply"
+    assert isinstance(error, Error) and "codec" in error.message
+
+
 @pytest.mark.parametrize(
     "hello",
     [
