@@ -24,7 +24,7 @@ def build_app(args: GraphArgs) -> Application:
         ValueError: If the engine is unknown or what it needs is not installed, saying what to install.
     """
     args = GraphArgs.model_validate(args)
-    check_engine(args.engine.name)
+    check_engine(args.engine.name, args.engine.params)
 
     decoder = FrameDecoder.bind(args.frames)  # type: ignore[attr-defined]
     inference = GaussianInference.bind(args.engine, args.batch)  # type: ignore[attr-defined]

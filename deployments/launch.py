@@ -100,7 +100,7 @@ def _check(config: dict[str, Any], profile: str) -> None:
     host, port = config["http_options"]["host"], config["http_options"]["port"]
     try:
         args = GraphArgs.model_validate(config["applications"][0].get("args") or {})
-        check_engine(args.engine.name)
+        check_engine(args.engine.name, args.engine.params)
     except ValueError as error:
         hint = " PROFILE=cpu runs the embedded engine." if profile == "gpu" else ""
         raise LaunchError(f"{error}{hint}") from None

@@ -1,0 +1,119 @@
+"""The Depth Anything 3 models: names, weights, licences, and what each can give. No torch here: the launcher reads it too.
+
+Sources: the model cards of Depth Anything 3 (Lin et al. 2025, arXiv:2511.10647) and the configs in the package
+depth-anything-3 0.1.1. Of large, giant and nested only the 1.1 weights are listed: the first ones came from a training bug.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from deployments.pipeline import SplatKind
+from deployments.stream.messages import Engine
+
+Kind = Literal["auto", "native", "lifted", "points"]
+
+NON_COMMERCIAL = "CC BY-NC 4.0: these weights are not for commercial use."
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One model.
+
+    Attributes:
+        name: What the config says.
+        config: Its name in the package, as in the checkpoint's ``config.json``.
+        hub_id: Repository on the Hugging Face hub; empty for weights that exist in a local folder only.
+        parameters_m: Parameters, millions.
+        licence: SPDX identifier of the weights' licence.
+        gaussian_head: Whether it predicts Gaussians.
+        metric: Whether its units are metres.
+        several_views: Whether it relates several views of one moment to each other.
+        revision: Commit, tag or branch of ``hub_id``. Name a commit in production (``engine.params.revision``).
+    """
+
+    name: str
+    config: str
+    hub_id: str
+    parameters_m: int
+    licence: str
+    gaussian_head: bool = False
+    metric: bool = False
+    several_views: bool = True
+    revision: str = "main"
+
+    @property
+    def kinds(self) -> tuple[SplatKind, ...]:
+        """What it can give, its default first."""
+        return ("native", "points") if self.gaussian_head else ("points", "lifted")
+
+    def engine(self, kind: Kind = "auto") -> Engine:
+        """What the page, ``/api/info`` and every reply say about it.
+
+        Args:
+            kind: What a client gets that asks for nothing; ``auto``: the model's default.
+        """
+        first = default_kind(self, kind)
+        return Engine(
+            engine="da3",
+            name=self.name,
+            label=f"Depth Anything 3 {self.name.removeprefix('da3-').replace('-', ' ')}",
+            licence=self.licence,
+            kinds=[first, *(other for other in self.kinds if other != first)],
+            licence_note=NON_COMMERCIAL if self.licence == "CC-BY-NC-4.0" else "",
+            metric=self.metric,
+        )
+
+
+_APACHE, _NC = "Apache-2.0", "CC-BY-NC-4.0"
+
+MODELS = {
+    card.name: card
+    for card in (
+        ModelCard("da3-small", "da3-small", "depth-anything/DA3-SMALL", 34, _APACHE),
+        ModelCard("da3-base", "da3-base", "depth-anything/DA3-BASE", 135, _APACHE),
+        ModelCard("da3-large", "da3-large", "depth-anything/DA3-LARGE-1.1", 411, _NC),
+        ModelCard("da3-giant", "da3-giant", "depth-anything/DA3-GIANT-1.1", 1356, _NC, gaussian_head=True),
+        ModelCard(
+            "da3-nested-giant-large", "da3nested-giant-large", "depth-anything/DA3NESTED-GIANT-LARGE-1.1", 1690, _NC,
+            gaussian_head=True, metric=True,
+        ),
+        ModelCard(
+            "da3-metric-large", "da3metric-large", "depth-anything/DA3METRIC-LARGE", 334, _APACHE,
+            metric=True, several_views=False,
+        ),
+        ModelCard("da3-mono-large", "da3mono-large", "depth-anything/DA3MONO-LARGE", 334, _APACHE, several_views=False),
+    )
+}  # fmt: skip
+"""Name → card."""
+
+
+def model_card(name: str, revision: str = "") -> ModelCard:
+    """The card of a model.
+
+    Args:
+        name: A key of :data:`MODELS`.
+        revision: Another revision than the card's.
+
+    Raises:
+        ValueError: If there is no such model, naming those there are.
+    """
+    if name not in MODELS:
+        raise ValueError(f"da3: model {name!r} is unknown; valid are {', '.join(MODELS)}")
+    return replace(MODELS[name], revision=revision) if revision else MODELS[name]
+
+
+def default_kind(card: ModelCard, kind: str = "auto") -> SplatKind:
+    """The kind a client gets that asks for nothing.
+
+    Raises:
+        ValueError: If the model can't give ``kind``; for native Gaussians it names the models that can.
+    """
+    if kind == "auto":
+        return card.kinds[0]
+    for possible in card.kinds:
+        if kind == possible:
+            return possible
+    if kind == "native":
+        able = ", ".join(c.name for c in MODELS.values() if c.gaussian_head)
+        raise ValueError(f"da3: {card.name} predicts no Gaussians: choose one of {able}, or kind: points or lifted")
+    raise ValueError(f"da3: kind: {card.name} gives auto, {', '.join(card.kinds)}; got {kind!r}")
