@@ -56,7 +56,7 @@ def one_view() -> dict[str, Any]:
 def nested() -> dict[str, Any]:
     """Both, as in nested-giant-large."""
     return {
-        "__object__": {"path": f"{_MODEL}.da3", "name": "NestedDepthAnything3Net", "args": "as_config"},
+        "__object__": {"path": f"{_MODEL}.da3", "name": "NestedDepthAnything3Net", "args": "as_params"},
         "anyview": any_view(),
         "metric": one_view(),
     }
