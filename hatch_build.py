@@ -113,7 +113,9 @@ def run_script(name: str, root: Path = ROOT) -> int:
     """Run one of the viewer's npm scripts (``test``, ``lint``) with the wheel's node. Returns its exit status."""
     build_viewer(root)
     node, npm = _node_and_npm()
-    return subprocess.run([*npm, "run", "--silent", name], cwd=root / "web", env=_environment(node), timeout=NPM_TIMEOUT_S).returncode
+    return subprocess.run(
+        [*npm, "run", "--silent", name], cwd=root / "web", env=_environment(node), timeout=NPM_TIMEOUT_S
+    ).returncode
 
 
 if __name__ == "__main__":

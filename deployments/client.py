@@ -23,6 +23,7 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from deployments.stream import messages
+from deployments.stream.errors import BadMessage
 from deployments.stream.messages import Ack, Configure, Configured, Dropped, Error, Frame, Hello, Splats, Welcome
 
 Reply = Splats | Dropped | Error
@@ -90,8 +91,7 @@ class Stream:
         """The replies, until either side closes.
 
         Raises:
-            ClientError: The connection broke, or the server ended it and says why.
-            BadMessage: The server sent what protocol 1 does not have.
+            ClientError: The connection broke, the server ended it and says why, or it sent what protocol 1 does not have.
         """
         while message := await self._receive():
             if isinstance(message, Configured):
@@ -133,7 +133,10 @@ class Stream:
                 return None
             raise _failure(closed) from None
         self.bytes_received += len(data)
-        return messages.decode_server(data)
+        try:
+            return messages.decode_server(data)
+        except BadMessage as error:
+            raise ClientError(error.code, f"From the server: {error}") from None
 
 
 @asynccontextmanager

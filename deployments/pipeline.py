@@ -12,32 +12,17 @@ from numpy.typing import NDArray
 
 from deployments.splats.gaussians import Gaussians
 from deployments.stream.errors import FrameError
+from deployments.stream.messages import CameraIntrinsics as Camera
 from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions
+
+__all__ = ["Camera", "Capture", "DecodedCapture", "Overloaded", "PackedFrame", "Pipeline", "Prediction", "SplatKind", "Timings"]
 
 Timings = dict[str, float]
 """Stage name → milliseconds spent in it."""
 
 SplatKind = Literal["native", "lifted", "points"]
 """``native``: the model predicts Gaussians; ``lifted``: made from its depth; ``points``: centres and colours only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Camera:
-    """Pinhole intrinsics of the capture camera, in pixels of the picture the model worked on.
-
-    Attributes:
-        width, height: Size of that picture, pixels.
-        fx, fy: Focal lengths, pixels.
-        cx, cy: Principal point, pixels from the left and top edges (pixel centres lie at +0.5).
-    """
-
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketState
 
 from deployments.pipeline import Capture, Overloaded, PackedFrame
 from deployments.proxy import RECEIPT_HEADER
@@ -27,6 +27,19 @@ RunGraph = Callable[[Capture], Awaitable[PackedFrame | FrameError]]
 REPORT_PERIOD_S = 5.0
 _MAX_CLOSE_REASON_BYTES = 123
 """RFC 6455: a control frame has 125 bytes, two of them the code."""
+
+
+class _SocketGoneError(Exception):
+    """The client left, or the proxy that held its socket died."""
+
+
+@contextlib.contextmanager
+def _gone_if_it_raises() -> Iterator[None]:
+    # WebSocketDisconnect, RuntimeError, OSError, and under Serve whatever its proxy's death looks like: to us all one thing.
+    try:
+        yield
+    except Exception as error:
+        raise _SocketGoneError from error
 
 
 class SessionSocket:
@@ -54,8 +67,8 @@ class SessionSocket:
         """One of the three loops; whichever ends first ends the session."""
         try:
             await loop()
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            pass  # The client left while we were reading or writing.
+        except _SocketGoneError:
+            pass
         except Exception:
             # The one place where a defect of ours ends up: this session is closed, the others go on.
             logger.exception("session failed", extra={"session": self._session.session_id})
@@ -66,7 +79,8 @@ class SessionSocket:
 
     async def _read(self) -> None:
         while True:
-            message = await self._websocket.receive()
+            with _gone_if_it_raises():
+                message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return
             binary: bytes | None = message.get("bytes")
@@ -122,10 +136,11 @@ class SessionSocket:
         self._pump()
 
     async def _send(self, message: bytes | str) -> None:
-        if isinstance(message, str):
-            await self._websocket.send_text(message)
-        else:
-            await self._websocket.send_bytes(message)
+        with _gone_if_it_raises():
+            if isinstance(message, str):
+                await self._websocket.send_text(message)
+            else:
+                await self._websocket.send_bytes(message)
 
     async def _say_goodbye(self) -> None:
         # The writer may have died in the middle of anything: one try, and no waiting for a client that doesn't read.
@@ -144,7 +159,7 @@ async def close(websocket: WebSocket, error: StreamError) -> None:
     """Close with the error's code and as much of its sentence as a close frame holds."""
     reason = str(error).encode()[:_MAX_CLOSE_REASON_BYTES].decode(errors="ignore")
     if websocket.application_state is WebSocketState.CONNECTED:
-        with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):
+        with contextlib.suppress(_SocketGoneError), _gone_if_it_raises():
             await websocket.close(error.close_code or 1011, reason)
 
 

@@ -120,12 +120,13 @@ def age_ms(frame: FrameRecord) -> float:
 
 def table(report: dict[str, Any]) -> str:
     """The report for people."""
-    args, frames, moved = report["args"], report["frames"], report["bytes"]
+    args, frames, moved, machine = report["args"], report["frames"], report["bytes"], report["machine"]
     loop = "closed loop" if args["closed_loop"] else f"{args['fps']:g} FPS each, open loop"
     engine = report["server"].get("engine", {}).get("label", "?")
     lines = [
         f"{args['sessions']} sessions, {loop}, {args['duration_s']:g} s after {args['warmup_s']:g} s of warm-up",
-        f"server   {engine} · {args['url']} · {report['machine']['cpu']}, {report['machine']['cores']} cores",
+        f"server   {engine} · {args['url']}",
+        f"client   {machine['cpu']}, {machine['cores']} cores, load before the run {machine.get('load_1min', '?')}",
         f"pictures {args['frame']} JPEG, quality {args['quality']}",
         f"frames   {frames['offered']} offered, {frames['sent']} sent, {frames['delivered']} delivered, "
         f"{sum(frames['dropped'].values())} dropped{_named(frames['dropped'])}, "

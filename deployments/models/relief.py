@@ -98,8 +98,8 @@ class ReliefModel:
     def _predict_one(self, capture: DecodedCapture) -> Prediction:
         rgb, options = capture.views[0], capture.options
         height, width = rgb.shape[:2]
-        # The wall behind the person takes its share of the budget.
-        budget = max(1, int(options.max_splats * 0.85))
+        # The wall behind the person takes up to a quarter as many again.
+        budget = max(1, int(options.max_splats * 0.8))
         longest_px = options.inference_px or self._longest_px
         grid_w, grid_h = lifting.fit_grid(width, height, min(budget, longest_px * longest_px * 3 // 4), longest_px)
         focal_px = max(grid_w, grid_h) / 2 / math.tan(math.radians(HORIZONTAL_FOV_DEG / 2))
@@ -143,6 +143,8 @@ def build_relief(rgb: NDArray[np.uint8], track: Track, camera: Camera, kind: Lit
     # Just inside it fades, as hair does, into the wall painted behind.
     fade = np.where(inside, np.clip((mask - 0.35) / 0.4, 0.0, 1.0), 1.0).astype(np.float32)
     np.multiply(front.opacities, fade.ravel(), out=front.opacities)
+    if min(camera.width, camera.height) < 2 * _HIDDEN_STEP:
+        return front
     hidden_h, hidden_w = behind.shape[:2]
     covered = cv2.resize(mask, (hidden_w, hidden_h), interpolation=cv2.INTER_AREA) > 0.3
     low = cv2.resize(wall, (hidden_w, hidden_h), interpolation=cv2.INTER_AREA)

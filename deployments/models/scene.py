@@ -3,7 +3,7 @@
 Deterministic and periodic: ``render_scene(t)`` equals ``render_scene(t + PERIOD_S)``, so that a clip loops without a jump.
 Frame: the camera's OpenCV frame (x right, y down, z forward), metres.
 
-``python -m deployments.models.scene OUT.mjpeg --seconds 6`` writes a file for Chromium's ``--use-file-for-fake-video-capture``
+``python -m deployments.models.scene OUT.mjpeg --seconds 4`` writes a file for Chromium's ``--use-file-for-fake-video-capture``
 (``.mjpeg`` or ``.y4m``), or one picture (``.png``, ``.jpg``).
 """
 
@@ -22,7 +22,7 @@ from deployments.models.scene_person import BLINK, BODY, BODY_YAW, HEAD, POSE_SI
 from deployments.models.scene_room import draw_room
 from deployments.pipeline import Camera
 
-PERIOD_S = 6.0
+PERIOD_S = 4.0
 """The scene repeats after this many seconds."""
 
 HORIZONTAL_FOV_DEG = 60.0
@@ -154,9 +154,7 @@ def _room(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.floa
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: write the scene to a file."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deployments.models.scene", description="Write the procedural scene to a file."
-    )
+    parser = argparse.ArgumentParser(prog="python -m deployments.models.scene", description=main.__doc__)
     parser.add_argument("out", type=Path, help="a .mjpeg or .y4m fake camera, or one .png or .jpg picture")
     parser.add_argument("--seconds", type=float, default=PERIOD_S, help="length of a clip, or the moment of a picture")
     parser.add_argument("--fps", type=int, default=20)

@@ -27,8 +27,9 @@ POSE_SIZE = 18
 SKIN, HAIR, SWEATER, EYE, COLLAR = 1, 2, 3, 4, 5
 
 _HEAD_BOUND_M = 0.185
-_MAX_STEPS = 48
-_FAR_M = 1.6
+_MAX_STEPS = 64
+_NEAR_M, _FAR_M = 0.42, 1.6
+_TILE = 8
 
 
 def compiled(function: F) -> F:
@@ -81,23 +82,21 @@ def _head(x: float, y: float, z: float) -> tuple[float, float, float]:
     skin = -_smin(-skin, socket, 0.016)
     skin = _smin(skin, _capsule(x, y, z, 0.0, -0.022, -0.083, 0.0, 0.026, -0.102, 0.006, 0.0115), 0.014)
     skin = _smin(skin, _ellipsoid(m - 0.011, y - 0.029, z + 0.091, 0.0075, 0.0065, 0.010), 0.008)  # nostrils' wings
-    lips = _smin(
-        _ellipsoid(x, y - 0.0585, z + 0.0845, 0.021, 0.0055, 0.009),
-        _ellipsoid(x, y - 0.0675, z + 0.0835, 0.018, 0.006, 0.009),
-        0.002,
-    )
+    smile = y + 4.5 * x * x  # the corners of the mouth go up
+    lips = _ellipsoid(x, smile - 0.0590, z + 0.0840, 0.023, 0.0055, 0.009)
+    lips = _smin(lips, _ellipsoid(x, smile - 0.0675, z + 0.0830, 0.019, 0.0062, 0.009), 0.002)
     skin = _smin(skin, lips, 0.006)
     skin = _smin(skin, _ellipsoid(m - 0.077, y - 0.002, z - 0.012, 0.010, 0.030, 0.018), 0.010)  # ears
     eye = math.sqrt((m - 0.031) ** 2 + (y + 0.006) ** 2 + (z + 0.0705) ** 2) - 0.0155
 
     # Hair: a cap above a slanted hairline with a side parting, and a bob that is longer on one side.
     cap = _ellipsoid(x, y + 0.048, z - 0.026, 0.091, 0.108, 0.105)
-    wave = 0.004 * math.sin(70.0 * x + 25.0 * y)
+    wave = 0.004 * math.sin(34.0 * x + 1.0)
     fringe = 0.656 * (y + 0.068 - 0.30 * (x - 0.03) ** 2 * 30.0 + 0.35 * x + wave) - 0.755 * (z + 0.1)
     cap = -_smin(-cap, -fringe, 0.012)
     bob = _ellipsoid(x, y - 0.030 - 0.12 * x, z - 0.040, 0.101, 0.118, 0.070)
     bob = -_smin(-bob, z + 0.012 + wave, 0.03)
-    hair = _smin(cap, bob, 0.03) + 0.0012 * math.sin(260.0 * x + 60.0 * z)
+    hair = _smin(cap, bob, 0.03) + 0.0006 * math.sin(330.0 * x + 80.0 * z)
     return skin, hair, eye
 
 
@@ -117,26 +116,30 @@ def _body(x: float, y: float, z: float) -> tuple[float, float]:
 def _scene(px: float, py: float, pz: float, q: F64) -> tuple[float, int]:
     """Distance from a point of the camera frame to the person, and the nearest part's material."""
     x, y, z = px - q[9], py - q[10], pz - q[11]
-    bound = math.sqrt(x * x + (y - 0.0) ** 2 + z * z) - _HEAD_BOUND_M
-    best, material = bound + 0.04, HAIR
+    bx, by, bz = px - q[12], py - q[13], pz - q[14]
+    neck = 1e3
+    if by > 0.02:
+        # The neck hangs between head and body.
+        neck = _capsule(px, py, pz, q[9], q[10] + 0.06, q[11] + 0.022, q[12], q[13] + 0.23, q[14] + 0.05, 0.047, 0.056)
+    best, material = neck, SKIN
+    bound = math.sqrt(x * x + y * y + z * z) - _HEAD_BOUND_M
     if bound < 0.03:
         hx = q[0] * x + q[1] * y + q[2] * z
         hy = q[3] * x + q[4] * y + q[5] * z
         hz = q[6] * x + q[7] * y + q[8] * z
         skin, hair, eye = _head(hx, hy, hz)
-        best, material = skin, SKIN
+        best = _smin(skin, neck, 0.025)
         if hair < best:
             best, material = hair, HAIR
         if eye < best:
             best, material = eye, EYE
-    bx, by, bz = px - q[12], py - q[13], pz - q[14]
-    if by > 0.02:
-        # The neck hangs between head and body, and so does its rounding into the jaw.
-        neck = _capsule(px, py, pz, q[9], q[10] + 0.06, q[11] + 0.022, q[12], q[13] + 0.23, q[14] + 0.05, 0.047, 0.056)
-        if material == SKIN:
-            best = _smin(best, neck, 0.025)
-        elif neck < best:
-            best, material = neck, SKIN
+    elif bound + 0.02 < best:
+        best = bound + 0.02
+    if by < 0.06:
+        # Far above the shoulders a bound will do.
+        if 0.13 - by < best:
+            best, material = 0.13 - by, SWEATER
+        return best, material
     rx, rz = q[15] * bx - q[16] * bz, q[16] * bx + q[15] * bz
     sweater, collar = _body(rx, by, rz)
     if sweater < best:
@@ -156,50 +159,50 @@ def _albedo(px: float, py: float, pz: float, material: int, q: F64) -> tuple[flo
     m = abs(hx)
     if material == HAIR:
         strand = 0.5 + 0.5 * math.sin(420.0 * hx + 90.0 * hy + 3.0 * math.sin(35.0 * hy))
-        return 0.085 + 0.05 * strand, 0.034 + 0.02 * strand, 0.018 + 0.009 * strand, 0.35
+        return 0.105 + 0.03 * strand, 0.042 + 0.012 * strand, 0.021 + 0.006 * strand, 0.35
     if material == SWEATER:
         by, bx = py - q[13], px - q[12]
         knit = 0.93 + 0.07 * math.sin(330.0 * bx) * math.sin(260.0 * by)
-        if 0.325 < by < 0.352 or 0.365 < by < 0.372:  # stripes across the chest
-            return 0.80 * knit, 0.62 * knit, 0.36 * knit, 0.0
-        if (bx - 0.085) ** 2 + (by - 0.292) ** 2 < 0.017**2:  # a badge on one side only
-            return 0.85, 0.16, 0.05, 0.2
-        return 0.035 * knit, 0.20 * knit, 0.24 * knit, 0.0
+        # Edges are soft over a pixel: nothing else anti-aliases the inside of the person.
+        stripe = max((0.0135 - abs(by - 0.3385)), (0.0035 - abs(by - 0.3685))) / 0.0015 + 0.5
+        stripe = min(max(stripe, 0.0), 1.0)
+        badge = min(max((0.017 - math.sqrt((bx - 0.085) ** 2 + (by - 0.292) ** 2)) / 0.0015 + 0.5, 0.0), 1.0)
+        r, g, b = 0.035 + stripe * 0.765, 0.20 + stripe * 0.42, 0.24 + stripe * 0.12
+        r, g, b = r + badge * (0.85 - r), g + badge * (0.16 - g), b + badge * (0.05 - b)
+        return r * knit, g * knit, b * knit, 0.0
     if material == COLLAR:
         return 0.028, 0.155, 0.19, 0.0
     if material == EYE and q[BLINK] < 0.5:
         ex, ey = m - 0.031, hy + 0.006
         r = math.sqrt(ex * ex + ey * ey)
-        if (ex + 0.0035) ** 2 + (ey + 0.0035) ** 2 < 0.0014**2:
+        if (ex + 0.003) ** 2 + (ey + 0.0025) ** 2 < 0.0014**2:
             return 1.6, 1.6, 1.6, 0.0
-        if r < 0.0033:
+        if r < 0.0036 and ey > -0.0053:
             return 0.01, 0.01, 0.012, 0.8
-        if r < 0.0072:
-            return 0.10, 0.23, 0.16, 0.8
-        shade = 0.45 if ey < -0.0075 else 0.75
-        return 0.86 * shade, 0.84 * shade, 0.80 * shade, 0.6
+        if ey > -0.0053 + 10.0 * ex * ex:  # below the upper lid
+            if r < 0.0080:
+                return 0.075, 0.19, 0.13, 0.8
+            return 0.62, 0.59, 0.55, 0.6
+        if ey > -0.0072 + 10.0 * ex * ex:
+            return 0.06, 0.032, 0.022, 0.0
     r, g, b = 0.74, 0.425, 0.30
     if hz < 0.0:
-        blush = math.exp(-((m - 0.043) ** 2 + (hy - 0.028) ** 2) / 0.00035) + 0.5 * math.exp(
-            -(m**2 + (hy - 0.026) ** 2) / 0.0002
-        )
+        blush = math.exp(-((m - 0.043) ** 2 + (hy - 0.028) ** 2) / 0.00035)
+        blush += 0.5 * math.exp(-(m**2 + (hy - 0.026) ** 2) / 0.0002)
         g, b = g * (1.0 - 0.22 * blush), b * (1.0 - 0.20 * blush)
-        half = 0.021 * (1.0 - ((hy - 0.063) / 0.013) ** 2) if abs(hy - 0.063) < 0.013 else 0.0
+        my = hy + 4.5 * m * m - 0.0632
+        half = 0.025 * (1.0 - (my / 0.0125) ** 2)
         if half > 0.0:
-            lip = min(max((half - m * 0.8) / 0.006, 0.0), 1.0)
-            r, g, b = r + lip * (0.58 - r), g + lip * (0.17 - g), b + lip * (0.15 - b)
-            line = math.exp(-(((hy - 0.0628 - 2.0 * m * m) / 0.0013) ** 2)) * min(max((0.022 - m) / 0.004, 0.0), 1.0)
-            r, g, b = r * (1.0 - 0.7 * line), g * (1.0 - 0.7 * line), b * (1.0 - 0.7 * line)
+            lip = min(max((half - m) / 0.006, 0.0), 1.0)
+            line = math.exp(-((my / 0.0012) ** 2)) * min(max((0.024 - m) / 0.004, 0.0), 1.0)
+            r, g, b = r + lip * (0.60 - r), g + lip * (0.19 - g), b + lip * (0.16 - b)
+            r, g, b = r * (1.0 - 0.75 * line), g * (1.0 - 0.75 * line), b * (1.0 - 0.75 * line)
         brow = abs(hy + 0.0335 - 0.007 * (m - 0.030) / 0.02 * (m - 0.030) / 0.02 + 0.0015)
-        hairy = min(max((0.0048 - 0.05 * max(m - 0.03, 0.0) - brow) / 0.0015, 0.0), 1.0) * min(
-            max((m - 0.012) / 0.003, 0.0), 1.0
-        )
-        hairy *= min(max((0.052 - m) / 0.004, 0.0), 1.0)
-        lash = math.exp(-((math.sqrt((m - 0.031) ** 2 * 0.62 + (hy + 0.003) ** 2) - 0.0138) ** 2) / 1.6e-6) * (
-            1.0 if hy < -0.006 else 0.25
-        )
-        if q[BLINK] >= 0.5:
-            lash = math.exp(-(((hy - 0.002 + 8.0 * (m - 0.031) ** 2) / 0.0012) ** 2)) if abs(m - 0.031) < 0.014 else 0.0
+        hairy = min(max((0.0048 - 0.05 * max(m - 0.03, 0.0) - brow) / 0.0015, 0.0), 1.0)
+        hairy *= min(max((m - 0.012) / 0.003, 0.0), 1.0) * min(max((0.052 - m) / 0.004, 0.0), 1.0)
+        lash = 0.0
+        if q[BLINK] >= 0.5 and abs(m - 0.031) < 0.014:
+            lash = math.exp(-(((hy - 0.002 + 8.0 * (m - 0.031) ** 2) / 0.0012) ** 2))
         dark = max(hairy * 0.85, lash * 0.75)
         r, g, b = r + dark * (0.07 - r), g + dark * (0.035 - g), b + dark * (0.022 - b)
     return r, g, b, 0.12
@@ -251,6 +254,42 @@ def _shade(px: float, py: float, pz: float, material: int, q: F64) -> tuple[floa
 
 
 @compiled
+def _draw_pixel(rgb: F32, depth: F32, q: F64, fx: float, v: int, u: int, dx: float, dy: float, start: float) -> None:
+    """March the ray (dx, dy, 1) from the distance ``start`` on, and blend what it meets into pixel (v, u)."""
+    n = math.sqrt(dx * dx + dy * dy + 1.0)
+    pixel = 1.0 / (n * fx)  # a pixel's width at distance 1
+    rx, ry, rz = dx / n, dy / n, 1.0 / n
+    t, nearest, t_nearest, hit, material = start, 1e9, start, False, 0
+    for _ in range(_MAX_STEPS):
+        d, material = _scene(rx * t, ry * t, rz * t, q)
+        if d < 0.04 * pixel * t:
+            hit = True
+            for _ in range(2):  # to a small part of a millimetre
+                t += d
+                d, material = _scene(rx * t, ry * t, rz * t, q)
+            break
+        if d < nearest * t:
+            nearest, t_nearest = d / t, t
+        t += 0.94 * d
+        if t > _FAR_M:
+            break
+    cover = 1.0
+    if not hit:
+        # A ray that ran out of steps sits in a crease, not at an outline.
+        cover = 0.5 - nearest / pixel if t > _FAR_M else 1.0
+        if cover <= 0.0 or nearest > 0.6 * pixel:
+            return
+        t = t_nearest
+        d, material = _scene(rx * t, ry * t, rz * t, q)
+    r, g, b = _shade(rx * t, ry * t, rz * t, material, q)
+    rgb[v, u, 0] += cover * (r - rgb[v, u, 0])
+    rgb[v, u, 1] += cover * (g - rgb[v, u, 1])
+    rgb[v, u, 2] += cover * (b - rgb[v, u, 2])
+    if hit:
+        depth[v, u] = t * rz
+
+
+@compiled
 def draw_person(rgb: F32, depth: F32, q: F64, fx: float, fy: float, cx: float, cy: float) -> None:
     """March the person into a picture that already holds the room.
 
@@ -263,38 +302,23 @@ def draw_person(rgb: F32, depth: F32, q: F64, fx: float, fy: float, cx: float, c
         fx, fy, cx, cy: Intrinsics, pixels.
     """
     height, width = depth.shape
-    for v in range(height):
-        for u in range(width):
-            dx, dy = (u + 0.5 - cx) / fx, (v + 0.5 - cy) / fy
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            # A cone around the tile's middle finds where its rays may start, and the many tiles without a person.
+            dx, dy = (left + 0.5 * _TILE - cx) / fx, (top + 0.5 * _TILE - cy) / fy
             n = math.sqrt(dx * dx + dy * dy + 1.0)
-            pixel = 1.0 / (n * fx)  # half-width of a pixel at distance 1 is half of this
-            rx, ry, rz = dx / n, dy / n, 1.0 / n
-            # Outside the slab where the head or the shoulders can be there is nothing to march.
-            by = dy * q[11] - q[10]
-            reach = 0.17 if by < 0.10 else 0.36
-            if by < -0.20 or abs(dx * q[11] - q[9]) > reach + 0.06:
-                continue
-            t, nearest, t_nearest, hit, material = 0.42, 1e9, 0.0, False, 0
+            spread = 0.75 * _TILE / (n * min(fx, fy))
+            start = _NEAR_M
             for _ in range(_MAX_STEPS):
-                d, material = _scene(rx * t, ry * t, rz * t, q)
-                if d < 0.3 * pixel * t:
-                    hit = True
+                d, _ = _scene(dx / n * start, dy / n * start, start / n, q)
+                if d < 1.1 * spread * start:
                     break
-                if d < nearest * t:
-                    nearest, t_nearest = d / t, t
-                t += 0.94 * d
-                if t > _FAR_M:
+                start += 0.94 * (d - spread * start)
+                if start > _FAR_M:
                     break
-            cover = 1.0
-            if not hit:
-                cover = 0.5 - nearest / pixel
-                if cover <= 0.0:
-                    continue
-                t = t_nearest
-                d, material = _scene(rx * t, ry * t, rz * t, q)
-            r, g, b = _shade(rx * t, ry * t, rz * t, material, q)
-            rgb[v, u, 0] += cover * (r - rgb[v, u, 0])
-            rgb[v, u, 1] += cover * (g - rgb[v, u, 1])
-            rgb[v, u, 2] += cover * (b - rgb[v, u, 2])
-            if hit:
-                depth[v, u] = t * rz
+            if start > _FAR_M:
+                continue
+            start *= 1.0 - spread
+            for v in range(top, min(top + _TILE, height)):
+                for u in range(left, min(left + _TILE, width)):
+                    _draw_pixel(rgb, depth, q, fx, v, u, (u + 0.5 - cx) / fx, (v + 0.5 - cy) / fy, start)

@@ -254,7 +254,7 @@ def _lift(
             # Principal axes of JᵀJ: turn (u, v) by φ in −45°..45°, so that axis 0 stays the one nearer to u.
             e, f, g = ux * ux + uy * uy + uz * uz, ux * vx + uy * vy + uz * vz, vx * vx + vy * vy + vz * vz
             # The small term keeps φ near 0, and still, where the footprint is round.
-            apart = abs(e - g) + np.float32(0.02) * (e + g)
+            apart = abs(e - g) + np.float32(0.005) * (e + g)
             cos2 = apart / np.sqrt(apart * apart + four * f * f + tiny * tiny)
             c = np.sqrt(half * (one + cos2))
             s = f * cos2 / (apart * c) * (one if e >= g else -one)

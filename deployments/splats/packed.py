@@ -55,9 +55,6 @@ MAGIC, VERSION = b"SPPK", 1
 HEADER = struct.Struct("<4sB3xIffffI")
 SPLAT_BYTES = 16
 
-STREAM_LN_SCALE_RANGE = (-9.0, 2.0)
-"""For live scenes a few units across: 0.12 mm to 7.4 units, in steps of 4.4 %."""
-
 
 @dataclass(frozen=True, slots=True)
 class PackedCodec:

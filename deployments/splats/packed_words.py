@@ -130,6 +130,7 @@ def scale_bytes(values: FloatArray, steps: FloatArray, ln_range: FloatArray, out
     for i in range(values.size):
         bits = np.float32(values[i]).view(np.int32)
         bad = np.int32(bad | np.int32(np.uint32(bits) >= np.uint32(0x7F800000)))
+        bits = np.int32(bits & _MAGNITUDE)  # −0.0 is 0
         exponent = np.int32(np.int32(bits - _SQRT_HALF_BITS) >> _I23)
         f = np.float32(np.int32(bits - np.int32(exponent << _I23)).view(np.float32) - _ONE)
         p = _L5

@@ -19,9 +19,12 @@ property                  columns  meaning
 (graphdeco-inria/gaussian-splatting, ``scene/gaussian_model.py``, ``save_ply``).
 
 Exact: centres, coefficients, quaternions. Logs and logits are within ``activations.MAX_RELATIVE_ERROR``; a scale comes back
-within 1e-5 relative, an opacity within 1e-6; 0 and 1 come back exactly. Quaternions are stored as they are and normalised when
-read. The frame: 3DGS files are in the frame of the cameras that trained them, which is OpenCV's, so that is the default; a
-viewer with y up (SparkJS, three.js) turns the scene half a turn about x. ``frame="opengl"`` stores it turned.
+within 1e-5 relative, an opacity within 1e-6; 0 and 1 come back exactly. Infinite logits, which writers without a clamp store
+for opacities 0 and 1, are read as those, and ln −∞ as scale 0; any other number that is not finite is refused. Quaternions are
+stored as they are and normalised when read.
+
+The frame: 3DGS files are in the frame of the cameras that trained them, which is OpenCV's, so that is the default; a viewer
+with y up (SparkJS, three.js) turns the scene half a turn about x. ``frame="opengl"`` stores it turned.
 """
 
 from dataclasses import dataclass
@@ -291,5 +294,7 @@ def _sigmoid_all(values: FloatArray) -> np.int32:
 def _normalise_all(quats: FloatArray) -> None:
     for i in range(len(quats)):
         w, x, y, z = quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3]
-        norm = np.float32(np.sqrt(np.float32(w * w + x * x + y * y + z * z)))
+        square = np.float32(w * w + x * x + y * y + z * z)
+        # NaN marks the row to name; a length that overflowed would leave finite zeros.
+        norm = np.float32(np.nan) if no_direction(square) else np.float32(np.sqrt(square))
         quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3] = w / norm, x / norm, y / norm, z / norm

@@ -29,6 +29,9 @@ _KEPT, _INVALID, _EDGE, _OPACITY, _BORDER = 0, 1, 2, 3, 4
 # sequences"). Cells with rank(u, v) = a·u + b·v mod 2³² below any threshold lie evenly in the plane.
 _R2_U, _R2_V = 3242174889, 2447445414
 
+# The survivors lie evenly, but not on a square grid: their gaps are a little wider (measured: 1.1 gives the best PSNR).
+_SLACK = 1.1
+
 MAX_GROWTH = 16.0
 """Bound on how much the survivors of a thinned frame grow: a budget of 1 must not paint the sky."""
 
@@ -38,7 +41,7 @@ def prune(gaussians: Gaussians, options: FrameOptions, camera: Camera | None = N
 
     The border is a cell's place on the grid, or, without a grid, where ``camera`` sees the centre; with neither it is not cut.
     Above the budget the survivors are those of the lowest rank in an even pattern fixed to the picture; they grow by
-    √(before / after), at most ``MAX_GROWTH``, so that surfaces stay closed.
+    1.1 · √(before / after), at most ``MAX_GROWTH``, so that surfaces stay closed.
 
     Args:
         gaussians: A frame.
@@ -75,7 +78,7 @@ def prune(gaussians: Gaussians, options: FrameOptions, camera: Camera | None = N
     growth = 1.0
     if len(kept) > options.max_splats:
         counts["budget"] = len(kept) - options.max_splats
-        growth = min(math.sqrt(len(kept) / options.max_splats), MAX_GROWTH)
+        growth = min(_SLACK * math.sqrt(len(kept) / options.max_splats), MAX_GROWTH)
         kept = _lowest(kept, rank[kept], options.max_splats)
     survivors = gaussians.take(kept)
     if growth > 1.0:

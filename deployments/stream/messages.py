@@ -174,7 +174,16 @@ class Configured:
 
 @dataclass(frozen=True, slots=True)
 class CameraIntrinsics:
-    """Pinhole intrinsics in pixels of the picture the model worked on; pixel centres lie at +0.5."""
+    """Pinhole intrinsics of the capture camera, in pixels of the picture the model worked on.
+
+    Attributes:
+        width: Width of that picture, pixels.
+        height: Its height, pixels.
+        fx: Horizontal focal length, pixels.
+        fy: Vertical focal length, pixels.
+        cx: Principal point from the left edge, pixels; pixel centres lie at +0.5.
+        cy: Principal point from the top edge, pixels.
+    """
 
     width: int
     height: int

@@ -388,7 +388,7 @@ class Session:
                     kind=packed.kind,
                     label=self._engine.label,
                     count=packed.count,
-                    camera=messages.CameraIntrinsics(**asdict(packed.camera)),
+                    camera=packed.camera,
                     pruned=packed.pruned,
                     timings_ms={name: round(ms, 3) for name, ms in timings.items()},
                     dropped=dict(self.totals.dropped),

@@ -155,6 +155,15 @@ async def test_a_server_that_never_welcomes_is_given_up() -> None:
     assert caught.value.code == "no_welcome"
 
 
+async def test_a_server_that_speaks_something_else_is_said() -> None:
+    async with serve(lambda websocket: websocket.send("good day"), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ClientError, match=r"From the server: .*expected a msgpack map") as caught:
+            async with connect(f"ws://127.0.0.1:{port}/ws"):
+                raise AssertionError("never opened")
+    assert caught.value.code == "bad_message"
+
+
 async def test_a_server_that_goes_away_ends_the_iteration_with_words(pipeline: StubPipeline) -> None:
     async with stub_server(pipeline) as url, connect(url) as stream:
         stream._websocket.transport.abort()

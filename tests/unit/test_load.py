@@ -312,3 +312,10 @@ async def test_the_command_prints_a_table_and_writes_a_report(tmp_path: Path, ca
 def test_the_command_says_when_nobody_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--url", f"ws://127.0.0.1:{free_port()}/ws"]) == 2
     assert "can't read http://127.0.0.1" in capsys.readouterr().err
+
+
+async def test_the_command_ends_with_3_when_it_measured_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    async with stub_server(StubPipeline()) as url:
+        argv = ["--url", url, "--sessions", "1", "--fps", "0.1", "--duration-s", "0.1", "--warmup-s", "0.05", "--frame", "64x48"]
+        assert await asyncio.to_thread(main, argv) == 3
+    assert "NOT A MEASUREMENT" in capsys.readouterr().out

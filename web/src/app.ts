@@ -83,6 +83,15 @@ export class App {
     this.apply(this.store.get().settings);
     this.player.orbit.aim({ yawDeg: config.view[0], pitchDeg: config.view[1], distance: config.view[2] });
     window.addEventListener("pagehide", () => this.stop());
+    // Nobody looks: the server should not compute for nobody.
+    document.addEventListener("visibilitychange", () => {
+      this.stream.on = this.store.get().running && !document.hidden;
+    });
+    byId("view").addEventListener("webglcontextlost", () => {
+      const text =
+        "The graphics driver was reset, or had too little memory. Reload the page; a smaller splat budget needs less.";
+      this.problems.report({ code: "graphics_lost", title: "The 3D view was lost", text, until: null });
+    });
     if (config.autostart && config.source !== "file") void this.start(config.source);
   }
 
@@ -110,7 +119,7 @@ export class App {
     this.showPreview(kind === "camera" || (file !== undefined && isVideo(file)) ? "video" : "canvas");
     this.player.forgetPivot();
     this.tally.clearWindows();
-    this.stream.on = true;
+    this.stream.on = !document.hidden;
     this.store.set({ starting: false, running: true, sourceName: this.source.name });
   }
 

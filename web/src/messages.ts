@@ -63,13 +63,19 @@ export interface Limits {
   idle_timeout_s: number;
 }
 
-/** Pinhole intrinsics in pixels of the picture the model worked on; pixel centres lie at +0.5. */
+/** Pinhole intrinsics of the capture camera, in pixels of the picture the model worked on. */
 export interface CameraIntrinsics {
+  /** Width of that picture, pixels. */
   width: number;
+  /** Its height, pixels. */
   height: number;
+  /** Horizontal focal length, pixels. */
   fx: number;
+  /** Vertical focal length, pixels. */
   fy: number;
+  /** Principal point from the left edge, pixels; pixel centres lie at +0.5. */
   cx: number;
+  /** Principal point from the top edge, pixels. */
   cy: number;
 }
 

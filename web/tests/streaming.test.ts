@@ -90,12 +90,15 @@ test("buffers come back into use, and those of another size don't", () => {
   assert.notEqual(pool.take(5000, 3000).buffer, first.buffer);
 });
 
-test("the pivot is the median of the nearer half, and 0 without splats", () => {
-  // Halves of 1, 2, 4 and 8.
-  const depths = [0x4800, 0x3c00, 0x4400, 0x4000];
-  const words = Uint32Array.from(depths.flatMap((half) => [0, 0, half, 0]));
-  assert.equal(pivotDepth(words, 4), 2);
-  assert.equal(pivotDepth(words, 0), 0);
+test("the pivot is the median of the nearer half in the middle of the picture, and 0 without splats", () => {
+  const camera = { width: 64, height: 64, fx: 64, fy: 64, cx: 32, cy: 32 };
+  // Halves: depths 8, 1, 4 and 2 on the axis, and 1 (0x3c00) far to the side at x = 1.
+  const depths = [0x4800, 0x3c00, 0x4400, 0x4000].flatMap((half) => [0, 0, half, 0]);
+  const aside = [0, 0x3c00, 0x3c00, 0];
+  const words = Uint32Array.from([...depths, ...aside, ...aside, ...aside]);
+  assert.equal(pivotDepth(words, 7, camera), 2);
+  assert.equal(pivotDepth(Uint32Array.from(aside), 1, camera), 1);
+  assert.equal(pivotDepth(words, 0, camera), 0);
 });
 
 test("the address sets what it names and nothing else", () => {

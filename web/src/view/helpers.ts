@@ -6,10 +6,15 @@ import type { CameraIntrinsics } from "../messages.js";
 /** Sizes over the pivot's depth. */
 const AXES = 0.12;
 const FRUSTUM = 0.25;
+const AXES_DIRECTIONS = [
+  [1, 0, 0, 0xff5b5b],
+  [0, 1, 0, 0x62d96b],
+  [0, 0, 1, 0x5b9bff],
+] as const;
 
 export class Helpers {
   readonly group = new THREE.Group();
-  private readonly axes = new THREE.AxesHelper(1);
+  private readonly axes = new THREE.Group();
   private readonly outline: THREE.LineSegments<THREE.BufferGeometry, THREE.LineBasicMaterial>;
 
   constructor() {
@@ -17,12 +22,14 @@ export class Helpers {
     this.outline = new THREE.LineSegments(new THREE.BufferGeometry(), material);
     this.outline.geometry.setAttribute("position", new THREE.BufferAttribute(new Float32Array(16 * 3), 3));
     this.outline.frustumCulled = false;
-    // Drawn over the splats: inside a cloud they would drown.
-    for (const lines of [this.axes, this.outline]) {
-      (lines.material as THREE.Material).depthTest = false;
-      lines.renderOrder = 10;
-    }
+    AXES_DIRECTIONS.forEach(([x, y, z, color]) => this.axes.add(arrow(new THREE.Vector3(x, y, z), color)));
     this.group.add(this.axes, this.outline);
+    // Drawn after the splats and over them, which takes the transparent pass: inside a cloud they would drown.
+    this.group.traverse((part) => {
+      if (!(part instanceof THREE.Mesh || part instanceof THREE.LineSegments)) return;
+      Object.assign(part.material, { transparent: true, depthTest: false });
+      part.renderOrder = 10;
+    });
     this.group.visible = false;
   }
 
@@ -43,4 +50,13 @@ export class Helpers {
     });
     position.needsUpdate = true;
   }
+}
+
+/** Of length 1 from the origin. Lines are one pixel wide in WebGL, so it is a body. */
+function arrow(direction: THREE.Vector3, color: number): THREE.Mesh {
+  const shaft = new THREE.CylinderGeometry(0.018, 0.018, 0.82).translate(0, 0.41, 0);
+  const mesh = new THREE.Mesh(shaft, new THREE.MeshBasicMaterial({ color }));
+  mesh.add(new THREE.Mesh(new THREE.ConeGeometry(0.06, 0.18).translate(0, 0.91, 0), mesh.material));
+  mesh.quaternion.setFromUnitVectors(new THREE.Vector3(0, 1, 0), direction);
+  return mesh;
 }

@@ -13,6 +13,8 @@ export class Stage {
   readonly captureFrame = new THREE.Group();
   private readonly splats: PackedSplats;
   private readonly mesh: SplatMesh;
+  /** Pictures drawn so far. */
+  drawn = 0;
   private glErrorCount = 0;
 
   /**
@@ -95,6 +97,7 @@ export class Stage {
   }
 
   draw(): void {
+    this.drawn++;
     this.renderer.render(this.scene, this.camera);
   }
 

@@ -142,7 +142,7 @@ function decodeSplats(message: SplatsMessage): void {
       throw new Error(`${message.codec}: ${count} splats can't be in ${message.data.byteLength} bytes`);
     const { words, range } = codec.decode(message.data, pool.take(count, budget), message.camera);
     const { data, type: _, ...rest } = message;
-    const depth = pivotDepth(words, count);
+    const depth = pivotDepth(words, count, message.camera);
     const frame = { ...rest, words, range, bytes: data.byteLength, pivotDepth: depth, receivedMs, decodedMs: nowMs() };
     post({ type: "frame", frame }, [words.buffer]);
   } catch (error) {

@@ -1,0 +1,59 @@
+"""The real server in one process, without Ray: ``python -m tests.browser.app PORT``, with faults to order."""
+
+import argparse
+import asyncio
+import dataclasses
+
+import uvicorn
+
+from deployments.asgi import create_app
+from deployments.config import GraphArgs
+from deployments.local import LocalPipeline
+from deployments.models import load_model
+from deployments.pipeline import Capture, PackedFrame
+from deployments.stream import messages
+from deployments.stream.errors import FrameError
+
+
+class Pipeline(LocalPipeline):
+    """The local pipeline with a licence note and, if asked, every second frame cut short."""
+
+    licence_note = ""
+    corrupt = False
+    _frames = 0
+
+    async def describe(self) -> messages.Engine:
+        return dataclasses.replace(await super().describe(), licence_note=self.licence_note)
+
+    async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
+        outcome = await super().__call__(capture)
+        self._frames += 1
+        if self.corrupt and isinstance(outcome, PackedFrame) and self._frames % 2 == 0:
+            return dataclasses.replace(outcome, data=outcome.data[:-3])
+        return outcome
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--engine", default="synthetic")
+    parser.add_argument("--fail-every", type=int, default=0)
+    parser.add_argument("--corrupt", action="store_true")
+    parser.add_argument("--licence-note", default="")
+    parser.add_argument("--max-sessions", type=int, default=16)
+    parser.add_argument("--protocol", type=int, default=messages.PROTOCOL)
+    options = parser.parse_args()
+    messages.PROTOCOL = options.protocol
+    params = {"splats": 3072, "fail_every": options.fail_every} if options.engine == "synthetic" else {}
+    args = GraphArgs(max_sessions=options.max_sessions)
+    pipeline = Pipeline(load_model(options.engine, **params), args)
+    pipeline.licence_note, pipeline.corrupt = options.licence_note, options.corrupt
+    pipeline.warm_up()
+    config = uvicorn.Config(
+        create_app(pipeline, args), port=options.port, ws="websockets-sansio", ws_per_message_deflate=False, log_level="warning"
+    )
+    asyncio.run(uvicorn.Server(config).serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,347 @@
+"""The relief: who is a person, how calm it stays, how it looks from the capture viewpoint, and what it takes."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage
+
+from deployments.models import load_model, person
+from deployments.models.person import ASSETS, FACES, SEGMENTATION, Face, MissingAssetError, PersonNets
+from deployments.models.relief import DEFAULT_PX, ReliefModel
+from deployments.models.scene import render_scene
+from deployments.models.tracking import MIN_FACE_SCORE, Track, follow
+from deployments.pipeline import DecodedCapture, Prediction
+from deployments.splats.pruning import prune
+from deployments.stream.options import FrameOptions
+from tests.unit.splatter import psnr, splat
+
+PHOTOS = Path(skimage.__file__).parent / "data"
+
+
+@cache
+def model() -> ReliefModel:
+    return ReliefModel()
+
+
+@cache
+def photo(name: str) -> np.ndarray:
+    return np.ascontiguousarray(cv2.imread(str(PHOTOS / f"{name}.png"), cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def predict(rgb: np.ndarray, state: bytes = b"", **options) -> Prediction:
+    (result,) = model().predict([DecodedCapture((rgb,), FrameOptions(**options), state)])
+    assert isinstance(result, Prediction), str(result)
+    return result
+
+
+def presence(state: bytes) -> float:
+    track = Track.from_bytes(state)
+    assert track is not None
+    return track.presence
+
+
+def depth_of(result: Prediction) -> np.ndarray:
+    size = result.camera.height * result.camera.width
+    return result.gaussians.means[:size, 2].reshape(result.camera.height, result.camera.width)
+
+
+def stream(frames, **options) -> list[Prediction]:
+    state, results = b"", []
+    for rgb in frames:
+        results.append(predict(rgb, state, **options))
+        state = results[-1].state
+    return results
+
+
+# --- the gate ---
+
+
+@pytest.mark.parametrize("name", ["astronaut", "camera"])
+@pytest.mark.parametrize("change", [lambda p: p, lambda p: p[:, ::-1], lambda p: p[20:, 24:]], ids=["", "mirrored", "cropped"])
+def test_people_are_people(name: str, change) -> None:
+    assert presence(predict(np.ascontiguousarray(change(photo(name)))).state) == 1.0
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "motorcycle_left", "brick", "page", "clock_motion", "horse", "grass"])
+@pytest.mark.parametrize("change", [lambda p: p, lambda p: p[:, ::-1], lambda p: p[20:, 24:]], ids=["", "mirrored", "cropped"])
+def test_cups_cats_and_machines_are_not(name: str, change) -> None:
+    assert presence(predict(np.ascontiguousarray(change(photo(name)))).state) == 0.0
+
+
+def test_faces_of_people_and_of_cats_lie_well_apart_of_the_threshold() -> None:
+    nets = PersonNets()
+    people = [nets.find_face(picture).score for picture in (photo("astronaut"), photo("camera"), render_scene(0.0).rgb)]
+    others = [nets.find_face(photo(name)).score for name in ("chelsea", "coffee", "motorcycle_left", "horse", "page")]
+    assert min(people) > MIN_FACE_SCORE + 0.05 and max(others) < MIN_FACE_SCORE - 0.05
+
+
+def test_the_sample_scene_is_a_person_all_along() -> None:
+    nets = PersonNets()
+    for t in (0.0, 0.8, 1.6, 2.4, 3.2):
+        scene = render_scene(t, 320, 240)
+        mask = cv2.resize(nets.segment(scene.rgb), (320, 240)) > 0.5
+        truth = scene.depth < 1.2
+        middle = slice(60, 260)  # the plant at the lower left passes for a little of a person
+        overlap = (mask & truth)[:, middle].sum() / (mask | truth)[:, middle].sum()
+        assert overlap > 0.9
+        assert nets.find_face(scene.rgb).score > 0.85
+
+
+def test_the_stopped_network_gives_what_the_whole_one_gives() -> None:
+    square = cv2.resize(photo("astronaut"), (256, 256), interpolation=cv2.INTER_AREA)
+    whole = person._load(ASSETS / SEGMENTATION)
+    whole.setInput(cv2.dnn.blobFromImage(square, 1 / 255))
+    assert np.abs(PersonNets().segment(square) - whole.forward()[0, 0]).max() < 1e-4
+
+
+def test_the_face_is_where_it_is_in_every_shape_of_picture() -> None:
+    full = PersonNets().find_face(photo("astronaut"))
+    assert full.score > 0.85
+    eyes, nose, mouth = full.points[:2].mean(axis=0) * 512, full.points[2] * 512, full.points[3] * 512
+    assert np.abs(eyes - (222, 103)).max() < 12 and np.abs(nose - (224, 128)).max() < 12 and np.abs(mouth - (226, 148)).max() < 12
+    wide, high = photo("astronaut")[:300], photo("astronaut")[:, 80:380]
+    a, b = PersonNets().find_face(wide), PersonNets().find_face(high)
+    assert np.abs(a.points[2] * (512, 300) - nose).max() < 10
+    assert np.abs(b.points[2] * (300, 512) + (80, 0) - nose).max() < 10
+
+
+# --- over time ---
+
+
+def track_of(mask: np.ndarray, face: float, before: Track | None, rgb: np.ndarray) -> Track:
+    return follow(before, mask, Face(face, 0.2, np.full((4, 2), 0.5, np.float32)), rgb)
+
+
+@pytest.fixture
+def sitter() -> tuple[np.ndarray, np.ndarray]:
+    """A confident mask of a head on shoulders, and a picture to go with it."""
+    mask = np.zeros((256, 256), np.float32)
+    cv2.ellipse(mask, (128, 110), (40, 55), 0, 0, 360, 1.0, -1)
+    cv2.ellipse(mask, (128, 256), (90, 90), 0, 0, 360, 1.0, -1)
+    return mask, (np.dstack([mask] * 3) * 120 + 60).astype(np.uint8)
+
+
+def test_the_mask_alone_starts_nothing_and_neither_does_the_face_alone(sitter) -> None:
+    mask, rgb = sitter
+    assert track_of(mask, MIN_FACE_SCORE - 0.05, None, rgb).presence == 0
+    assert track_of(mask * 0.6, 0.99, None, rgb).presence == 0
+    assert track_of(np.roll(mask, -20, axis=0) * (np.arange(256)[:, None] < 230), 0.99, None, rgb).presence == 0
+    assert track_of(mask, 0.99, None, rgb).presence == 1
+
+
+def test_turning_away_holds_and_leaving_lets_go_slowly(sitter) -> None:
+    mask, rgb = sitter
+    track = track_of(mask, 0.95, None, rgb)
+    for _ in range(50):
+        track = track_of(mask, 0.05, track, rgb)
+    assert track.presence == 1 and track.face_weight == 0
+    fall = []
+    for _ in range(12):
+        track = track_of(mask * 0, 0.05, track, rgb)
+        fall.append(track.presence)
+    assert fall == sorted(fall, reverse=True) and max(np.abs(np.diff([1.0, *fall]))) <= 0.11
+    assert fall[3] > 0.5 and fall[-1] == 0
+
+
+def test_who_comes_into_an_empty_picture_is_there_within_three_frames(sitter) -> None:
+    mask, rgb = sitter
+    track = track_of(mask * 0, 0.1, None, rgb)
+    steps = []
+    for _ in range(3):
+        track = track_of(mask, 0.95, track, rgb)
+        steps.append(track.presence)
+    assert steps[-1] == 1 and 0 < steps[0] < 0.5, "it blends in, it does not pop in"
+
+
+def test_a_wavering_mask_is_calmed(sitter) -> None:
+    mask, rgb = sitter
+    random, track, raw, calm = np.random.default_rng(0), None, [], []
+    for _ in range(12):
+        shaken = np.clip(cv2.GaussianBlur(mask, (0, 0), 4) + random.normal(0, 0.15, mask.shape), 0, 1).astype(np.float32)
+        track = track_of(shaken, 0.95, track, rgb)
+        raw.append(shaken)
+        calm.append(track.mask)
+    wander = [np.abs(np.diff(np.array(masks[3:])[:, 60:200, 60:200], axis=0)).mean() for masks in (raw, calm)]
+    assert wander[1] < 0.6 * wander[0]
+
+
+def test_a_mask_that_moves_is_followed_within_three_frames(sitter) -> None:
+    mask, rgb = sitter
+    track = track_of(mask, 0.95, None, rgb)
+    moved = np.roll(mask, 25, axis=1)
+    for _ in range(3):
+        track = track_of(moved, 0.95, track, rgb)
+    assert np.abs(track.mask - moved).max() < 0.15
+
+
+def test_another_scene_starts_from_nothing(sitter) -> None:
+    mask, rgb = sitter
+    track = track_of(mask, 0.95, None, rgb)
+    assert track_of(mask * 0, 0.1, track, rgb).presence > 0.8
+    other = np.zeros_like(rgb)
+    other[:, ::2] = 255
+    other[:128] = 255 - other[:128] // 4
+    assert track_of(mask * 0, 0.1, track, other).presence == 0
+
+
+def test_the_state_is_small_and_comes_back(sitter) -> None:
+    mask, rgb = sitter
+    track = track_of(mask, 0.95, None, rgb)
+    data = track.to_bytes()
+    back = Track.from_bytes(data)
+    assert len(data) < 6000
+    assert back.presence == 1 and np.abs(back.mask - mask).mean() < 0.02
+    assert np.array_equal(back.thumb, track.thumb) and np.allclose(back.face.points, track.face.points)
+    assert back.face.width == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("state", [b"", b"x", b"\x01" * 40, b"\x01" * 4000, b"\x02" + bytes(3000)])
+def test_a_state_that_is_none_of_ours_counts_as_a_new_stream(state: bytes) -> None:
+    assert Track.from_bytes(state) is None
+    assert presence(predict(photo("astronaut"), state).state) == 1.0
+
+
+def test_a_still_picture_under_camera_noise_stays_still() -> None:
+    random, base = np.random.default_rng(1), render_scene(0.0, 320, 240).rgb
+    noisy = [np.clip(base + random.normal(0, 4, base.shape), 0, 255).astype(np.uint8) for _ in range(6)]
+    depths = [depth_of(result) for result in stream(noisy, inference_px=160)]
+    moves = np.abs(np.diff(np.array(depths[2:]), axis=0)) / depths[-1]
+    assert (moves > 0.05).mean() < 0.004, "the outline does not pop"
+    assert np.median(moves) < 0.002
+
+
+# --- the picture ---
+
+
+@pytest.mark.parametrize("name", ["scene", "coffee"])
+@pytest.mark.parametrize("representation", ["splats", "points"])
+def test_the_capture_viewpoint_sees_the_picture(name: str, representation: str) -> None:
+    rgb = render_scene(0.4, 640, 480).rgb if name == "scene" else photo(name)
+    result = predict(rgb, inference_px=120, representation=representation)
+    assert result.kind == ("points" if representation == "points" else "lifted")
+    camera = result.camera
+    truth = cv2.resize(rgb, (camera.width, camera.height), interpolation=cv2.INTER_AREA) / 255
+    kept, _ = prune(result.gaussians, result.options, camera)
+    picture, covered = splat(kept, camera)
+    inner = np.zeros_like(covered, bool)
+    inner[6:-6, 6:-6] = True
+    right = psnr(picture, truth, inner)
+    assert covered[inner].min() > 0.8
+    assert right > 24
+    for wrong in (truth[:, ::-1], truth[::-1], truth[..., ::-1]):
+        assert psnr(picture, wrong, inner) < right - 6
+
+
+def test_the_person_is_round_and_before_the_wall() -> None:
+    scene = render_scene(0.0, 320, 240)
+    result = predict(scene.rgb, inference_px=160)
+    depth = depth_of(result)
+    truth = cv2.resize(scene.depth, depth.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    core = cv2.erode((truth < 1.2).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    wall = cv2.dilate((truth < 2).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+    assert depth[core].max() < 1.5 < 2.0 < depth[wall].min()
+    outline = core & ~(cv2.erode(core.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
+    middle = cv2.erode(core.astype(np.uint8), np.ones((17, 17), np.uint8)) > 0
+    assert depth[middle].mean() < depth[outline].mean() - 0.05
+    nose = PersonNets().find_face(scene.rgb).points[2] * depth.shape[::-1]
+    face = depth[int(nose[1]), int(nose[0])]
+    assert face == pytest.approx(depth[core].min(), abs=0.02), "the nose is what is nearest"
+
+
+def test_behind_the_person_the_wall_goes_on_and_the_capture_viewpoint_never_sees_it() -> None:
+    result = predict(render_scene(0.0, 320, 240).rgb, inference_px=160)
+    size = result.camera.width * result.camera.height
+    hidden = result.gaussians.means[size:]
+    assert result.gaussians.grid is None and len(hidden) > 500
+    assert hidden[:, 2].min() > 2.0
+    colours = 0.5 + 0.28209479177387814 * result.gaussians.sh[:, 0]
+    teal = colours[:, 2] - colours[:, 0] > 0.12
+    assert teal[size:].mean() < 0.02, "painted from the wall, not from the sweater"
+    # Below the window and left of the lamp nothing but the sweater is teal: its rim must not hang on the wall.
+    grid = np.zeros((result.camera.height, result.camera.width), bool)
+    grid[80:, 25:120] = True
+    on_wall = grid.ravel() & (result.gaussians.means[:size, 2] > 2.0)
+    assert on_wall.sum() > 200 and teal[:size][on_wall].mean() < 0.02
+
+
+def test_centres_stay_within_one_to_four_units() -> None:
+    for rgb in (render_scene(0.0, 320, 240).rgb, photo("coffee"), photo("astronaut")):
+        z = predict(rgb, inference_px=160).gaussians.means[:, 2]
+        assert z.min() > 1.0 and z.max() < 4.0
+
+
+# --- what it takes ---
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(16, 16), (17, 640), (640, 16), (240, 320), (16, 1000), (333, 222)], ids=lambda value: str(value)
+)
+@pytest.mark.parametrize("kind", ["black", "white", "noise", "grey"])
+def test_any_picture_gives_finite_splats_within_the_budget(width: int, height: int, kind: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    noise[..., 1:] = noise[..., 1:] if kind == "noise" else noise[..., :1]
+    rgb = {"black": noise * 0, "white": noise * 0 + 255}.get(kind, noise)
+    result = predict(rgb, max_splats=5000)
+    gaussians = result.gaussians
+    assert 0 < len(gaussians) <= 5000
+    assert prune(gaussians, FrameOptions(border=0.0), result.camera)[1]["invalid"] == 0
+    assert abs(result.camera.width / result.camera.height / (width / height) - 1) < 0.15 or min(width, height) < 40
+
+
+@pytest.mark.parametrize("budget", [1, 2, 100, 20_000])
+def test_the_budget_holds_with_a_person_too(budget: int) -> None:
+    state = predict(photo("astronaut")).state
+    assert 0 < len(predict(photo("astronaut"), state, max_splats=budget).gaussians) <= budget
+
+
+def test_a_person_in_a_tiny_or_thin_picture_is_no_problem(sitter) -> None:
+    for size in ((16, 16), (16, 400), (400, 16)):
+        rgb = cv2.resize(sitter[1], size)
+        state = track_of(sitter[0], 0.95, None, rgb).to_bytes()
+        assert np.isfinite(predict(rgb, state, max_splats=3000).gaussians.means).all()
+
+
+def test_the_size_follows_the_option_and_has_a_default() -> None:
+    assert predict(photo("coffee")).camera.width == DEFAULT_PX
+    assert predict(photo("coffee"), inference_px=200).camera.width == 200
+
+
+def test_a_frame_that_fails_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    shots = [DecodedCapture((photo("coffee"),), FrameOptions(inference_px=64))] * 3
+    nets, calls = model()._nets, []
+
+    def segment(rgb: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 2:
+            raise cv2.error("broken on purpose")
+        return np.zeros((256, 256), np.float32)
+
+    monkeypatch.setattr(nets, "segment", segment)
+    results = model().predict(shots)
+    assert [getattr(result, "code", "ok") for result in results] == ["ok", "inference_failed", "ok"]
+
+
+def test_only_the_first_view_is_used() -> None:
+    shot = DecodedCapture((photo("coffee"),), FrameOptions(inference_px=64))
+    (one,), (two,) = model().predict([shot]), model().predict([replace(shot, views=(photo("coffee"), photo("astronaut")))])
+    assert np.array_equal(one.gaussians.sh, two.gaussians.sh)
+
+
+def test_a_missing_network_names_its_file_and_the_command(tmp_path: Path) -> None:
+    with pytest.raises(MissingAssetError, match=rf"{SEGMENTATION}.*make web"):
+        ReliefModel(assets=tmp_path)
+    (tmp_path / SEGMENTATION).write_bytes((ASSETS / SEGMENTATION).read_bytes())
+    with pytest.raises(MissingAssetError, match=FACES):
+        load_model("relief", assets=str(tmp_path))
+
+
+def test_it_says_that_it_is_no_depth_network() -> None:
+    info = model().info
+    assert info.label == "Demo depth (no depth network)"
+    assert (info.engine, info.name, info.licence, info.kinds, info.metric) == (
+        "relief", "relief", "Apache-2.0", ["lifted", "points"], False,
+    )  # fmt: skip

@@ -1,0 +1,72 @@
+"""The frames the golden files hold, shared by the tests and by :mod:`tests.vectors.make`."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.splats.codec import Codec
+from deployments.splats.gaussians import Gaussians
+from deployments.splats.packed import PackedCodec
+from deployments.splats.ply import PlyCodec
+from deployments.splats.points import PointsCodec
+
+FOLDER = Path(__file__).parent
+F32 = np.float32
+FINER_LN_SCALES = (-9.0, 2.0)
+"""A range like the stream's: 0.12 mm to 7.4 units, in steps of 4.4 %."""
+
+
+def edges() -> Gaussians:
+    """48 Gaussians: the ends of every range first, then ordinary ones."""
+    rng = np.random.default_rng(20260)
+    n = 48
+    means = rng.normal([0, 0, 2], [1, 1, 0.5], (n, 3))
+    scales = np.exp(rng.normal(-5, 1, (n, 3)))
+    quats = rng.normal(size=(n, 4))
+    opacities = rng.uniform(0.02, 0.98, n)
+    dc = rng.normal(0, 0.8, (n, 1, 3))
+    # Centres: the ends of f16, its smallest numbers, a tie between two of them.
+    means[:6] = [
+        [65504, -65504, 60000],
+        [0, -0.0, 1e-9],
+        [6e-8, -6e-5, 6.2e-5],
+        [1.00048828125, 1.00146484375, -1],
+        [5, 7, 9],
+        [0, 0, 0],
+    ]
+    scales[6:12] = [[0, 0, 0], [1e-9, 1e-5, 6.2e-6], [8000, 9000, 1e6], [0, 0.5, 1], [1e-38, 1e-40, 1e30], [1, 1, 1]]
+    opacities[12:18] = [0, 1, 1e-9, 1 - 2.0**-24, 0.5, 0.5 / 255]
+    dc[18:22, 0] = [[-9, 9, 0], [1.7724539, -1.7724539, 1e-7], [2, -2, 40], [0.00695, -0.00695, 0.0208]]
+    r = 0.5**0.5
+    quats[22:38] = [
+        *([1, 0, 0, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, -1], [r, r, 0, 0], [r, 0, -r, 0]),
+        *([0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0.5, -0.5], [1, 1e-4, 0, 0], [1, -1e-7, 1e-7, -1e-7], [0, 1, 1, 0], [0, 1, -1, 0]),
+        *([0, -0.0, 0, 1], [-0.3, 0.1, -0.9, -1e-8]),
+    ]
+    quats /= np.linalg.norm(quats, axis=1, keepdims=True)
+    return Gaussians(means.astype(F32), scales.astype(F32), quats.astype(F32), opacities.astype(F32), dc.astype(F32))
+
+
+def harmonics() -> Gaussians:
+    """3 Gaussians of degree 2 whose coefficients name themselves: 100·Gaussian + 10·coefficient + channel."""
+    i, k, c = np.meshgrid(np.arange(3), np.arange(9), np.arange(3), indexing="ij")
+    ones = np.ones((3, 3), F32)
+    quats = np.tile(np.array([0.5, -0.5, 0.5, 0.5], F32), (3, 1))
+    return Gaussians(ones, ones / F32(8), quats, np.full(3, 0.5, F32), (100 * i + 10 * k + c).astype(F32))
+
+
+GOLDEN: dict[str, tuple[Codec, Gaussians]] = {
+    "edges.ply": (PlyCodec(), edges()),
+    "edges.packed": (PackedCodec(), edges()),
+    "edges.stream.packed": (PackedCodec(ln_scale_range=FINER_LN_SCALES), edges()),
+    "edges.points": (PointsCodec(), edges()),
+    "harmonics.ply": (PlyCodec(), harmonics()),
+    "harmonics.normals.opengl.ply": (PlyCodec(normals=True, frame="opengl"), harmonics()),
+}
+"""File → the codec that writes it, and what it holds."""
+
+
+def golden(name: str) -> NDArray[np.uint8]:
+    """The bytes of a golden file."""
+    return np.fromfile(FOLDER / name, np.uint8)

@@ -1,0 +1,64 @@
+"""Writes the golden files anew. **This blesses whatever the encoders write now**: read the diff of the values before committing.
+
+    python -m tests.vectors.make --spark web/node_modules/@sparkjsdev/spark/dist/spark.module.js
+
+``edges.packed`` is not ours to bless: its words are what SparkJS, run in Node, makes of ``edges.ply``.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.vectors import reference
+from tests.vectors.cases import FOLDER, GOLDEN
+
+SPARK = Path(__file__).parents[2] / "web/node_modules/@sparkjsdev/spark/dist/spark.module.js"
+
+
+def spark_words(plys: list[bytes], bundle: Path = SPARK) -> list[NDArray[np.uint32]]:
+    """The packed words SparkJS makes of PLY files, at its default ranges. uint32 [N, 4] each.
+
+    Args:
+        plys: The files.
+        bundle: ``spark.module.js`` of npm's ``@sparkjsdev/spark``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for i, ply in enumerate(plys):
+            Path(folder, f"{i}.ply").write_bytes(ply)
+            paths += [f"{folder}/{i}.ply", f"{folder}/{i}.words"]
+        subprocess.run(["node", str(FOLDER / "spark.mjs"), str(bundle), *paths], check=True)
+        return [np.fromfile(path, "<u4").reshape(-1, 4) for path in paths[1::2]]
+
+
+def main() -> None:
+    """Write every golden file and ``values.json``."""
+    parser = argparse.ArgumentParser(prog="python -m tests.vectors.make", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--spark", type=Path, default=SPARK, help="spark.module.js of @sparkjsdev/spark 2.2.0")
+    args = parser.parse_args()
+    values = {}
+    for name, (codec, gaussians) in GOLDEN.items():
+        data = codec.encode(gaussians).tobytes()
+        if name == "edges.packed":
+            (words,) = spark_words([(FOLDER / "edges.ply").read_bytes()], args.spark)
+            ours, data = data, data[:32] + words.tobytes()
+            print(f"{name}: the encoder {'agrees with' if ours == data else 'DIFFERS FROM'} SparkJS")
+        (FOLDER / name).write_bytes(data)
+        fields = reference.read(name, data)
+        values[name] = {
+            "count": len(gaussians),
+            "sh_degree": gaussians.sh_degree,
+            **{field: np.float32(array).ravel().astype(float).tolist() for field, array in fields.items()},
+        }
+        print(f"blessed {name}: {len(data)} bytes")
+    text = json.dumps(values, indent=1).replace(",\n   ", ", ").replace("[\n   ", "[").replace("\n  ]", "]")
+    (FOLDER / "values.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
