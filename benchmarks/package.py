@@ -14,7 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_IMPORTED_ONLY = ("moviepy", "moviepy.editor", "matplotlib", "pycolmap", "trimesh", "imageio", "torchvision", "torchvision.transforms")
+_IMPORTED_ONLY = (
+    "moviepy",
+    "moviepy.editor",
+    "matplotlib",
+    "pycolmap",
+    "trimesh",
+    "imageio",
+    "torchvision",
+    "torchvision.transforms",
+)
 
 
 class _ToTensor:

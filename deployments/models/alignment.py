@@ -7,7 +7,7 @@ scale, except very slowly, so that the network's own scale in the long run is wh
 Another scene does not fit the reference by any scale: the differences spread. One such frame is let through with the last scale
 (a hand before the camera); with the second one a new reference begins. That is within a second from two frames a second on.
 
-The reference is 400 bytes and rides with the session: replicas keep nothing.
+The reference is 775 bytes and rides with the session: replicas keep nothing.
 """
 
 import math
@@ -44,17 +44,17 @@ class Reference:
     strange: int = 0
 
     def to_bytes(self) -> bytes:
-        """391 bytes: half precision is a thousandth of the depth."""
-        return _HEADER.pack(_MAGIC, self.strange, self.log_scale) + self.log_depth.astype("<f2").tobytes()
+        """775 bytes. In half precision the slow steps of letting go would round to nothing."""
+        return _HEADER.pack(_MAGIC, self.strange, self.log_scale) + self.log_depth.astype("<f4").tobytes()
 
     @staticmethod
     def from_bytes(state: bytes) -> "Reference | None":
         """The reference, or None for bytes that are none (a new session, another engine's state)."""
         cells = REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
-        if len(state) != _HEADER.size + 2 * cells or not state.startswith(_MAGIC):
+        if len(state) != _HEADER.size + 4 * cells or not state.startswith(_MAGIC):
             return None
         _, strange, log_scale = _HEADER.unpack_from(state)
-        log_depth = np.frombuffer(state, "<f2", cells, _HEADER.size).astype(np.float32).reshape(REFERENCE_SHAPE)
+        log_depth = np.frombuffer(state, "<f4", cells, _HEADER.size).reshape(REFERENCE_SHAPE)
         return Reference(log_depth, log_scale, strange) if math.isfinite(log_scale) else None
 
 

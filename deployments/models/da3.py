@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -150,8 +151,11 @@ class DepthAnything3:
         for index, capture in enumerate(captures):
             try:
                 job = self._prepare(index, capture)
-            except (FrameError, Exception) as error:  # noqa: BLE001
-                results[index] = error if isinstance(error, FrameError) else _failed(error)
+            except FrameError as error:
+                results[index] = error
+                continue
+            except (ValueError, ArithmeticError, cv2.error):
+                results[index] = InferenceFailed("its picture can't be resized")
                 continue
             alone = index if len(job.pictures) > MAX_BATCHED_VIEWS else -1
             groups.setdefault((job.pictures.shape, job.k, alone), []).append(job)
@@ -240,4 +244,5 @@ def _centre(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.u
 
 
 def _failed(error: Exception) -> InferenceFailed:
-    return InferenceFailed(f"{type(error).__name__} in the network" if isinstance(error, RuntimeError) else f"{error:.200}")
+    # The log has the rest; a client has no use for it.
+    return InferenceFailed(f"{type(error).__name__} in the network")

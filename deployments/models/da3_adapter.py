@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from depth_anything_3.model.utils.transform import mat_to_quat
-from torch import Tensor, nn
+from torch import Tensor
 
 SH_CHANNELS = 9
 
@@ -53,15 +53,13 @@ def sections(block: Any, n: int, k: int) -> tuple[Any, Any, Any, Any, Any]:
     )
 
 
-def is_plain(adapter: nn.Module) -> bool:
+def is_plain(adapter: Any) -> bool:
     """Whether an adapter has the channels of this module's docstring; others go through the package's own code."""
-    return bool(
-        adapter.pred_offset_depth and adapter.pred_offset_xy and not adapter.pred_color and adapter.d_sh == SH_CHANNELS
-    )
+    return bool(adapter.pred_offset_depth and adapter.pred_offset_xy and not adapter.pred_color and adapter.d_sh == SH_CHANNELS)
 
 
 def adapt_one_view(
-    adapter: nn.Module, depth: Tensor, raw: Tensor, opacity: Tensor, intrinsics: Tensor, unit: Tensor, k: int, out: Tensor
+    adapter: Any, depth: Tensor, raw: Tensor, opacity: Tensor, intrinsics: Tensor, unit: Tensor, k: int, out: Tensor
 ) -> None:
     """Gaussians of single views in their own camera's frame.
 
@@ -94,12 +92,12 @@ def adapt_one_view(
     torch.div(turn[..., :3], length, out=quats[..., 1:])
     torch.div(turn[..., 3:], length, out=quats[..., :1])
     opacities.copy_(opacity.flatten(1))
-    coefficients = raw[..., 9:36].unflatten(-1, (3, SH_CHANNELS))[..., :k]
+    coefficients = raw[..., 9:36].reshape(*raw.shape[:-1], 3, SH_CHANNELS)[..., :k]
     torch.mul(coefficients.transpose(-1, -2), adapter.sh_mask[:k, None], out=sh)
 
 
 def adapt_views(
-    adapter: nn.Module,
+    adapter: Any,
     depth: Tensor,
     raw: Tensor,
     opacity: Tensor,

@@ -86,8 +86,9 @@ class Forward:
         batch, views, height, width = pictures.shape[:4]
         pixels = height * width
         depth, features, images, intrinsics, extrinsics, unit = self._depth(pictures, want_features=k > 0)
-        # The first camera's frame is the world.
+        # The first camera's frame is the world; its own pose is the identity to the last bit.
         poses = extrinsics @ affine_inverse(extrinsics[:, :1])
+        poses[:, 0] = torch.eye(4, device=self._device)
         head = block_size(views * pixels, k) if k else views * pixels
         tail = views * _CAMERA + REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
         out = torch.empty((batch, head + tail), device=self._device)
@@ -99,7 +100,9 @@ class Forward:
         moved = poses[..., :3, :].clone()
         moved[..., 3] *= unit[:, None, None]
         out[:, head : head + views * _CAMERA] = torch.cat([lens, moved.flatten(2)], dim=-1).flatten(1)
-        coarse = nn.functional.adaptive_avg_pool2d((depth[:, :1] * unit[:, None, None, None]).clamp_min(1e-6).log(), REFERENCE_SHAPE)
+        coarse = nn.functional.adaptive_avg_pool2d(
+            (depth[:, :1] * unit[:, None, None, None]).clamp_min(1e-6).log(), REFERENCE_SHAPE
+        )
         out[:, head + views * _CAMERA :] = coarse.flatten(1)
         host = self._to_host(out).numpy()
         results = []
@@ -129,7 +132,9 @@ class Forward:
         if self._meter is not None:
             _, metres, measured = self._branch(self._meter, images)
             focal_px = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
-            unit, ground = _metres_per_unit(depth, output.depth_conf, metres * focal_px[..., None, None] / _CANONICAL_FOCAL_PX, measured.sky)
+            unit, ground = _metres_per_unit(
+                depth, output.depth_conf, metres * focal_px[..., None, None] / _CANONICAL_FOCAL_PX, measured.sky
+            )
             if not want_features:
                 depth = _far_sky(depth, ground, _FARTHEST_SKY_M / unit)
         return depth, features if want_features else None, images, intrinsics, extrinsics, unit

@@ -74,7 +74,9 @@ class _DepthHead(DualDPT):  # type: ignore[misc]
                 x = self._add_pos_embed(x, W, H)
             pyramid.append(self.resize_layers[stage](x))
         s = self.scratch
-        one, two, three, four = (layer(x) for layer, x in zip((s.layer1_rn, s.layer2_rn, s.layer3_rn, s.layer4_rn), pyramid))
+        one, two, three, four = (
+            layer(x) for layer, x in zip((s.layer1_rn, s.layer2_rn, s.layer3_rn, s.layer4_rn), pyramid, strict=True)
+        )
         x = s.refinenet4(four, size=three.shape[2:])
         x = s.refinenet3(x, three, size=two.shape[2:])
         x = s.refinenet2(x, two, size=one.shape[2:])
@@ -119,12 +121,13 @@ def build(checkpoint: Checkpoint) -> nn.Module:
     layout = str(checkpoint.architecture or MODEL_REGISTRY[checkpoint.card.config])
     try:
         with _WithoutMemory():
-            net: nn.Module = create_object(load_config(layout))
+            net = create_object(load_config(layout))
     except (OSError, ImportError, AttributeError, KeyError, TypeError, AssertionError) as error:
         raise ModelUnavailable(f"{layout} describes no network of this package ({type(error).__name__}: {error})") from None
     if not isinstance(net, (DepthAnything3Net, NestedDepthAnything3Net)):
         raise ModelUnavailable(f"{ARCHITECTURE}: expected a DepthAnything3Net or a nested one, got {type(net).__name__}")
-    return net.eval()
+    network: nn.Module = net.eval()
+    return network
 
 
 def trim(net: nn.Module) -> nn.Module:
@@ -190,13 +193,18 @@ def _check_fit(
     misshapen = [f"{name} {shapes[name]} for {tuple(wanted[name].shape)}" for name in shapes if shapes[name] != wanted[name].shape]
     if missing or misshapen:
         parts = {"missing": missing, "of another shape": misshapen, "unexpected": unexpected}
-        said = "; ".join(f"{len(names)} {what} ({', '.join(names[:3])}{', …' * (len(names) > 3)})" for what, names in parts.items() if names)
+        said = "; ".join(f"{len(names)} {what} ({_few(names)})" for what, names in parts.items() if names)
         raise ModelUnavailable(
-            f"{checkpoint.tensors} is no checkpoint of {checkpoint.card.name}: tensors {said}; check engine.params.model and .weights"
+            f"{checkpoint.tensors} is no checkpoint of {checkpoint.card.name}: tensors {said}; "
+            "check engine.params.model and .weights"
         )
     if unexpected:
         # Nothing is wrong with the rest of it.
-        warnings.warn(f"{checkpoint.tensors}: {len(unexpected)} tensors are not used ({', '.join(unexpected[:3])})", stacklevel=3)
+        warnings.warn(f"{checkpoint.tensors}: {len(unexpected)} tensors are not used ({_few(unexpected)})", stacklevel=3)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join([*names[:3], "…"] if len(names) > 3 else names)
 
 
 @contextmanager

@@ -144,16 +144,14 @@ def _download(card: ModelCard) -> Path:
     try:
         return Path(snapshot_download(card.hub_id, revision=card.revision, allow_patterns=names))
     except (RevisionNotFoundError, GatedRepoError, RepositoryNotFoundError) as error:
-        raise ModelUnavailable(f"the hub does not give {where} ({type(error).__name__}): check engine.params.revision, {elsewhere}")\
-            from None
+        reason = f"the hub does not give {where} ({type(error).__name__}): check engine.params.revision, {elsewhere}"
     except OSError as error:
-        # Every network failure of the hub's client is an OSError, and so is a full disk.
+        # A full disk is one, and so is every failure of the network.
         if error.errno == errno.ENOSPC:
-            raise ModelUnavailable(
-                f"no space for {size_gb:.1f} GB in {constants.HF_HUB_CACHE}: free some, or set HF_HOME to a larger disk"
-            ) from None
-        raise ModelUnavailable(f"{where} can't be downloaded ({type(error).__name__}): connect this machine once, {elsewhere}")\
-            from None
+            reason = f"no space for {size_gb:.1f} GB in {constants.HF_HUB_CACHE}: free some, or set HF_HOME to a larger disk"
+        else:
+            reason = f"{where} can't be downloaded ({type(error).__name__}): connect this machine once, {elsewhere}"
+    raise ModelUnavailable(reason)
 
 
 NOT_INSTALLED = "the package {} is not installed: run 'make install-da3', or pip install '.[da3]' (7.5 GB instead of 1.1 GB)"

@@ -32,16 +32,22 @@ def lift_views(
     if len(views) == 1:
         return views[0]
     moved = [views[0], *(_to_first(view, pose) for view, pose in zip(views[1:], poses[1:], strict=True))]
-    names = ("means", "scales", "quats", "opacities", "sh")
-    joined = (np.concatenate([getattr(view, name) for view in moved]) for name in names)
-    return Gaussians(*joined, grid=(len(views), depth.shape[1], depth.shape[2]))
+    return Gaussians(
+        means=np.concatenate([view.means for view in moved]),
+        scales=np.concatenate([view.scales for view in moved]),
+        quats=np.concatenate([view.quats for view in moved]),
+        opacities=np.concatenate([view.opacities for view in moved]),
+        sh=np.concatenate([view.sh for view in moved]),
+        grid=(len(views), depth.shape[1], depth.shape[2]),
+    )
 
 
 def _to_first(view: Gaussians, pose: F32) -> Gaussians:
     """The Gaussians moved by the inverse of ``pose``; colours of degree 0 have no direction to turn."""
     rotation, translation = pose[:, :3], pose[:, 3]
     quats = _turn(_quat(rotation.T.astype(np.float64)), view.quats)
-    return Gaussians((view.means - translation) @ rotation, view.scales, quats, view.opacities, view.sh, view.grid)
+    means: F32 = (view.means - translation) @ rotation
+    return Gaussians(means, view.scales, quats, view.opacities, view.sh, view.grid)
 
 
 def _turn(a: NDArray[np.float64], b: F32) -> F32:

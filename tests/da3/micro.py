@@ -1,7 +1,7 @@
 """Checkpoints made from a seed: micro networks with the real heads, and the real architectures with random weights.
 
-Random weights would give a camera with a focal length of 10⁸ pixels; so the camera decoder's output weights are zeroed and its biases
-say a camera: no translation, no rotation (or one that depends on the view), a field of view of 1.0 × 0.8.
+Random weights would give a camera with a focal length of 10⁸ pixels; so the camera decoder's output weights are zeroed and its
+biases say a camera: no translation, no rotation (or one that depends on the view), a field of view of 1.0 × 0.8.
 """
 
 import copy
@@ -77,7 +77,7 @@ def make_network(layout: Any, seed: int = 0, turn: float = 0.0) -> nn.Module:
     """
     torch.manual_seed(seed)
     net: nn.Module = create_object(copy.deepcopy(layout)).eval()
-    for name, module in net.named_modules():
+    for module in net.modules():
         if type(module).__name__ == "CameraDec":
             with torch.no_grad():
                 for layer in (module.fc_t, module.fc_qvec, module.fc_fov[0]):
@@ -85,7 +85,6 @@ def make_network(layout: Any, seed: int = 0, turn: float = 0.0) -> nn.Module:
                 module.fc_t.bias.copy_(torch.tensor([0.05, -0.02, 0.1]) if turn else torch.zeros(3))
                 module.fc_qvec.bias.copy_(torch.tensor([0.1, -0.2, 0.05, 0.9]) if turn else torch.tensor([0.0, 0, 0, 1]))
                 module.fc_fov[0].bias.copy_(torch.tensor([0.8, 1.0]))
-        del name
     return net.requires_grad_(False)
 
 

@@ -10,9 +10,7 @@ from torch import nn
 class MicroDinoV2(nn.Module):
     """Stands where the package's ``DinoV2`` stands, which knows four sizes only."""
 
-    def __init__(
-        self, out_layers: list[int], alt_start: int = -1, rope_start: int = -1, cat_token: bool = True
-    ) -> None:
+    def __init__(self, out_layers: list[int], alt_start: int = -1, rope_start: int = -1, cat_token: bool = True) -> None:
         super().__init__()
         self.out_layers = out_layers
         self.pretrained = DinoVisionTransformer(
