@@ -1,14 +1,12 @@
-"""A local server for benchmarks that need one: started as a person starts it, and ended with the benchmark."""
+"""A local Splatcast for benchmarks and tests: started as a person starts it, on a free port, ended by its own pid."""
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -23,71 +21,92 @@ class ServerError(Exception):
     """The server did not start; ``str()`` has what it said."""
 
 
-@dataclass(frozen=True, slots=True)
+def free_port() -> int:
+    """A loopback port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 class LocalServer:
-    """A server that answers.
+    """``python -m deployments.launch`` in a process of its own, ready when the constructor returns.
+
+    Args:
+        config: A serve config; its port is not used.
 
     Attributes:
-        ws_url: Its WebSocket.
-        ray_address: Of its cluster, for a driver that wants its handles.
-    """
-
-    ws_url: str
-    ray_address: str
-
-
-@contextmanager
-def local_server(config: Path) -> Iterator[LocalServer]:
-    """Serve ``config`` on a free loopback port until the end of the block.
+        url: Where the viewer is, without a slash at the end.
+        ws_url: The WebSocket.
+        process: The launcher.
 
     Raises:
         ServerError: It ended by itself, or was not ready in time.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryFile("w+") as log:
-        command = [sys.executable, "-m", "deployments.launch", "--profile", "cpu", "--config", str(config), "--port", str(port)]
-        # Its own session: a Ctrl-C at the terminal reaches the benchmark, which then ends the server in order.
-        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def __init__(self, config: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
+        command = [
+            sys.executable,
+            "-m",
+            "deployments.launch",
+            "--profile",
+            "cpu",
+            "--config",
+            str(config),
+            "--port",
+            str(self.port),
+        ]
+        self._log = tempfile.NamedTemporaryFile("r", errors="replace", prefix="splatcast-log-")
+        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": ""}
+        with Path(self._log.name).open("w") as output:
+            # Its own session: a Ctrl-C at the terminal reaches us, and we end the server in order.
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
         try:
-            deadline_s = time.monotonic() + START_TIMEOUT_S
-            while "ready: http" not in (text := _read(log.fileno())):
-                if server.poll() is not None or time.monotonic() > deadline_s:
-                    raise ServerError(f"the server did not start; it said:\n{text}")
-                time.sleep(0.2)
-            yield LocalServer(f"ws://127.0.0.1:{port}/ws", _ray_address(server.pid))
-        finally:
-            _stop(server)
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
 
+    def __enter__(self) -> "LocalServer":
+        return self
 
-def _read(descriptor: int) -> str:
-    # The child writes at the same file position: read by path, not through our handle.
-    return Path(f"/proc/self/fd/{descriptor}").read_text(errors="replace")
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
 
+    def _wait_until_ready(self) -> None:
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while "ready: http" not in (text := Path(self._log.name).read_text(errors="replace")):
+            if self.process.poll() is not None or time.monotonic() > deadline_s:
+                raise ServerError(f"the server did not start; it said:\n{text}")
+            time.sleep(0.1)
 
-def _ray_address(pid: int) -> str:
-    """The cluster's address, from the command line of the raylet among a process's children."""
-    for child in psutil.Process(pid).children(recursive=True):
-        for argument in child.cmdline():
-            if argument.startswith("--gcs-address="):
-                return argument.partition("=")[2]
-    raise ServerError("the server runs no Ray on this machine")
+    @property
+    def ray_address(self) -> str:
+        """The cluster's address, for a driver that wants its handles: from the raylet's command line."""
+        for process in self.processes():
+            for argument in process.cmdline():
+                if argument.startswith("--gcs-address="):
+                    return argument.partition("=")[2]
+        raise ServerError("the server runs no Ray on this machine")
 
+    def processes(self) -> list[psutil.Process]:
+        """The launcher and everything it started."""
+        return [parent := psutil.Process(self.process.pid), *parent.children(recursive=True)]
 
-def _stop(server: "subprocess.Popen[bytes]") -> None:
-    if server.poll() is not None:
-        return
-    family = psutil.Process(server.pid).children(recursive=True)
-    # Not SIGINT, which a shell's background jobs ignore and hand down ignored.
-    server.send_signal(signal.SIGTERM)
-    try:
-        server.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-    for process in psutil.wait_procs(family, timeout=5.0)[1]:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    def stop(self) -> int:
+        """Ask it to end, and end what is left after half a minute. Returns the exit status."""
+        if self.process.poll() is None:
+            family = self.processes()
+            # Not SIGINT, which a shell's background jobs ignore and hand down ignored.
+            self.process.send_signal(signal.SIGTERM)
+            _, left = psutil.wait_procs(family, timeout=STOP_TIMEOUT_S)
+            for process in left:
+                process.kill()
+            self.process.wait()
+        self._log.close()
+        return self.process.returncode

@@ -30,7 +30,7 @@ from benchmarks.load.run import run
 from benchmarks.load.schedule import OpenLoop
 from benchmarks.load.session import Client
 from benchmarks.machine import ROOT, provenance
-from benchmarks.server import ServerError, local_server
+from benchmarks.server import LocalServer, ServerError
 from deployments.client import DEFAULT_CODECS, ClientError, Stream, connect
 from deployments.config import GraphArgs
 from deployments.launch import read_environment_file
@@ -130,7 +130,7 @@ def measure(config: Path, args: GraphArgs, clip: Sequence[bytes], rounds: int) -
     local = LocalPipeline(load_model(args.engine.name, **args.engine.params), args)
     local.warm_up()
     with ExitStack() as stack:
-        server = stack.enter_context(local_server(config))
+        server = stack.enter_context(LocalServer(config))
         loop = asyncio.new_event_loop()
         stack.callback(loop.close)
         stack.callback(_attach(server.ray_address))

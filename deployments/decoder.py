@@ -1,5 +1,7 @@
 """FrameDecoder: encoded bytes → upright RGB, refused or decoded safely."""
 
+import asyncio
+
 from ray import serve
 
 from deployments.frames import FrameLimits, decode_capture
@@ -16,4 +18,5 @@ class FrameDecoder:
 
     async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
         """Decode all views, or say which rule one of them breaks."""
-        return decode_capture(capture, self._limits)
+        # In a thread: a large picture takes most of a second, and the decoders release the GIL.
+        return await asyncio.to_thread(decode_capture, capture, self._limits)

@@ -145,8 +145,10 @@ def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
             object_store_memory=OBJECT_STORE_BYTES,
             num_cpus=max(2, os.cpu_count() or 2),
         )
-        # Ctrl-C and kill are one thing to serve's loop. Set after ray.init, which has a handler of its own.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Ctrl-C and kill are one thing to serve's loop. Set after ray.init, which has handlers of its own, and both: a shell's
+        # background job inherits an ignored SIGINT.
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, signal.default_int_handler)
         watcher.start()
         cli.main(["run", "--app-dir", str(ROOT), str(config_path)], standalone_mode=False)
     except (KeyboardInterrupt, SystemExit):

@@ -236,7 +236,10 @@ def _fill_behind(rgb: NDArray[np.uint8], mask: F32) -> NDArray[np.uint8]:
     levels = [np.dstack([colour * weight[..., None], weight])]
     while max(levels[-1].shape[:2]) > 1:
         h, w = levels[-1].shape[:2]
-        levels.append(cv2.resize(levels[-1], (max(1, w // 2), max(1, h // 2)), interpolation=cv2.INTER_AREA))
+        coarse = cv2.resize(levels[-1], (max(1, w // 2), max(1, h // 2)), interpolation=cv2.INTER_AREA)
+        # A cell with a known corner counts as known: the fill takes up the colour at the outline, not that of the whole wall.
+        coarse *= np.minimum(1, 3 * coarse[..., 3:]) / np.maximum(coarse[..., 3:], 1e-6)
+        levels.append(coarse)
     known = levels.pop()
     filled = known[..., :3] / np.maximum(known[..., 3:], 1e-6)
     while levels:
