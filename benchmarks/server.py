@@ -60,7 +60,7 @@ class LocalServer:
             str(self.port),
         ]
         self._log = tempfile.NamedTemporaryFile("r", errors="replace", prefix="splatcast-log-")
-        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": ""}
+        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": ""}
         with Path(self._log.name).open("w") as output:
             # Its own session: a Ctrl-C at the terminal reaches us, and we end the server in order.
             self.process = subprocess.Popen(

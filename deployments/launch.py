@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 CONFIGS = {"cpu": "serve_config.cpu.yaml", "gpu": "serve_config.yaml"}
 START_TIMEOUT_S = {"cpu": 120.0, "gpu": 900.0}
-"""The GPU profile may download weights first."""
+"""The GPU profile loads gigabytes and may compile kernels."""
 OBJECT_STORE_BYTES = 512 * 2**20
 """Frames live for milliseconds: a few dozen of 10 MB are the most that is alive at a time. Ray's default takes 30 % of memory."""
 
@@ -45,9 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # An empty variable means "not set": make passes all of them on.
-    env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "PORT")}
+    env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "PORT", "MODEL")}
     parser = argparse.ArgumentParser(prog="splatcast", description="Live 3D Gaussian splats from a camera, in the browser.")
-    parser.add_argument("--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where a GPU is, else cpu")
+    parser.add_argument("--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where a GPU and Depth Anything 3 are, else cpu")
+    parser.add_argument("--model", default=env["MODEL"], help="a Depth Anything 3 model, such as da3-small, on this profile")
     parser.add_argument("--host", default=env["HOST"], help="address to listen on; default: the config's")
     parser.add_argument("--port", type=_port, default=env["PORT"], help="port to listen on; default: the config's")
     parser.add_argument("--config", type=Path, help="another serve config instead of the profile's")
@@ -64,11 +66,15 @@ def _port(text: str) -> int:
 
 
 def _launch(options: argparse.Namespace) -> int:
-    profile = options.profile or ("gpu" if _has_gpu() else "cpu")
+    profile = options.profile or ("gpu" if _has_gpu() and find_spec("depth_anything_3") else "cpu")
+    if _has_gpu() and profile == "cpu" and not options.profile:
+        _say("this machine has a GPU: 'make install-da3' lets it predict real Gaussians")
     config = _load_config(options.config or ROOT / CONFIGS[profile])
     http = config.setdefault("http_options", {})
     http["host"] = options.host or http.get("host", "127.0.0.1")
     http["port"] = options.port or http.get("port", 8000)
+    if options.model:
+        _use_model(config["applications"][0], options.model)
     _check(config, profile)
     for name, value in read_environment_file(ROOT / "serve.env").items():
         os.environ.setdefault(name, value)
@@ -92,16 +98,30 @@ def _load_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def _use_model(application: dict[str, Any], model: str) -> None:
+    """Put a Depth Anything 3 model in the place of the profile's engine."""
+    args = application.setdefault("args", {})
+    engine = args.get("engine") or {}
+    params = engine.get("params", {}) if engine.get("name") == "da3" else {}
+    args["engine"] = {**engine, "name": "da3", "params": {**params, "model": model}}
+    for deployment in application.get("deployments", []):
+        if deployment["name"] == "GaussianInference" and "num_gpus" not in deployment.get("ray_actor_options", {}):
+            # A network takes every core of a CPU: a second one would only take them from the first.
+            deployment.pop("autoscaling_config", None)
+            deployment["num_replicas"] = 1
+
+
 def _check(config: dict[str, Any], profile: str) -> None:
     """Everything that would otherwise fail late, or hang, checked before Ray starts."""
     from deployments.config import GraphArgs
-    from deployments.models import check_engine
+    from deployments.models import check_engine, fetch_engine
+    from deployments.models.errors import ModelUnavailable
 
     host, port = config["http_options"]["host"], config["http_options"]["port"]
     try:
         args = GraphArgs.model_validate(config["applications"][0].get("args") or {})
         check_engine(args.engine.name, args.engine.params)
-    except ValueError as error:
+    except (ValueError, ModelUnavailable) as error:
         hint = " PROFILE=cpu runs the embedded engine." if profile == "gpu" else ""
         raise LaunchError(f"{error}{hint}") from None
     if profile == "gpu" and not _has_gpu():
@@ -114,6 +134,11 @@ def _check(config: dict[str, Any], profile: str) -> None:
             raise LaunchError(
                 f"can't listen on {host}:{port} ({error.strerror}): stop what uses it, or choose another with PORT={port + 1}"
             ) from None
+    try:
+        # Here its progress can be seen, and it is once for all replicas.
+        fetch_engine(args.engine.name, args.engine.params)
+    except ModelUnavailable as error:
+        raise LaunchError(str(error)) from None
 
 
 def _has_gpu() -> bool:
@@ -144,6 +169,8 @@ def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
             logging_level="ERROR",
             object_store_memory=OBJECT_STORE_BYTES,
             num_cpus=max(2, os.cpu_count() or 2),
+            # To try a GPU config's scaling where there is none (with engine.params.device: cpu).
+            num_gpus=int(os.environ["SPLATCAST_FAKE_GPUS"]) if os.environ.get("SPLATCAST_FAKE_GPUS") else None,
         )
         # Ctrl-C and kill are one thing to serve's loop. Set after ray.init, which has handlers of its own, and both: a shell's
         # background job inherits an ignored SIGINT.

@@ -36,6 +36,17 @@ def check_engine(engine: str, params: dict[str, Any] | None = None) -> None:
         da3_weights.check(params or {})
 
 
+def fetch_engine(engine: str, params: dict[str, Any]) -> None:
+    """Download what an engine needs, with progress on stderr, so that no replica has to; nothing for engines that need nothing.
+
+    Raises:
+        ValueError: If its parameters are wrong.
+        ModelUnavailable: If it can't be had, saying what to do.
+    """
+    if engine == "da3":
+        da3_weights.find(*(str(params.get(name, "")) for name in ("model", "weights", "revision")))
+
+
 def load_model(engine: str, **params: Any) -> SplatModel:
     """An engine by its name.
 

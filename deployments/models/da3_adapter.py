@@ -73,7 +73,7 @@ def adapt_one_view(
         k: Coefficients wanted.
         out: Blocks to fill. float32 [B, block_size(H·W, k)].
     """
-    batch, height, width = depth.shape
+    height, width = depth.shape[-2:]
     n = height * width
     means, scales, quats, opacities, sh = sections(out, n, k)
     raw = raw.flatten(1, 2)
@@ -115,7 +115,7 @@ def adapt_views(
         poses: World to camera, the world being the first camera's frame. float32 [B, V, 4, 4].
         out: Blocks to fill. float32 [B, block_size(V·H·W, k)].
     """
-    batch, views, height, width = depth.shape
+    views, height, width = depth.shape[1:]
     means, scales, quats, opacities, sh = sections(out, views * height * width, k)
     got = adapter(
         extrinsics=poses, intrinsics=intrinsics, depths=depth, opacities=opacity, raw_gaussians=raw, image_shape=(height, width)

@@ -165,7 +165,7 @@ def load(checkpoint: Checkpoint, device: torch.device, backbone_dtype: torch.dty
     wanted = net.state_dict()
     try:
         with safe_open(checkpoint.tensors, framework="pt", device=str(device)) as file, _memory_named(checkpoint, device):
-            stored = {name.removeprefix(_PREFIX): name for name in file.keys()}
+            stored = {name.removeprefix(_PREFIX): name for name in file.keys()}  # noqa: SIM118 (it is no dict)
             _check_fit(checkpoint, file, stored, wanted, whole)
             # Under no_grad and by assignment, so that no second set is ever allocated.
             tensors = {

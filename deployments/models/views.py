@@ -46,7 +46,7 @@ def _to_first(view: Gaussians, pose: F32) -> Gaussians:
     """The Gaussians moved by the inverse of ``pose``; colours of degree 0 have no direction to turn."""
     rotation, translation = pose[:, :3], pose[:, 3]
     quats = _turn(_quat(rotation.T.astype(np.float64)), view.quats)
-    means: F32 = (view.means - translation) @ rotation
+    means = np.asarray((view.means - translation) @ rotation, np.float32)
     return Gaussians(means, view.scales, quats, view.opacities, view.sh, view.grid)
 
 
