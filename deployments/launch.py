@@ -48,7 +48,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # An empty variable means "not set": make passes all of them on.
     env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "PORT", "MODEL")}
     parser = argparse.ArgumentParser(prog="splatcast", description="Live 3D Gaussian splats from a camera, in the browser.")
-    parser.add_argument("--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where a GPU and Depth Anything 3 are, else cpu")
+    parser.add_argument(
+        "--profile",
+        choices=sorted(CONFIGS),
+        default=env["PROFILE"],
+        help="default: gpu where a GPU and Depth Anything 3 are, else cpu",
+    )
     parser.add_argument("--model", default=env["MODEL"], help="a Depth Anything 3 model, such as da3-small, on this profile")
     parser.add_argument("--host", default=env["HOST"], help="address to listen on; default: the config's")
     parser.add_argument("--port", type=_port, default=env["PORT"], help="port to listen on; default: the config's")

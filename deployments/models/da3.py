@@ -125,7 +125,7 @@ class DepthAnything3:
         return self._card.engine(self._kind)
 
     def warm_up(self) -> None:
-        """Every usual size, on a GPU in every batch that may come, so that kernels are chosen and compiled before the first frame."""
+        """Every usual size, on a GPU in every batch: kernels are chosen and compiled before the first frame."""
         lifting.warm_up()
         k = 1 if self._kind == "native" else 0
         sizes = USUAL_SIZES if len(self._batches) > 1 else USUAL_SIZES[:1]

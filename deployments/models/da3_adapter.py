@@ -14,8 +14,8 @@ The mean lies at ``depth + offset`` along the *unit* ray through the pixel's cen
 A block, float32, for n Gaussians with K coefficients: means 3n · scales 3n · quats 4n · opacities n · sh 3Kn, each row-major.
 
 One view needs none of the package's rotations: in its own camera's frame the pose is the identity. Several views go through the
-package's adapter, re-expressed in the first camera's frame, but for the rotations: the package multiplies quaternions whose wxyz and
-xyzw it mixes up, which is right for an identity pose only.
+package's adapter, re-expressed in the first camera's frame, but for the rotations: the package multiplies quaternions whose wxyz
+and xyzw it mixes up, which is right for an identity pose only.
 """
 
 from typing import Any

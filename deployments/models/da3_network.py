@@ -1,8 +1,8 @@
 """The network itself: built without memory, filled straight from the file, and rid of what costs time for nothing.
 
 The package's own modules do the computing. Changed are: the rotary embedding, which asks the device for a maximum it could know
-(54 waits a frame in giant); the depth head's second branch, whose rays nobody uses; and the camera encoder, which only poses given
-from outside would need. ``tests/da3/test_network.py`` holds each against the original.
+(54 waits a frame in giant), and its positions; the depth head's second branch, whose rays nobody uses; and the camera encoder,
+which only poses given from outside would need. ``tests/da3/test_network.py`` holds the result against the original, bit by bit.
 """
 
 import errno
@@ -29,6 +29,7 @@ try:
         from depth_anything_3.cfg import create_object, load_config
         from depth_anything_3.model.da3 import DepthAnything3Net, NestedDepthAnything3Net
         from depth_anything_3.model.dinov2.layers.rope import RotaryPositionEmbedding2D
+        from depth_anything_3.model.dinov2.vision_transformer import DinoVisionTransformer
         from depth_anything_3.model.dualdpt import DualDPT
         from depth_anything_3.model.utils.head_utils import custom_interpolate
         from depth_anything_3.registry import MODEL_REGISTRY
@@ -58,6 +59,18 @@ class _Rope(RotaryPositionEmbedding2D):  # type: ignore[misc]
             ),
             dim=-1,
         )
+
+
+class _Transformer(DinoVisionTransformer):  # type: ignore[misc]
+    """The backbone with its table of positions made on the device: the package makes part of it on the host and waits."""
+
+    def _prepare_rope(self, B: int, S: int, H: int, W: int, device: torch.device) -> tuple[Any, Any]:  # noqa: N803
+        if self.rope is None:
+            return None, None
+        grid = self.position_getter(B * S, H // self.patch_size, W // self.patch_size, device=device)
+        special = grid.new_zeros((B * S, self.patch_start_idx, 2))
+        here, same = (torch.cat([special, rows], dim=1) for rows in (grid + 1, torch.ones_like(grid)))
+        return here.reshape(B, S, -1, 2), same.reshape(B, S, -1, 2)
 
 
 class _DepthHead(DualDPT):  # type: ignore[misc]
@@ -135,6 +148,8 @@ def trim(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if isinstance(module, RotaryPositionEmbedding2D):
             module.__class__ = _Rope
+        elif type(module) is DinoVisionTransformer:
+            module.__class__ = _Transformer
         elif isinstance(module, DepthAnything3Net):
             module.cam_enc = None
             # Without a camera decoder the rays are the only word on the camera.
