@@ -4,10 +4,10 @@
     python -m benchmarks.inference --model da3-giant --hub --device cuda     # the real ones, from the hub or its cache
     python -m benchmarks.inference --model micro                             # the real heads behind a tiny transformer
 
-Same weights, same frames, in turn, medians of pairs; figures are milliseconds a frame. Without ``--hub`` or ``--weights`` the weights are
-random: time does not depend on them. ``network`` is the time inside backbone, heads and camera decoder, the same modules on both
-sides; ``outside`` is everything else: preprocessing, adapter, copies, and the PLY (ours from ``splats/ply.py``, of all Gaussians).
-On a GPU every mark waits for the device, which costs a little: ``total`` is measured in runs of its own, without marks.
+Same weights, same frames, in turn, medians of pairs; figures are milliseconds a frame. Without ``--hub`` or ``--weights`` the
+weights are random: time does not depend on them. ``network`` is the time inside backbone, heads and camera decoder, the same
+modules on both sides; ``outside`` is everything else: preprocessing, adapter, copies, and the PLY (ours from ``splats/ply.py``, of
+all Gaussians). On a GPU every mark waits for the device, which costs a little: ``total`` is of runs of its own, without marks.
 
 A CPU runs both in float32; on a GPU each runs in its own precision. The package has no batches: its frames go one by one.
 """

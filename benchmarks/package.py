@@ -1,7 +1,7 @@
 """The package's own way from pictures to Gaussians, to compare with: ``DepthAnything3.inference`` and its PLY writer, unchanged.
 
-Its api imports far more than inference needs. What is not installed gets an empty stand-in; only of ``torchvision.transforms`` three
-functions are really used, and those are here, with torchvision's formulas.
+Its api imports far more than inference needs. What is not installed gets an empty stand-in; only of ``torchvision.transforms``
+three functions are really used, and those are here, with torchvision's formulas.
 """
 
 import sys

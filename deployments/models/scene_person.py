@@ -74,20 +74,22 @@ def _head(x: float, y: float, z: float) -> tuple[float, float, float]:
     m = abs(x)
     skin = _ellipsoid(x, y + 0.035, z - 0.012, 0.075, 0.098, 0.094)
     skin = _smin(skin, _ellipsoid(x, y - 0.035, z + 0.020, 0.060, 0.084, 0.066), 0.03)
-    skin = _smin(skin, _ellipsoid(m - 0.034, y - 0.022, z + 0.058, 0.026, 0.026, 0.024), 0.03)  # cheeks
-    skin = _smin(skin, _ellipsoid(x, y - 0.100, z + 0.060, 0.022, 0.018, 0.019), 0.03)  # chin
-    skin = _smin(skin, _capsule(m, y, z, 0.0, -0.033, -0.078, 0.045, -0.029, -0.066, 0.010, 0.007), 0.022)  # brow
-    # Sockets are cut before the nose goes on, or they eat its bridge.
-    socket = _ellipsoid(m - 0.031, y + 0.006, z + 0.094, 0.021, 0.012, 0.012)
-    skin = -_smin(-skin, socket, 0.016)
-    skin = _smin(skin, _capsule(x, y, z, 0.0, -0.022, -0.083, 0.0, 0.026, -0.102, 0.006, 0.0115), 0.014)
-    skin = _smin(skin, _ellipsoid(m - 0.011, y - 0.029, z + 0.091, 0.0075, 0.0065, 0.010), 0.008)  # nostrils' wings
-    smile = y + 4.5 * x * x  # the corners of the mouth go up
-    lips = _ellipsoid(x, smile - 0.0590, z + 0.0840, 0.023, 0.0055, 0.009)
-    lips = _smin(lips, _ellipsoid(x, smile - 0.0675, z + 0.0830, 0.019, 0.0062, 0.009), 0.002)
-    skin = _smin(skin, lips, 0.006)
+    eye = 1.0
+    if z < 0.005 and skin < 0.06:  # farther off, the features of the face change nothing
+        skin = _smin(skin, _ellipsoid(m - 0.034, y - 0.022, z + 0.058, 0.026, 0.026, 0.024), 0.03)  # cheeks
+        skin = _smin(skin, _ellipsoid(x, y - 0.100, z + 0.060, 0.022, 0.018, 0.019), 0.03)  # chin
+        skin = _smin(skin, _capsule(m, y, z, 0.0, -0.033, -0.078, 0.045, -0.029, -0.066, 0.010, 0.007), 0.022)  # brow
+        # Sockets are cut before the nose goes on, or they eat its bridge.
+        socket = _ellipsoid(m - 0.031, y + 0.006, z + 0.094, 0.021, 0.012, 0.012)
+        skin = -_smin(-skin, socket, 0.016)
+        skin = _smin(skin, _capsule(x, y, z, 0.0, -0.022, -0.083, 0.0, 0.026, -0.102, 0.006, 0.0115), 0.014)
+        skin = _smin(skin, _ellipsoid(m - 0.011, y - 0.029, z + 0.091, 0.0075, 0.0065, 0.010), 0.008)  # nostrils' wings
+        smile = y + 4.5 * x * x  # the corners of the mouth go up
+        lips = _ellipsoid(x, smile - 0.0590, z + 0.0840, 0.023, 0.0055, 0.009)
+        lips = _smin(lips, _ellipsoid(x, smile - 0.0675, z + 0.0830, 0.019, 0.0062, 0.009), 0.002)
+        skin = _smin(skin, lips, 0.006)
+        eye = math.sqrt((m - 0.031) ** 2 + (y + 0.006) ** 2 + (z + 0.0705) ** 2) - 0.0155
     skin = _smin(skin, _ellipsoid(m - 0.077, y - 0.002, z - 0.012, 0.010, 0.030, 0.018), 0.010)  # ears
-    eye = math.sqrt((m - 0.031) ** 2 + (y + 0.006) ** 2 + (z + 0.0705) ** 2) - 0.0155
 
     # Hair: a cap above a slanted hairline with a side parting, and a bob that is longer on one side.
     cap = _ellipsoid(x, y + 0.048, z - 0.026, 0.091, 0.108, 0.105)
@@ -101,15 +103,19 @@ def _head(x: float, y: float, z: float) -> tuple[float, float, float]:
 
 
 @compiled
-def _body(x: float, y: float, z: float) -> tuple[float, float]:
-    """Distances to the sweater and its collar at a point of the body frame."""
+def _sweater(x: float, y: float, z: float) -> float:
+    """Distance to the sweater at a point of the body frame."""
     m = abs(x)
     d = _capsule(m, y, z, 0.05, 0.222, 0.050, 0.158, 0.252, 0.060, 0.056, 0.060)
     d = _smin(d, _ellipsoid(x, y - 0.43, z - 0.050, 0.190, 0.27, 0.115), 0.06)
-    d = _smin(d, _capsule(m, y, z, 0.188, 0.275, 0.065, 0.232, 0.60, 0.040, 0.056, 0.052), 0.03)
+    return _smin(d, _capsule(m, y, z, 0.188, 0.275, 0.065, 0.232, 0.60, 0.040, 0.056, 0.052), 0.03)
+
+
+@compiled
+def _collar(x: float, y: float, z: float) -> float:
+    """Distance to the sweater's collar at a point of the body frame."""
     ring = math.sqrt(x * x + ((z - 0.040) * 1.1) ** 2) - 0.060
-    collar = math.sqrt(ring * ring + ((y - 0.178 + 0.25 * (z - 0.04)) * 0.55) ** 2) - 0.0115
-    return d, collar
+    return math.sqrt(ring * ring + ((y - 0.178 + 0.25 * (z - 0.04)) * 0.55) ** 2) - 0.0115
 
 
 @compiled
@@ -117,6 +123,10 @@ def _scene(px: float, py: float, pz: float, q: F64) -> tuple[float, int]:
     """Distance from a point of the camera frame to the person, and the nearest part's material."""
     x, y, z = px - q[9], py - q[10], pz - q[11]
     bx, by, bz = px - q[12], py - q[13], pz - q[14]
+    rx, rz = q[15] * bx - q[16] * bz, q[16] * bx + q[15] * bz
+    if by > 0.33:
+        # Below the shoulders everything else is at least this far.
+        return min(_sweater(rx, by, rz), by - 0.29), SWEATER
     neck = 1e3
     if by > 0.02:
         # The neck hangs between head and body.
@@ -140,8 +150,7 @@ def _scene(px: float, py: float, pz: float, q: F64) -> tuple[float, int]:
         if 0.13 - by < best:
             best, material = 0.13 - by, SWEATER
         return best, material
-    rx, rz = q[15] * bx - q[16] * bz, q[16] * bx + q[15] * bz
-    sweater, collar = _body(rx, by, rz)
+    sweater, collar = _sweater(rx, by, rz), _collar(rx, by, rz)
     if sweater < best:
         best, material = sweater, SWEATER
     if collar < best:
@@ -264,9 +273,7 @@ def _draw_pixel(rgb: F32, depth: F32, q: F64, fx: float, v: int, u: int, dx: flo
         d, material = _scene(rx * t, ry * t, rz * t, q)
         if d < 0.04 * pixel * t:
             hit = True
-            for _ in range(2):  # to a small part of a millimetre
-                t += d
-                d, material = _scene(rx * t, ry * t, rz * t, q)
+            t += d
             break
         if d < nearest * t:
             nearest, t_nearest = d / t, t

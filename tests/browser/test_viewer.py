@@ -12,6 +12,7 @@ from PIL import Image
 
 from deployments.models.scene import encode_clip
 from tests.browser.conftest import AppServer, Viewer
+from tests.server import Server
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +28,17 @@ def psnr_db(a: NDArray[np.float64], b: NDArray[np.float64], where: NDArray[np.bo
 
 
 def test_the_picture_from_the_capture_viewpoint_is_the_cameras_picture(open_viewer: OpenViewer, relief: AppServer):
-    viewer = open_viewer(f"{relief.url}/?source=camera&autostart=1&max_splats=8000&width=320&fps=1", size=(640, 480))
+    assert_the_viewer_shows_the_camera(open_viewer, relief.url)
+
+
+@pytest.mark.cluster
+def test_the_same_through_the_whole_ray_serve_graph(open_viewer: OpenViewer):
+    with Server() as server:
+        assert_the_viewer_shows_the_camera(open_viewer, server.url)
+
+
+def assert_the_viewer_shows_the_camera(open_viewer: OpenViewer, url: str) -> None:
+    viewer = open_viewer(f"{url}/?source=camera&autostart=1&max_splats=8000&width=320&fps=1", size=(640, 480))
     viewer.wait_shown(3)
     # Stopped, and the last frame sent is the one on the screen: what was captured and what is drawn are the same moment.
     viewer.page.click("#start")
