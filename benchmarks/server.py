@@ -48,26 +48,10 @@ class LocalServer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
-<<<<<<< HEAD
-        command = [
-            sys.executable,
-            "-m",
-            "deployments.launch",
-            "--profile",
-            "cpu",
-            "--config",
-            str(config),
-            "--port",
-            str(self.port),
-        ]
-        self._log = tempfile.NamedTemporaryFile("r", errors="replace", prefix="splatcast-log-")
-        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": ""}
-=======
         command = [sys.executable, "-m", "deployments.launch", "--profile", "cpu", "--config", str(config)]
         command += ["--port", str(self.port)]
         self._log = tempfile.NamedTemporaryFile("r", prefix="splatcast-log-")  # noqa: SIM115  # open as long as the server
-        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": ""}
->>>>>>> main
+        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": ""}
         with Path(self._log.name).open("w") as output:
             # Its own session: a Ctrl-C at the terminal reaches us, and we end the server in order.
             self.process = subprocess.Popen(
