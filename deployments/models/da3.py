@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from deployments.models import da3_network
 from deployments.models.alignment import Reference, align
-from deployments.models.da3_adapter import sections
-from deployments.models.da3_forward import MAX_BATCHED_VIEWS, Forward, Result
+from deployments.models.da3_adapter import block_size, sections
+from deployments.models.da3_forward import MAX_BATCHED_VIEWS, Forward, Result, Wish
 from deployments.models.da3_picture import PATCH_PX, prepare
 from deployments.models.da3_registry import Kind, default_kind
 from deployments.models.da3_weights import find
@@ -68,6 +68,7 @@ class DepthAnything3:
         fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
             metres of metric-large are in proportion to it.
         threads: Of a CPU; 0: as many as this process may use.
+        prune_on_device: Copy only what the packer would keep; None: on a GPU.
         warm_up_batch: Largest batch that is run at the start on a GPU, where every size is tuned for.
 
     Raises:
@@ -90,6 +91,7 @@ class DepthAnything3:
         fov_deg: float = 60.0,
         threads: int = 0,
         warm_up_batch: int = 4,
+        prune_on_device: bool | None = None,
     ) -> None:
         if longest_px and not PATCH_PX <= longest_px < PATCH_PX * da3_network.ROPE_POSITIONS:
             raise ValueError(f"da3: longest_px: expected 0, or {PATCH_PX} to 1778, got {longest_px}")
@@ -115,6 +117,7 @@ class DepthAnything3:
             self._forward.compile(compile)
         self._longest_px = longest_px or (504 if on_gpu else 280)
         self._batches = range(1, max(1, warm_up_batch) + 1) if on_gpu else range(1, 2)
+        self._prune_on_device = on_gpu if prune_on_device is None else prune_on_device
         self._calm = calm
         self._lock = threading.Lock()
         self._proven_s = float("-inf")
@@ -186,7 +189,8 @@ class DepthAnything3:
     def _together_or_alone(self, jobs: list[_Job]) -> list[Result | FrameError]:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
-            return [*self._run(np.stack([job.pictures for job in jobs]), jobs[0].k)]
+            wishes = [Wish(o.min_opacity, o.border, o.max_splats) for o in (job.capture.options for job in jobs)]
+            return [*self._run(np.stack([job.pictures for job in jobs]), jobs[0].k, wishes if self._prune_on_device else None)]
         except Exception as error:
             # Whatever it is: a bad capture costs itself, and a broken device shows at the next health check.
             logger.exception("a forward of %d captures failed", len(jobs))
@@ -197,9 +201,9 @@ class DepthAnything3:
                 return [_failed(error)]
         return [outcome for job in jobs for outcome in self._together_or_alone([job])]
 
-    def _run(self, pictures: NDArray[np.uint8], k: int) -> list[Result]:
+    def _run(self, pictures: NDArray[np.uint8], k: int, wishes: Sequence[Wish] | None = None) -> list[Result]:
         with self._lock:
-            results = self._forward.run(pictures, k)
+            results = self._forward.run(pictures, k, wishes)
         self._proven_s = time.monotonic()
         return results
 
@@ -211,17 +215,20 @@ class DepthAnything3:
             factor, reference = align(Reference.from_bytes(capture.state), result.log_depth)
             state = reference.to_bytes() if reference else b""
         cameras = [Camera(width, height, *(float(number) for number in lens)) for lens in result.cameras]
-        n = views * height * width
+        options = capture.options
         if job.kind == "native":
+            n = result.block.size // block_size(1, job.k)
             # Means and scales lie one after the other: every length there is.
             np.multiply(result.block[: 6 * n], np.float32(factor), out=result.block[: 6 * n])
-            gaussians = Gaussians(*sections(result.block, n, job.k), grid=(views, height, width))
+            gaussians = Gaussians(*sections(result.block, n, job.k), grid=(views, height, width) if result.pruned is None else None)
+            if result.pruned is not None:
+                options = replace(options, min_opacity=0.0, border=0.0)
         else:
             kind: Literal["lifted", "points"] = "points" if job.kind == "points" else "lifted"
             depth = result.block.reshape(views, height, width) * np.float32(factor)
             poses = result.poses * np.array([1, 1, 1, factor], np.float32)
             gaussians = lift_views(depth, job.pictures, cameras, poses, kind)
-        return Prediction(gaussians, job.kind, cameras[0], capture.options, state, dict(capture.timings))
+        return Prediction(gaussians, job.kind, cameras[0], options, state, dict(capture.timings), result.pruned or {})
 
 
 def _device(name: str) -> torch.device:

@@ -131,6 +131,46 @@ def adapt_views(
     quats.copy_(_product(camera, turn).flatten(1, 2))
 
 
+def survivors(out: Tensor, height: int, width: int, k: int, wishes: Tensor) -> tuple[Tensor, Tensor]:
+    """Which Gaussians of single views the packer would keep, by the same float32 comparisons as ``splats.pruning``.
+
+    Args:
+        out: Blocks. float32 [B, block_size(H·W, k)].
+        height, width: Of the grid.
+        k: Coefficients.
+        wishes: ``min_opacity`` and ``border`` of each session. float32 [B, 2].
+
+    Returns:
+        bool [B, H·W], and how many are kept, faded to nothing, too faint and too near the border. int64 [B, 4].
+    """
+    opacities = sections(out, height * width, k)[3]
+    faintest, border = wishes[:, :1], wishes[:, 1:]
+    rows = torch.arange(height, device=out.device).add(0.5).repeat_interleave(width)
+    columns = torch.arange(width, device=out.device).add(0.5).repeat(height)
+    outside = (
+        (columns < border * width) | (columns > (1 - border) * width) | (rows < border * height) | (rows > (1 - border) * height)
+    )
+    nothing = opacities == 0
+    faint = (opacities < faintest) & ~nothing
+    rim = outside & ~(nothing | faint)
+    kept = ~(nothing | faint | rim)
+    return kept, torch.stack([part.sum(1) for part in (kept, nothing, faint, rim)], dim=1)
+
+
+def gather(block: Tensor, n: int, k: int, kept: Tensor) -> Tensor:
+    """The block of some of a block's Gaussians.
+
+    Args:
+        block: float32 [block_size(n, k)].
+        n, k: Gaussians and coefficients.
+        kept: Their indices. int64 [m].
+
+    Returns:
+        float32 [block_size(m, k)].
+    """
+    return torch.cat([part.index_select(0, kept).flatten() for part in sections(block, n, k)])
+
+
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """Hamilton product of xyzw quaternions, as wxyz: first turned by b, then by a. [..., 4]."""
     ax, ay, az, aw = a.unbind(-1)

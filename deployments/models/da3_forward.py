@@ -7,6 +7,7 @@ the batch: the scale to metres of the nested model, and the depth given to the s
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deployments.models.alignment import REFERENCE_SHAPE
-from deployments.models.da3_adapter import adapt_one_view, adapt_views, block_size, is_plain
+from deployments.models.da3_adapter import adapt_one_view, adapt_views, block_size, gather, is_plain, survivors
 from deployments.models.da3_picture import MEAN, STD
 
 MAX_BATCHED_VIEWS = 8
@@ -40,12 +41,23 @@ class Result:
         cameras: fx, fy, cx, cy of each view, pixels. float32 [V, 4].
         poses: First camera to each camera. float32 [V, 3, 4].
         log_depth: Of the first view, coarse. float32 ``REFERENCE_SHAPE``.
+        pruned: Reason → Gaussians that were not copied; None when all were.
     """
 
     block: NDArray[np.float32]
     cameras: NDArray[np.float32]
     poses: NDArray[np.float32]
     log_depth: NDArray[np.float32]
+    pruned: dict[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a session's packer is going to prune; see ``FrameOptions``."""
+
+    min_opacity: float
+    border: float
+    max_splats: int
 
 
 class Forward:
@@ -73,12 +85,13 @@ class Forward:
                     part.forward = torch.compile(part.forward, backend=backend, dynamic=False)
 
     @torch.inference_mode()
-    def run(self, pictures: NDArray[np.uint8], k: int) -> list[Result]:
+    def run(self, pictures: NDArray[np.uint8], k: int, wishes: Sequence[Wish] | None = None) -> list[Result]:
         """One batch.
 
         Args:
             pictures: uint8 [B, V, H, W, 3], sides multiples of 14.
             k: Coefficients of Gaussians, or 0 for depth alone.
+            wishes: Of each session, to copy only what its packer would keep; None: copy all.
 
         Returns:
             A result for each of B.
@@ -104,12 +117,17 @@ class Forward:
             (depth[:, :1] * unit[:, None, None, None]).clamp_min(1e-6).log(), REFERENCE_SHAPE
         )
         out[:, head + views * _CAMERA :] = coarse.flatten(1)
-        host = self._to_host(out).numpy()
+        rows: Any = list(out)
+        pruned: list[dict[str, int] | None] = [None] * batch
+        if k and views == 1 and wishes:
+            rows, pruned = _prune(out, head, height, width, k, wishes)
+        host = self._to_host(torch.cat(rows)).numpy()
         results = []
-        for row in host:
-            cameras = row[head : head + views * _CAMERA].reshape(views, _CAMERA)
-            log_depth = row[head + views * _CAMERA :].reshape(REFERENCE_SHAPE)
-            results.append(Result(row[:head], cameras[:, :4], cameras[:, 4:].reshape(views, 3, 4), log_depth))
+        for row, counts in zip(np.split(host, np.cumsum([len(row) for row in rows])[:-1]), pruned, strict=True):
+            block, rest = row[:-tail], row[-tail:]
+            cameras = rest[: views * _CAMERA].reshape(views, _CAMERA)
+            log_depth = rest[views * _CAMERA :].reshape(REFERENCE_SHAPE)
+            results.append(Result(block, cameras[:, :4], cameras[:, 4:].reshape(views, 3, 4), log_depth, counts))
         return results
 
     def _depth(self, pictures: NDArray[np.uint8], want_features: bool) -> tuple[Tensor, Any, Tensor, Tensor, Tensor, Tensor]:
@@ -176,6 +194,28 @@ class Forward:
         host.copy_(out, non_blocking=True)
         torch.cuda.current_stream(self._device).synchronize()
         return host
+
+
+def _prune(
+    out: Tensor, head: int, height: int, width: int, k: int, wishes: Sequence[Wish]
+) -> tuple[list[Tensor], list[dict[str, int] | None]]:
+    """Rows of a batch without the Gaussians that nobody will see. It waits for the device once, to know how many there are.
+
+    A session over its budget keeps them all: which of them go is decided on the whole grid. So does one without a border, as off
+    the grid the packer takes what lies outside the picture for the border.
+    """
+    asked = torch.tensor([[wish.min_opacity, wish.border] for wish in wishes], device=out.device)
+    kept, counts = survivors(out[:, :head], height, width, k, asked)
+    rows: list[Tensor] = []
+    pruned: list[dict[str, int] | None] = []
+    for row, keep, (count, nothing, faint, rim), wish in zip(out, kept, counts.tolist(), wishes, strict=True):
+        if wish.border > 0 and count <= wish.max_splats:
+            rows.append(torch.cat([gather(row[:head], height * width, k, keep.nonzero()[:, 0]), row[head:]]))
+            pruned.append({"edge": nothing, "opacity": faint, "border": rim})
+        else:
+            rows.append(row)
+            pruned.append(None)
+    return rows, pruned
 
 
 def _metres_per_unit(depth: Tensor, confidence: Tensor, metres: Tensor, sky: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,11 +25,11 @@ class Spy:
         self.inner, self.poison = inner, poison
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, pictures: NDArray[np.uint8], k: int) -> list[Result]:
+    def run(self, pictures: NDArray[np.uint8], k: int, wishes: Any = None) -> list[Result]:
         self.shapes.append(pictures.shape[:4])
         if self.poison is not None and any(np.array_equal(one[0], self.poison) for one in pictures):
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        results: list[Result] = self.inner.run(pictures, k)
+        results: list[Result] = self.inner.run(pictures, k, wishes)
         return results
 
 
@@ -146,6 +146,40 @@ def test_a_broken_device_shows_at_the_health_check_and_a_working_one_is_left_alo
     assert isinstance(outcome, InferenceFailed)
     with pytest.raises(AttributeError):
         model.check_health()
+
+
+def faded(checkpoint: Path, **params: Any) -> DepthAnything3:
+    """An engine whose opacities are all over the range, and some of them 0."""
+    model, _ = engine(checkpoint, **params)
+    last = model._forward.inner._main.gs_head.scratch.output_conv2[-1]  # type: ignore[attr-defined]
+    said: list[Any] = []
+    hook = last.register_forward_hook(lambda module, inputs, output: said.append(output[:, -1]))
+    model.predict([capture(0)])
+    hook.remove()
+    # Logits from −150 to 150: a sigmoid of float32 is 0 below −104.
+    stretch = 150 / (said[0] - said[0].median()).abs().max()
+    last.bias[-1] = stretch * (last.bias[-1] - said[0].median())
+    last.weight[-1] *= stretch
+    return model
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"border": 0.0}, {"min_opacity": 0.0}, {"max_splats": 3000}, {"depth_percentile": 80.0}, {"border": 0.2}]
+)
+def test_pruning_before_the_copy_gives_the_packers_own_frame(checkpoints: Any, options: dict[str, Any]) -> None:
+    from deployments.packing import Packer, PackSettings
+
+    packer = Packer(PackSettings())
+    captures = [capture(0, **options), capture(1)]
+    early = predictions(faded(checkpoints["micro"], prune_on_device=True).predict(captures))
+    late = predictions(faded(checkpoints["micro"], prune_on_device=False).predict(captures))
+    for a, b in zip(early, late, strict=True):
+        x, y = packer.pack(a), packer.pack(b)
+        assert not isinstance(x, FrameError) and not isinstance(y, FrameError)
+        assert x.pruned == y.pruned and x.count == y.count
+        np.testing.assert_array_equal(x.data, y.data)
+    assert len(early[1].gaussians) < len(late[1].gaussians), "nothing was pruned: the test proves nothing"
+    assert early[1].pruned["opacity"] > 0 and early[1].pruned["border"] > 0
 
 
 def test_each_session_is_calmed_by_its_own_state(checkpoints: Any) -> None:
