@@ -1,6 +1,7 @@
 """The whole graph on the real network code: JPEG to packed bytes, two replicas on GPUs that are only said to be there."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,10 +13,13 @@ import websockets
 import yaml
 
 from benchmarks.machine import ROOT
+from benchmarks.server import LocalServer
 from deployments.graph import NoGpuError, wait_for_gpu
+from deployments.launch import _use_model
 from deployments.splats.codec import CODECS
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Error, Frame, Hello, Splats, Welcome
+from tests.da3 import micro
 from tests.da3.micro_vit import BATCH_LOG
 from tests.pictures import jpeg
 from tests.server import Server, free_port
@@ -79,6 +83,43 @@ async def test_sessions_share_batches_on_two_replicas_and_get_native_gaussians(s
 async def test_points_are_one_configure_away(server: Server) -> None:
     (answer,) = await stream(server, 1, representation="points")
     assert answer.kind == "points" and answer.codec == "points"
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub cache that holds the small model, with random weights."""
+    repository = tmp_path / "hub" / "models--depth-anything--DA3-SMALL"
+    micro.save(micro.make_network(micro.layout_of("da3-small")), repository / "snapshots" / "0000", "da3-small")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0000")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("hub_cache")
+async def test_the_small_model_runs_from_the_hubs_cache_on_a_cpu(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())
+    _use_model(config["applications"][0], "da3-small")
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(config))
+    with LocalServer(path) as server:
+        async with websockets.connect(server.ws_url, max_size=None, compression=None) as socket:
+            await socket.send(messages.encode(Hello(1, ["packed", "points"])))
+            welcome = messages.decode_server(await socket.recv())  # type: ignore[arg-type]
+            assert isinstance(welcome, Welcome)
+            assert (welcome.engine.name, welcome.engine.licence, welcome.engine.kinds[0]) == ("da3-small", "Apache-2.0", "points")
+            await socket.send(messages.encode(Frame(0, [jpeg(320, 240)])))
+            answer = messages.decode_server(await asyncio.wait_for(socket.recv(), 60))  # type: ignore[arg-type]
+            assert isinstance(answer, Splats) and answer.kind == "points" and answer.count > 10_000
+
+
+def test_without_weights_and_network_make_run_says_what_to_do(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deployments.launch", "--profile", "cpu", "--port", str(free_port())]
+    environment = {**os.environ, "MODEL": "da3-small", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "depth-anything/DA3-SMALL" in done.stderr and "HF_HUB_OFFLINE" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_cluster_without_a_gpu_fails_with_a_sentence(checkpoints: dict[str, Path], tmp_path: Path) -> None:
