@@ -6,8 +6,9 @@
 
 Same weights, same frames, in turn, medians of pairs; figures are milliseconds a frame. Without ``--hub`` or ``--weights`` the
 weights are random: time does not depend on them. ``network`` is the time inside backbone, heads and camera decoder, the same
-modules on both sides; ``outside`` is everything else: preprocessing, adapter, copies, and the PLY (ours from ``splats/ply.py``, of
-all Gaussians). On a GPU every mark waits for the device, which costs a little: ``total`` is of runs of its own, without marks.
+modules on both sides; ``outside`` is everything else: preprocessing, adapter, copies, and the export: a PLY of Gaussians (ours from
+``splats/ply.py``, of all of them), or points with colours for models without them (the package's without its GLB file).
+On a GPU every mark waits for the device, which costs a little: ``total`` is of runs of its own, without marks.
 
 A CPU runs both in float32; on a GPU each runs in its own precision. The package has no batches: its frames go one by one.
 """
@@ -29,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.machine import provenance
-from benchmarks.package import package_model, write_ply
+from benchmarks.package import make_points, package_model, write_ply
 from deployments.models import da3_network
 from deployments.models.da3 import DepthAnything3
 from deployments.models.da3_registry import MODELS
@@ -117,7 +118,7 @@ def branches(net: Any) -> list[Any]:
 
 
 class Ours:
-    """Our engine, and the PLY codec where there are Gaussians."""
+    """Our engine, and the PLY codec where there are Gaussians, the points codec elsewhere."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, resolution: int, compile_backend: str, threads: int) -> None:
         weights = str(checkpoint.tensors.parent)
@@ -137,22 +138,21 @@ class Ours:
         for prediction in predictions:
             if not isinstance(prediction, Prediction):
                 raise RuntimeError(str(prediction))
-            if prediction.kind == "native":
-                self._write(prediction)
+            self._write(prediction)
 
     def _write(self, prediction: Prediction) -> None:
-        CODECS["ply"].encode(prediction.gaussians)
+        CODECS["ply" if prediction.kind == "native" else "points"].encode(prediction.gaussians)
 
     def calls(self) -> list[tuple[Any, str, str]]:
         """What to time."""
         forward = self.model._forward
-        outside = [(self.model, "_prepare", "preprocessing"), (self, "_write", "ply"), (self.model, "_finish", "finish")]
+        outside = [(self.model, "_prepare", "preprocessing"), (self, "_write", "export"), (self.model, "_finish", "finish")]
         copies = [(forward, "_to_device", "copies"), (forward, "_to_host", "copies")]
         return [*outside, *copies, *((net, name, "network") for net in self._parts for name in NETWORK)]
 
 
 class Theirs:
-    """The package's ``DepthAnything3.inference`` and, where there are Gaussians, its PLY writer."""
+    """The package's ``DepthAnything3.inference``, and its PLY writer where there are Gaussians, its point cloud elsewhere."""
 
     def __init__(self, net: torch.nn.Module, device: torch.device, resolution: int, gaussians: bool, folder: Path) -> None:
         self.model = package_model(net, device, exact=device.type == "cpu")
@@ -163,17 +163,19 @@ class Theirs:
         """One picture after the other."""
         for picture in pictures:
             prediction = self.model.inference([picture], infer_gs=self._gaussians, process_res=self._resolution)
-            if self._gaussians:
-                self._write(prediction)
+            self._write(prediction)
 
     def _write(self, prediction: Any) -> None:
-        write_ply(prediction, self._path)
+        if self._gaussians:
+            write_ply(prediction, self._path)
+        else:
+            make_points(prediction)
 
     def calls(self) -> list[tuple[Any, str, str]]:
         """What to time."""
         parts = branches(self.model.model)
         outside = [
-            (self.model, "_preprocess_inputs", "preprocessing"), (self, "_write", "ply"), (parts[0], "gs_adapter", "adapter"),
+            (self.model, "_preprocess_inputs", "preprocessing"), (self, "_write", "export"), (parts[0], "gs_adapter", "adapter"),
             (self.model, "_convert_to_prediction", "copies"), (self.model, "_add_processed_images", "finish"),
         ]  # fmt: skip
         return [*outside, *((net, name, "network") for net in parts for name in NETWORK)]
@@ -256,7 +258,7 @@ def report(result: dict[str, Any]) -> None:
     print(f"{result['model']} on {result['device']} at {result['resolution']}: {where}, {result['threads']} thread(s)")
     ours_mb, theirs_mb = (result["parameter_bytes"][name] / 1e6 for name in ("ours", "theirs"))
     print(f"parameters on the device: ours {ours_mb:.0f} MB, theirs {theirs_mb:.0f} MB")
-    stages = ("preprocessing", "network", "copies", "adapter", "finish", "ply", "rest", "outside", "total")
+    stages = ("preprocessing", "network", "copies", "adapter", "finish", "export", "rest", "outside", "total")
     print("batch        " + "".join(f"{stage:>14}" for stage in stages) + "   ms a frame")
     for row in result["rows"]:
         for name in ("ours", "theirs"):

@@ -109,3 +109,19 @@ def write_ply(prediction: Any, path: Path) -> None:
         gaussians=prediction.gaussians, save_path=str(path), ctx_depth=depth, shift_and_scale=False, save_sh_dc_only=True,
         gs_views_interval=1, inv_opacity=True, prune_by_depth_percent=0.9, prune_border_gs=True, match_3dgs_mcmc_dev=False,
     )  # fmt: skip
+
+
+def make_points(prediction: Any) -> Any:
+    """Points and colours as ``export_to_glb`` makes them, without its file: that needs trimesh."""
+    from depth_anything_3.utils.export import glb
+
+    n, height, width = prediction.depth.shape
+    if prediction.intrinsics is None:
+        # Networks that do not estimate the camera: any will do for the time it takes.
+        lens = np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]], np.float32)
+        prediction.intrinsics, prediction.extrinsics = np.tile(lens, (n, 1, 1)), np.tile(np.eye(3, 4, dtype=np.float32), (n, 1, 1))
+    limit = 0.0 if prediction.conf is None else glb.get_conf_thresh(prediction, None, 1.05, 40.0, 90.0)
+    points = glb._depths_to_world_points_with_colors(
+        prediction.depth, prediction.intrinsics, prediction.extrinsics, prediction.processed_images, prediction.conf, limit
+    )
+    return glb._filter_and_downsample(*points, 1_000_000)
