@@ -5,6 +5,7 @@ Everything it needs of the graph comes through the :class:`~deployments.pipeline
 
 import asyncio
 import io
+import logging
 import time
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import anyio
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -23,24 +24,41 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.config import GraphArgs
+from deployments.frames import FrameLimits
 from deployments.pipeline import Capture, Overloaded, PackedFrame, Pipeline
 from deployments.prepare import sample_clip
 from deployments.splats.codec import CODECS
 from deployments.stream import messages
-from deployments.stream.errors import BadMessage, FrameEmpty, FrameError, FrameTooLarge, GraphFailed, UnsupportedImage
+from deployments.stream.errors import (
+    BadMessage,
+    FrameEmpty,
+    FrameError,
+    FrameTooLarge,
+    GraphFailed,
+    NotReady,
+    StreamError,
+    UnsupportedImage,
+)
 from deployments.stream.session import Session
 from deployments.websocket import endpoint
+
+logger = logging.getLogger("ray.serve.splatcast")
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 READY_FOR_S = 10.0
 """A frame that went through the graph this recently proves that it is ready."""
 PROBE_TIMEOUT_S = 10.0
+DESCRIBE_TIMEOUT_S = 10.0
+BODY_TIMEOUT_S = 30.0
+"""A picture of 4 MiB over 1 Mbit/s. Slower than that is a client that holds a place on purpose."""
+MAX_UPLOADS = 16
+"""Pictures read at a time; each holds one of the ingress's ongoing requests, and the sockets need theirs."""
 
 _STATUS = {FrameEmpty: 400, FrameTooLarge: 413, UnsupportedImage: 415, GraphFailed: 503}
 """HTTP status of a refused picture; 422 for what is not named here."""
 
 
-def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC_FOLDER) -> Starlette:
+def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC_FOLDER) -> ASGIApp:
     """The ASGI application of one ingress replica.
 
     Args:
@@ -60,7 +78,8 @@ def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC
         Route("/api/splat", api.splat, methods=["POST"]),
         Mount("/static", StaticFiles(directory=static_folder, check_dir=False)),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(_PageHeaders)], exception_handlers={HTTPException: _error})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, StreamError: _not_ready, Exception: _failed})
+    return _PageHeaders(app)  # Outside of Starlette's own error handling, so that errors have the headers too.
 
 
 class _Api:
@@ -72,7 +91,9 @@ class _Api:
         self._last_frame_s = float("-inf")
         self._engine: messages.Engine | None = None
         self._sample: asyncio.Task[bytes] | None = None
-        self._probe = _probe_image()
+        self._uploads = 0
+        self._probe = _probe_image(args.frames)
+        self._probing: asyncio.Task[str | None] | None = None
 
     async def run(self, capture: Capture) -> PackedFrame | FrameError:
         """The pipeline, remembering when a frame last came through."""
@@ -96,7 +117,11 @@ class _Api:
 
     async def _describe(self) -> messages.Engine:
         if self._engine is None:
-            self._engine = await self._pipeline.describe()
+            try:
+                self._engine = await asyncio.wait_for(self._pipeline.describe(), DESCRIBE_TIMEOUT_S)
+            except Exception as error:
+                logger.warning("the model does not say what it is: %s: %.300s", type(error).__name__, error)
+                raise NotReady from None
         return self._engine
 
     def page(self, name: str) -> Any:
@@ -119,16 +144,24 @@ class _Api:
         """A frame went through the whole graph lately, or goes through it now."""
         if time.monotonic() - self._last_frame_s <= READY_FOR_S:
             return PlainTextResponse("ready\n")
+        if self._probing is None or self._probing.done():
+            # One frame for all who ask at the same time: a probe must not be a load.
+            self._probing = asyncio.ensure_future(self._why_not_ready())
+        reason = await asyncio.shield(self._probing)
+        return PlainTextResponse(f"not ready: {reason}\n", 503) if reason else PlainTextResponse("ready\n")
+
+    async def _why_not_ready(self) -> str | None:
+        """Send a frame through the graph; None when it came through."""
         try:
             outcome = await asyncio.wait_for(self.run(Capture((self._probe,), self._args.options)), PROBE_TIMEOUT_S)
         except Overloaded:
-            # Full queues are served queues: taking this ingress out of rotation would make it worse.
-            return PlainTextResponse("ready (busy)\n")
+            return None  # Full queues are served queues: taking this ingress out of rotation would make it worse.
         except (TimeoutError, asyncio.TimeoutError):
-            return PlainTextResponse(f"not ready: a frame did not come through the graph in {PROBE_TIMEOUT_S:g} s\n", 503)
-        if isinstance(outcome, FrameError):
-            return PlainTextResponse(f"not ready: {outcome}\n", 503)
-        return PlainTextResponse("ready\n")
+            return f"a frame did not come through the graph in {PROBE_TIMEOUT_S:g} s"
+        except Exception:
+            logger.exception("probe failed")
+            return "the graph failed; the server's log has the details"
+        return str(outcome) if isinstance(outcome, FrameError) else None
 
     async def info(self, request: Request) -> Response:
         """What runs here and what it takes."""
@@ -158,6 +191,8 @@ class _Api:
         """One picture in, one splat file out. Query: ``format``, and any option of a stream by its name."""
         query = dict(request.query_params)
         name = query.pop("format", "ply")
+        if "codec" in query:
+            raise HTTPException(400, "codec: a file's codec is its format; use 'format'")
         limits = self._args.option_limits
         if name not in limits.codecs:
             raise HTTPException(400, f"format: expected one of {', '.join(limits.codecs)}, got {name!r:.40}")
@@ -167,13 +202,21 @@ class _Api:
         except BadMessage as error:
             raise HTTPException(400, error.reason) from None
         engine = await self._describe()
+        if self._uploads >= MAX_UPLOADS:
+            raise HTTPException(503, f"{MAX_UPLOADS} pictures are being uploaded: try again in a moment.", {"retry-after": "1"})
+        self._uploads += 1
         try:
-            body = await self._body(request)
+            with anyio.fail_after(BODY_TIMEOUT_S):
+                body = await self._body(request)
             outcome = await self.run(Capture((body,), options))
         except FrameError as error:
             outcome = error
+        except TimeoutError:
+            raise HTTPException(408, f"The picture did not arrive within {BODY_TIMEOUT_S:g} s.") from None
         except Overloaded:
             raise HTTPException(503, "The server is busy: try again in a moment.", {"retry-after": "1"}) from None
+        finally:
+            self._uploads -= 1
         if isinstance(outcome, FrameError):
             return _refusal(outcome.code, str(outcome), _STATUS.get(type(outcome), 422))
         codec = CODECS[name]
@@ -194,9 +237,11 @@ class _Api:
             FrameEmpty: If there is nothing.
         """
         limit, body = self._args.frames.max_frame_bytes, bytearray()
-        declared = int(request.headers.get("content-length", "0"))
-        if declared > limit:
-            raise FrameTooLarge(declared, limit)
+        declared = request.headers.get("content-length", "0")
+        if not (declared.isascii() and declared.isdigit() and len(declared) < 20):
+            raise HTTPException(400, f"content-length: expected a whole number, got {declared!r:.40}")
+        if int(declared) > limit:
+            raise FrameTooLarge(int(declared), limit)
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit:
@@ -220,14 +265,25 @@ def _refusal(code: str, message: str, status: int, headers: Any = None) -> Respo
     return JSONResponse({"code": code, "message": message}, status, headers)
 
 
-async def _error(request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _refusal(f"http_{error.status_code}", error.detail, error.status_code, error.headers)
 
 
-def _probe_image() -> bytes:
-    """A small picture with structure: what /readyz sends through the graph."""
-    image = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
+async def _not_ready(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StreamError)
+    return _refusal(error.code, str(error), 503, {"retry-after": "1"})
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # Starlette raises it again for the log; the client learns that it happened and nothing of where.
+    return _refusal("internal", "The server met an unexpected error; its log has the details.", 500)
+
+
+def _probe_image(limits: FrameLimits) -> bytes:
+    """A small picture with structure, of a size that the limits take: what /readyz sends through the graph."""
+    size = (min(max(64, limits.min_px), limits.max_width), min(max(48, limits.min_px), limits.max_height))
+    image = Image.linear_gradient("L").resize(size).convert("RGB")
     buffer = io.BytesIO()
     image.save(buffer, "JPEG")
     return buffer.getvalue()

@@ -116,6 +116,11 @@ class Stream:
         if not isinstance(answer, Welcome):
             raise ClientError("no_welcome", f"Expected 'welcome' from the server, got {answer!r:.120}")
         self.welcome, self.options = answer, answer.options
+        # The server welcomes a client with a wish too many and says which in the next message; here it is the caller's mistake.
+        if any(answer.options.get(name) != value for name, value in hello.options.items()):
+            refusal = await self._receive()
+            if isinstance(refusal, Error):
+                raise ClientError(refusal.code, refusal.message)
 
     async def _send(self, message: messages.ClientMessage) -> None:
         data = messages.encode(message)

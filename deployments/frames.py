@@ -30,6 +30,7 @@ from deployments.stream.errors import (
     FrameTooLarge,
     ImageBroken,
     ImageSizeRefused,
+    TooManyPixels,
 )
 
 
@@ -42,7 +43,10 @@ class FrameLimits:
         min_px: Smallest width and height.
         max_width: Largest width, pixels.
         max_height: Largest height, pixels.
-        max_pixels: Largest width × height. 12 megapixels take 0.05 s and 40 MB as JPEG, up to 0.7 s and 300 MB as PNG or WebP.
+        max_pixels: Most pixels of all views of a frame together. 12 megapixels take 0.05 s and 40 MB as JPEG, up to 0.7 s and
+            300 MB as PNG or WebP.
+        decode_px: Longest side that is of use, pixels, where the client's ``inference_px`` leaves it open; larger JPEGs are
+            scaled down while they are decoded.
     """
 
     max_frame_bytes: int = 4 * 1024 * 1024
@@ -50,15 +54,15 @@ class FrameLimits:
     max_width: int = 4096
     max_height: int = 4096
     max_pixels: int = 12_000_000
+    decode_px: int = 1024
 
 
-def decode_capture(capture: Capture, limits: FrameLimits, model_px: int = 0) -> DecodedCapture | FrameError:
+def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | FrameError:
     """Decode all views of a capture: the decode stage of the graph.
 
     Args:
         capture: Encoded views; how many there may be is the session's limit.
         limits: What is taken.
-        model_px: Longest side the model works on, pixels, where the client's options leave it open; 0 decodes in full size.
 
     Returns:
         The pixels with ``decode`` milliseconds in ``timings``, or, as a value, why this frame is refused.
@@ -70,8 +74,13 @@ def decode_capture(capture: Capture, limits: FrameLimits, model_px: int = 0) -> 
         total = sum(map(len, capture.views))
         if total > limits.max_frame_bytes:
             raise FrameTooLarge(total, limits.max_frame_bytes)
-        wanted_px = capture.options.inference_px or model_px
-        views = tuple(decode_frame(view, limits, wanted_px) for view in capture.views)
+        # All headers before any pixel: a bomb may be spread over the views.
+        pictures = [_read_header(view, limits) for view in capture.views]
+        pixels = sum(picture.width * picture.height for picture in pictures)
+        if pixels > limits.max_pixels:
+            raise TooManyPixels(pixels, limits.max_pixels)
+        wanted_px = capture.options.inference_px or limits.decode_px
+        views = tuple(_decode(picture, wanted_px) for picture in pictures)
     except FrameError as error:
         return error.with_traceback(None)  # It travels on as a value: without our frames and the pixels they hold.
     timings = {"decode": (time.perf_counter() - start) * 1e3}
@@ -93,12 +102,20 @@ def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArra
     Raises:
         FrameError: One of its subclasses, saying what was expected and what came.
     """
+    return _decode(_read_header(data, limits), wanted_px)
+
+
+def _read_header(data: bytes, limits: FrameLimits) -> Picture:
     if not data:
         raise FrameEmpty
     if len(data) > limits.max_frame_bytes:
         raise FrameTooLarge(len(data), limits.max_frame_bytes)
     picture = read_picture(data)
     _check_size(picture.width, picture.height, limits)
+    return picture
+
+
+def _decode(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
     if picture.kind == "jpeg":
         pixels = _decode_jpeg(picture, wanted_px)
     elif picture.kind == "png":

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import time
 
 from ray import serve
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from deployments.asgi import create_app
 from deployments.config import GraphArgs
@@ -18,6 +19,14 @@ from deployments.stream.messages import Engine
 logger = logging.getLogger("ray.serve.splatcast")
 
 
+_LOST_REPORT_PERIOD_S = 5.0
+
+
+def _is_no_backpressure_line(record: logging.LogRecord) -> bool:
+    # Serve's router warns of every single frame that full queues refuse; a session counts them and reports every 5 s.
+    return not str(record.msg).startswith("Request dropped due to backpressure")
+
+
 class GraphPipeline:
     """The :class:`~deployments.pipeline.Pipeline` over three Serve handles."""
 
@@ -27,6 +36,7 @@ class GraphPipeline:
         self._decode, self._predict, self._pack = decoder.decode, inference.predict, packer.pack
         self._describe = inference.describe
         self._frame_timeout_s = frame_timeout_s
+        self._lost, self._lost_told_s = 0, float("-inf")
 
     async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
         """Run one capture through the graph; see :class:`~deployments.pipeline.Pipeline`."""
@@ -36,12 +46,24 @@ class GraphPipeline:
             outcome: PackedFrame | FrameError = await asyncio.wait_for(response, self._frame_timeout_s)
         except BackPressureError:
             raise Overloaded from None
+        except asyncio.CancelledError:
+            response.cancel()  # The client left: its frame's place in the queues is free for others.
+            raise
         except Exception as error:
             # Which class a lost replica shows as depends on where in the chain it was: RayServeException, ActorDiedError,
             # RayTaskError. To the client they are one thing, and to the log they are told apart.
-            logger.warning("frame lost in the graph: %s: %.300s", type(error).__name__, error)
+            response.cancel()
+            self._count_lost(error)
             return GraphFailed()
         return outcome
+
+    def _count_lost(self, error: Exception) -> None:
+        """A log line every few seconds, whatever number of frames is lost."""
+        self._lost += 1
+        now_s = time.monotonic()
+        if now_s - self._lost_told_s >= _LOST_REPORT_PERIOD_S:
+            logger.warning("%d frames lost in the graph, the last one to %s: %.300s", self._lost, type(error).__name__, error)
+            self._lost, self._lost_told_s = 0, now_s
 
     async def describe(self) -> Engine:
         """What the model is, asked of a replica that has loaded it."""
@@ -57,10 +79,11 @@ class Ingress:
     def __init__(self, decoder: DeploymentHandle, inference: DeploymentHandle, packer: DeploymentHandle, args: GraphArgs) -> None:
         self._args = args
         self._pipeline = GraphPipeline(decoder, inference, packer, args.frame_timeout_s)
+        logging.getLogger("ray.serve").addFilter(_is_no_backpressure_line)
         if warning := missing_environment():
             logger.warning(warning)
 
-    def __serve_build_asgi_app__(self) -> Starlette:
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         """Called by Serve after ``__init__``, when the handles exist."""
         return create_app(self._pipeline, self._args)
 

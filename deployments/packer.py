@@ -1,5 +1,7 @@
 """SplatPacker: Gaussians → pruned and encoded bytes."""
 
+import asyncio
+
 from ray import serve
 
 from deployments.packing import Packer, PackSettings
@@ -17,4 +19,5 @@ class SplatPacker:
 
     async def pack(self, prediction: Prediction | FrameError) -> PackedFrame | FrameError:
         """Prune and encode one prediction; an error is handed on."""
-        return self._packer.pack(prediction)
+        # In a thread: the kernels release the GIL, and another frame's bytes go out meanwhile.
+        return await asyncio.to_thread(self._packer.pack, prediction)

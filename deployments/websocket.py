@@ -48,7 +48,7 @@ class SessionSocket:
     def __init__(self, websocket: WebSocket, session: Session, run_graph: RunGraph) -> None:
         self._websocket = websocket
         self._session = session
-        self._run = run_graph
+        self._run_graph = run_graph
         self._wake = asyncio.Event()
         self._receipt = asyncio.Event()
         self._receipt_token = websocket.headers.get(RECEIPT_HEADER.decode())
@@ -61,7 +61,7 @@ class SessionSocket:
                 for loop in (self._read, self._write, self._tick):
                     self._tasks.start_soon(self._run_loop, loop)
         finally:
-            logger.info("session ended", extra=self._session.report(time.monotonic()))
+            logger.info("session ended", extra=self._session.summary(time.monotonic()))
 
     async def _run_loop(self, loop: Callable[[], Awaitable[None]]) -> None:
         """One of the three loops; whichever ends first ends the session."""
@@ -96,7 +96,7 @@ class SessionSocket:
             message = self._session.next_message(time.monotonic())
             if message is None:
                 if self._session.closing:
-                    await self._close(self._session.closing)
+                    await close(self._websocket, self._session.closing)
                     return
                 self._wake.clear()
                 await self._wake.wait()
@@ -109,10 +109,12 @@ class SessionSocket:
             self._pump()
 
     async def _tick(self) -> None:
+        was_closing = False
         while True:
             await asyncio.sleep(REPORT_PERIOD_S)
-            if self._session.closing:
+            if was_closing:
                 return  # It had a whole period to take the goodbye; the socket is cut when run() ends.
+            was_closing = self._session.closing is not None
             now_s = time.monotonic()
             self._session.check_idle(now_s)
             self._wake.set()
@@ -121,12 +123,12 @@ class SessionSocket:
     def _pump(self) -> None:
         """Start what the session has credit for and let the writer look again."""
         while job := self._session.next_capture(time.monotonic()):
-            self._tasks.start_soon(self._run_graph, *job)
+            self._tasks.start_soon(self._compute, *job)
         self._wake.set()
 
-    async def _run_graph(self, ticket: int, capture: Capture) -> None:
+    async def _compute(self, ticket: int, capture: Capture) -> None:
         try:
-            outcome = await self._run(capture)
+            outcome = await self._run_graph(capture)
         except Overloaded:
             outcome = None
         except Exception:
@@ -149,10 +151,7 @@ class SessionSocket:
             if message is not None:
                 await asyncio.wait_for(self._send(message), 1.0)
         if self._session.closing:
-            await self._close(self._session.closing)
-
-    async def _close(self, error: StreamError) -> None:
-        await close(self._websocket, error)
+            await close(self._websocket, self._session.closing)
 
 
 async def close(websocket: WebSocket, error: StreamError) -> None:
@@ -165,8 +164,9 @@ async def close(websocket: WebSocket, error: StreamError) -> None:
 
 async def refuse(websocket: WebSocket, error: StreamError) -> None:
     """Accept, say why not, close: a refused handshake would show the browser a bare 1006."""
-    await websocket.accept()
-    await websocket.send_bytes(messages.encode(messages.Error(error.code, str(error), fatal=True)))
+    with contextlib.suppress(_SocketGoneError), _gone_if_it_raises():
+        await websocket.accept()
+        await websocket.send_bytes(messages.encode(messages.Error(error.code, str(error), fatal=True)))
     await close(websocket, error)
 
 

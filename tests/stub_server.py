@@ -48,7 +48,7 @@ async def stub_server(pipeline: StubPipeline, args: GraphArgs | None = None, def
     """Serve until the end of the block. Gives ``ws://…/ws``."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        app = create_app(pipeline, args or GraphArgs(), Path("/nonexistent"))
+        app = create_app(pipeline, args or GraphArgs.model_validate({"session": {"max_views": 4}}), Path("/nonexistent"))
         config = uvicorn.Config(app, ws="websockets-sansio", ws_per_message_deflate=deflate, lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         task = asyncio.ensure_future(server.serve(sockets=[listener]))

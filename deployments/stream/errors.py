@@ -98,6 +98,19 @@ class ImageSizeRefused(FrameError):
         return f"The picture is {self.width}×{self.height} pixels: expected {self.expected}."
 
 
+class TooManyPixels(FrameError):
+    """Views that are each fine and together too much."""
+
+    code = "image_size"
+
+    def __init__(self, got: int, limit: int) -> None:
+        super().__init__(got, limit)
+        self.got, self.limit = got, limit
+
+    def __str__(self) -> str:
+        return f"The views have {self.got / 1e6:.1f} megapixels together: expected {self.limit / 1e6:g} at most."
+
+
 class ImageBroken(FrameError):
     """Truncated or corrupt image data."""
 
@@ -179,6 +192,16 @@ class TooManyBadMessages(StreamError):
 
     def __str__(self) -> str:
         return f"Closed after {self.limit} messages in a row that were not understood: see docs/protocol.md."
+
+
+class NotReady(StreamError):
+    """The graph does not answer yet, or not now."""
+
+    code = "not_ready"
+    close_code = 1013
+
+    def __str__(self) -> str:
+        return "The server is not ready: the model is still loading or was just lost. Try again in a moment."
 
 
 class ServerFull(StreamError):

@@ -11,13 +11,16 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgpack
 
-from deployments.stream.errors import BadMessage
+from deployments.stream.errors import BadMessage, ProtocolMismatch
 
 PROTOCOL = 1
 """Raised when a client of the old version would misread the new one."""
 
 MAX_DEPTH = 8
 """Nesting a message may have. Ours need 3; msgpack-python would go to about 1000 before it gives up."""
+
+MAX_ITEMS = 4096
+"""Values, keys not counted, of a whole message. Ours have some 50, and a view is one."""
 
 IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 """How a bare image begins. None of these is a msgpack map with a string key, which is all we ever parse."""
@@ -295,6 +298,7 @@ def decode_client(data: bytes) -> ClientMessage:
 
     Raises:
         BadMessage: Saying what was expected and what came.
+        ProtocolMismatch: If it is a ``hello`` of another version, whatever else is in it.
     """
     message: ClientMessage = _decode(data, _CLIENT)
     return message
@@ -323,9 +327,27 @@ def _decode(data: bytes, classes: dict[str, type]) -> Any:
         raise BadMessage("it is empty; expected a msgpack map or an image")
     if not (0x80 <= data[0] <= 0x8F or data[0] in (0xDE, 0xDF)):
         raise BadMessage(f"expected a msgpack map or a JPEG, PNG or WebP image, got a first byte of 0x{data[0]:02x}")
+    items = 0
+
+    def count(container: Any) -> Any:
+        # Called as each array or map is complete, the inner ones first. Limits on one container's length do not limit their
+        # product: a message of a few MB could become as many objects and hold the event loop for seconds.
+        nonlocal items
+        items += len(container) + 1
+        if items > MAX_ITEMS:
+            raise ValueError(f"more than {MAX_ITEMS} items")
+        return container
+
     try:
-        # A small unpacker buffer can't be a problem: max_buffer_size guards the declared lengths against the real size.
-        message = msgpack.unpackb(data, max_map_len=256, max_array_len=1024, max_str_len=65536, max_ext_len=0)
+        message = msgpack.unpackb(
+            data,
+            list_hook=count,
+            object_hook=count,
+            max_map_len=256,
+            max_array_len=1024,
+            max_str_len=65536,
+            max_ext_len=0,
+        )
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise BadMessage(f"it is not valid msgpack ({str(error) or type(error).__name__:.120})") from None
     if not _shallower_than(message, MAX_DEPTH):
@@ -336,6 +358,9 @@ def _decode(data: bytes, classes: dict[str, type]) -> Any:
     cls = classes.get(name)
     if cls is None:
         raise BadMessage(f"type {name!r:.60} is unknown; known are {', '.join(classes)}")
+    if cls is Hello and (type(message.get("protocol")) is not int or message["protocol"] != PROTOCOL):
+        # Before anything else of it is read: another version's hello may have any shape.
+        raise ProtocolMismatch(message.get("protocol"), PROTOCOL)
     return _build(cls, message, name)
 
 

@@ -58,7 +58,7 @@ class OptionLimits:
         known = {f.name for f in fields(FrameOptions)}
         for name, value in changes.items():
             if name not in known:
-                raise BadMessage(f"option {name!r} is unknown; the options are {', '.join(sorted(known))}")
+                raise BadMessage(f"option {name!r:.60} is unknown; the options are {', '.join(sorted(known))}")
             self._check(name, value)
         return replace(options, **changes)
 

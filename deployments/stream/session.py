@@ -9,11 +9,13 @@ Invariants:
 - Results leave in rising order of arrival; one that is older than what was sent or waits to be sent is dropped as ``stale``.
 - One result waits to be sent at most; the client has at most ``max_unacked`` it has not acknowledged.
 - Every frame is answered once: ``splats``, ``error``, or counted in a ``dropped`` notice.
-- Memory is bounded whatever the client does: notices are counted, not queued, and refusals are kept to the newest 64.
+- Memory is bounded whatever the client does: notices are counted, not queued; of the refusals and other answers that a client
+  does not read, the newest 64 are kept.
+- Closing, it says why and nothing more.
 """
 
 import json
-import time
+import math
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -27,7 +29,6 @@ from deployments.stream.errors import (
     FrameTooLarge,
     InternalError,
     NoCommonCodec,
-    ProtocolMismatch,
     SessionIdle,
     StreamError,
     TooManyBadMessages,
@@ -41,9 +42,11 @@ DROP_REASONS = {
     "slow_client": "Earlier replies had not been taken yet; the newest result was kept instead.",
     "overloaded": "The graph's queues were full.",
 }
-_KEPT_REFUSALS = 64
+_KEPT_UNREAD = 64
 _KEPT_SEQS = 64
 _BAD_MESSAGES_IN_A_ROW = 64
+_MAX_SEQ = 2**53 - 1
+"""What a float64, and so JavaScript, counts exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,14 @@ class SessionLimits:
     """What one session may cost.
 
     Attributes:
-        max_views: Views of a frame.
+        max_views: Views of a frame. More than one is for models that join them.
         max_in_flight: Captures in the graph at a time. Two let the stages overlap; more only add age.
         max_unacked: Replies on the way to the client. Covers a round trip of 100 ms at 30 frames per second.
         idle_timeout_s: A session from which nothing comes for that long is closed, so half-open sockets end.
         stall_s: With a reply undelivered for that long, no further frame of the session is computed.
     """
 
-    max_views: int = 8
+    max_views: int = 1
     max_in_flight: int = 2
     max_unacked: int = 4
     idle_timeout_s: float = 60.0
@@ -74,8 +77,7 @@ class _Frame:
     captured_ms: float
     capture: Capture
     arrived_s: float
-    receive_ms: float
-    submitted_s: float = 0.0
+    receive_ms: float | None = None
 
 
 @dataclass(slots=True)
@@ -144,14 +146,14 @@ class Session:
         self._last_ticket_out = -1
         self._unacked: deque[int] = deque()
         self._control: deque[bytes | str] = deque()
-        self._refusals: deque[messages.Error] = deque(maxlen=_KEPT_REFUSALS)
+        self._refusals: deque[messages.Error] = deque(maxlen=_KEPT_UNREAD)
         self._drop_seqs: dict[str, tuple[int, deque[int]]] = {}
         self._bad_in_a_row = 0
         self._send_began_s: float | None = None
         self._send_ms = 0.0
         self._last_heard_s = now_s
         self._period = Totals()
-        self._period_began_s = now_s
+        self._began_s = self._period_began_s = now_s
 
     # --- what happened ---
 
@@ -185,6 +187,8 @@ class Session:
     def finished(self, ticket: int, outcome: PackedFrame | FrameError | None, now_s: float) -> None:
         """The graph is done with a capture. ``None``: its queues were full."""
         frame = self._in_flight.pop(ticket)
+        if self.closing or (self._greeted and frame.seq is None):
+            return  # Nobody waits for it any more: not after goodbye, nor for the original protocol's reply after hello.
         if outcome is None:
             self._drop("overloaded", frame.seq)
         elif isinstance(outcome, FrameError):
@@ -213,13 +217,18 @@ class Session:
     # --- what to do ---
 
     def next_capture(self, now_s: float) -> tuple[int, Capture] | None:
-        """The capture to submit now, with its ticket; None while the session has no credit or nothing to do."""
+        """The capture to submit now, with its ticket; None while the session has no credit or nothing to do.
+
+        To be asked after every event until it says None.
+        """
         frame = self._waiting
+        if frame and frame.receive_ms is None:
+            # Asked right after received(): what has passed since then is the reading of the message.
+            frame.receive_ms = (now_s - frame.arrived_s) * 1e3
         stalled = self._send_began_s is not None and now_s - self._send_began_s > self._limits.stall_s
         if frame is None or self.closing or stalled or len(self._in_flight) >= self._limits.max_in_flight:
             return None
         self._waiting = None
-        frame.submitted_s = now_s
         # The state is the newest there is at submission: taken at arrival it would be a round of the graph older.
         frame.capture = replace(frame.capture, state=self._state)
         self._in_flight[frame.ticket] = frame
@@ -242,8 +251,16 @@ class Session:
 
     def report(self, now_s: float) -> dict[str, Any]:
         """Numbers since the last report, for one log line."""
-        period, seconds = self._period, max(now_s - self._period_began_s, 1e-3)
+        period, began_s = self._period, self._period_began_s
         self._period, self._period_began_s = Totals(), now_s
+        return self._describe(period, now_s - began_s)
+
+    def summary(self, now_s: float) -> dict[str, Any]:
+        """Numbers since the session began, for the log line at its end."""
+        return self._describe(self.totals, now_s - self._began_s)
+
+    def _describe(self, period: Totals, seconds: float) -> dict[str, Any]:
+        seconds = max(seconds, 1e-3)
         return {
             "session": self.session_id,
             "client": self.client or "original protocol",
@@ -287,12 +304,10 @@ class Session:
                     self._unacked.popleft()
                 for totals in (self.totals, self._period):
                     totals.acked += 1
-                    if age_ms > 0:
+                    if 0 < age_ms < math.inf:
                         totals.age_ms.append(age_ms)
 
     def _on_hello(self, hello: messages.Hello) -> None:
-        if hello.protocol != messages.PROTOCOL:
-            raise ProtocolMismatch(hello.protocol, messages.PROTOCOL)
         if self._greeted:
             raise BadMessage("'hello' was said already; use 'configure' to change options")
         common = tuple(codec for codec in self._option_limits.codecs if codec in hello.codecs)
@@ -300,8 +315,15 @@ class Session:
             raise NoCommonCodec(tuple(hello.codecs), self._option_limits.codecs)
         self._option_limits = replace(self._option_limits, codecs=common)
         options = self._options if {"packed", "points"} <= set(common) else replace(self._options, codec=common[0])
-        self._options = self._option_limits.apply(options, hello.options)
+        for name, value in hello.options.items():
+            # One by one: a client with a wish too many is still welcome, and is told which.
+            try:
+                options = self._option_limits.apply(options, {name: value})
+            except BadMessage as error:
+                self._refuse(error, None)
+        self._options = options
         self._greeted = True
+        self._waiting = None  # A bare image from before: its reply would be of the original protocol.
         self.client = hello.client[:80]
         limits, choice = self._limits, self._option_limits
         self._say(
@@ -328,7 +350,6 @@ class Session:
         )
 
     def _on_frame(self, seq: int | None, captured_ms: float, views: tuple[bytes, ...], now_s: float) -> None:
-        began_s = time.perf_counter()
         size = sum(map(len, views))
         for totals in (self.totals, self._period):
             totals.frames_in += 1
@@ -336,8 +357,9 @@ class Session:
         if seq is None and self._greeted:
             seq = self._last_seq + 1
         if seq is not None:
-            if seq <= self._last_seq:
-                raise BadMessage(f"'frame.seq': expected more than {self._last_seq}, got {seq}")
+            if not self._last_seq < seq <= _MAX_SEQ:
+                self._refuse(BadMessage(f"'frame.seq': expected more than {self._last_seq}, 2**53 - 1 at most, got {seq}"), seq)
+                return
             self._last_seq = seq
         try:
             if not 1 <= len(views) <= self._limits.max_views:
@@ -352,7 +374,7 @@ class Session:
         if self._waiting:
             self._drop("superseded", self._waiting.seq)
         capture = Capture(views, self._options if self._greeted else self._legacy_options)
-        self._waiting = _Frame(self._tickets, seq, captured_ms, capture, now_s, (time.perf_counter() - began_s) * 1e3)
+        self._waiting = _Frame(self._tickets, seq, captured_ms, capture, now_s)
         self._tickets += 1
 
     # --- answers ---
@@ -375,9 +397,10 @@ class Session:
         self._last_ticket_out = frame.ticket
         total_ms = (now_s - frame.arrived_s) * 1e3
         stages = {name: packed.timings.get(name, 0.0) for name in ("decode", "infer", "pack")}
-        # Everything that is not work: the wait for a credit, the graph's queues and hops, the wait for the socket.
-        queue_ms = max(0.0, (ready_s - frame.arrived_s) * 1e3 - sum(stages.values()))
-        timings = {"receive": frame.receive_ms, "queue": queue_ms, **stages, "send": self._send_ms, "total": total_ms}
+        receive_ms = frame.receive_ms or 0.0
+        # Everything that is not work: the wait for a credit, the graph's queues and hops.
+        queue_ms = max(0.0, (ready_s - frame.arrived_s) * 1e3 - receive_ms - sum(stages.values()))
+        timings = {"receive": receive_ms, "queue": queue_ms, **stages, "send": self._send_ms, "total": total_ms}
         if frame.seq is not None:
             self._unacked.append(frame.seq)
             reply = messages.encode(
@@ -405,7 +428,7 @@ class Session:
 
     def _say(self, message: bytes | str) -> None:
         # Pongs and confirmations a client never reads must not pile up; the newest ones are those it can still use.
-        while len(self._control) >= _KEPT_REFUSALS:
+        while len(self._control) >= _KEPT_UNREAD:
             self._control.popleft()
         self._control.append(message)
 
@@ -426,6 +449,9 @@ class Session:
     def _close(self, error: StreamError) -> None:
         if not self.closing:
             self.closing = error
+            self._waiting = self._result = None
+            self._refusals.clear()
+            self._drop_seqs.clear()
             self._control.append(messages.encode(messages.Error(error.code, str(error), fatal=True)))
 
 

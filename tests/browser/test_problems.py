@@ -51,6 +51,14 @@ def test_a_full_server_is_named_and_tried_again(open_viewer: OpenViewer, serve: 
     second.wait("splatcast.state.problems.length === 0")
 
 
+def test_a_budget_above_the_limit_is_lowered_to_it(open_viewer: OpenViewer, serve: Serve):
+    viewer = open_viewer(f"{serve().url}/?max_splats=4000000&min_opacity=0.25")
+    viewer.wait("splatcast.state.options.min_opacity === 0.25")
+    assert viewer.get("state.options.max_splats") == viewer.get("state.limits.max_splats")
+    assert viewer.page.inner_text("#out-splats") == f"{viewer.get('state.limits.max_splats'):,}"
+    assert viewer.get("state.problems") == []
+
+
 def test_a_broken_reply_is_counted_and_never_shown(open_viewer: OpenViewer, serve: Serve):
     viewer = open_viewer(f"{serve('--corrupt').url}/?source=camera&autostart=1&max_splats=500&width=160&fps=5")
     viewer.wait("splatcast.stats.badReplies >= 3 && splatcast.stats.shown >= 3")

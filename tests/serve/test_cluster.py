@@ -149,9 +149,13 @@ async def test_200_idle_sockets_leave_a_live_session_alone(server: Server) -> No
     await asyncio.gather(*(socket.close() for socket in [*idle, live]))
 
 
-async def test_a_client_that_vanishes_mid_frame_harms_nobody(server: Server) -> None:
+async def test_a_client_that_vanishes_mid_message_or_mid_frame_harms_nobody(server: Server) -> None:
     other = await connect(server)
     for _ in range(5):
+        torn = await connect(server)
+        # The header of a masked binary message of 1 MiB, and a tenth of it.
+        torn.transport.write(b"\x82\xff" + (2**20).to_bytes(8, "big") + bytes(4) + bytes(100_000))
+        torn.transport.abort()
         gone = await connect(server)
         await gone.send(messages.encode(Frame(0, [PICTURE])))
         gone.transport.abort()

@@ -142,6 +142,7 @@ def test_the_ply_opens_in_an_independent_reader(client: TestClient) -> None:
     ("query", "body", "status", "code", "words"),
     [
         ("format=mp4", jpeg(), 400, "http_400", "packed"),
+        ("format=ply&codec=points", jpeg(), 400, "http_400", "format"),
         ("format=ply&colour=red", jpeg(), 400, "http_400", "colour"),
         ("format=ply&max_splats=0", jpeg(), 400, "http_400", "max_splats"),
         ("format=ply&max_splats=many", jpeg(), 400, "http_400", "whole number"),
@@ -163,6 +164,44 @@ def test_a_body_that_lies_about_its_length_is_cut_at_the_limit(client: TestClien
             yield bytes(2**20)
 
     assert client.post("/api/splat", content=endless()).status_code == 413
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "1_0", "1e3", "9" * 5000])
+def test_a_length_that_is_no_number_is_refused(client: TestClient, length: str) -> None:
+    answer = client.post("/api/splat", content=jpeg(), headers={"content-length": length})
+    assert answer.status_code == 400 and "content-length" in answer.json()["message"]
+
+
+def test_a_defect_of_ours_is_json_with_the_headers_and_without_a_trace(pipeline: Pipeline, tmp_path: Path) -> None:
+    client = TestClient(create_app(pipeline, ARGS, tmp_path), raise_server_exceptions=False)
+    pipeline.outcome = RuntimeError("/secret/path")
+    answer = client.post("/api/splat", content=jpeg())
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "secret" not in answer.text and "content-security-policy" in answer.headers
+    readiness = client.get("/readyz")
+    assert readiness.status_code == 503 and "secret" not in readiness.text
+
+
+def test_a_model_that_is_not_there_yet_is_a_moments_patience(client: TestClient, pipeline: Pipeline) -> None:
+    async def describe() -> messages.Engine:
+        raise RuntimeError("no replica")
+
+    pipeline.describe = describe  # type: ignore[method-assign]
+    for answer in (client.get("/api/info"), client.post("/api/splat", content=jpeg())):
+        assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    with client.websocket_connect("/ws") as socket:
+        error = hear(socket)
+        assert isinstance(error, Error) and error.code == "not_ready" and error.fatal
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_bytes()
+        assert closed.value.code == 1013
+
+
+def test_the_probe_is_of_a_size_that_the_limits_take(tmp_path: Path) -> None:
+    for frames in ({"min_px": 100}, {"max_width": 32, "max_height": 32}):
+        args = GraphArgs.model_validate({**ARGS.model_dump(), "frames": frames})
+        pipeline = Pipeline(args)
+        assert TestClient(create_app(pipeline, args, tmp_path)).get("/readyz").status_code == 200
 
 
 def test_a_full_graph_says_try_again(client: TestClient, pipeline: Pipeline) -> None:

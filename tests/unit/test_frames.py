@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -387,15 +388,23 @@ def test_a_jpeg_is_scaled_while_it_is_decoded_but_never_below_what_is_wanted(
 
 def test_a_capture_is_decoded_view_by_view_and_timed() -> None:
     capture = Capture((JPEG, PNG), FrameOptions(inference_px=24), b"state")
-    decoded = decode_capture(capture, LIMITS, model_px=96)
+    decoded = decode_capture(capture, replace(LIMITS, decode_px=96))
     assert isinstance(decoded, DecodedCapture)
     assert [view.shape for view in decoded.views] == [(16, 24, 3), (HEIGHT, WIDTH, 3)]
     assert decoded.options == capture.options and decoded.state == b"state"
     assert set(decoded.timings) == {"decode"} and decoded.timings["decode"] > 0
 
 
+def test_views_that_are_each_fine_are_refused_together_before_one_is_decoded() -> None:
+    limits = replace(LIMITS, max_pixels=2 * WIDTH * HEIGHT)
+    assert isinstance(decode_capture(Capture((JPEG, PNG)), limits), DecodedCapture)
+    # The last one is cut short: were it decoded, the refusal would be of that.
+    error = decode_capture(Capture((JPEG, PNG, JPEG[:-200])), limits)
+    assert isinstance(error, FrameError) and error.code == "image_size" and "together" in str(error)
+
+
 def test_the_model_size_is_used_where_the_client_leaves_it_open() -> None:
-    decoded = decode_capture(Capture((JPEG,)), LIMITS, model_px=48)
+    decoded = decode_capture(Capture((JPEG,)), replace(LIMITS, decode_px=48))
     assert isinstance(decoded, DecodedCapture) and decoded.views[0].shape == (32, 48, 3)
 
 

@@ -16,7 +16,9 @@ numbers = st.integers(0, 2**53)
 words = st.text(max_size=20)
 counts = st.dictionaries(words, numbers, max_size=3)
 CLIENT = {
-    messages.Hello: st.builds(messages.Hello, numbers, st.lists(words, max_size=4), words, st.dictionaries(words, numbers)),
+    messages.Hello: st.builds(
+        messages.Hello, st.just(messages.PROTOCOL), st.lists(words, max_size=4), words, st.dictionaries(words, numbers)
+    ),
     messages.Frame: st.builds(messages.Frame, numbers, st.lists(st.binary(max_size=64), max_size=4), clocks),
     messages.Ack: st.builds(messages.Ack, numbers, clocks, clocks, clocks, clocks),
     messages.Configure: st.builds(messages.Configure, st.dictionaries(words, numbers)),

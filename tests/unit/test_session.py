@@ -83,6 +83,40 @@ def test_another_protocol_version_is_refused_by_name_and_closed(version: int) ->
     assert isinstance(session.closing, ProtocolMismatch) and session.closing.close_code == 1008
 
 
+@pytest.mark.parametrize(
+    "hello",
+    [
+        {"protocol": 99},
+        {"protocol": 99, "codecs": {"of": "another shape"}},
+        {"protocol": "2.0", "codecs": ["packed"]},
+        {"protocol": True, "codecs": ["packed"]},
+        {"codecs": ["packed"]},
+    ],
+)
+def test_another_versions_hello_is_refused_whatever_its_shape(hello: dict[str, object]) -> None:
+    session = make_session()
+    session.received(msgpack.packb({"type": "hello", **hello}), 0.0)
+    error = hear(session)
+    assert isinstance(error, Error) and error.fatal and error.code == "protocol_mismatch"
+
+
+def test_a_wish_too_many_is_named_and_the_client_is_still_welcome() -> None:
+    session = make_session()
+    say(session, Hello(1, ["packed", "points"], options={"max_splats": 10**9, "border": 0.1}))
+    welcome, error = hear(session), hear(session)
+    assert isinstance(welcome, Welcome) and welcome.options["border"] == 0.1
+    assert welcome.options["max_splats"] == OptionLimits().max_splats
+    assert isinstance(error, Error) and not error.fatal and "max_splats" in error.message
+
+
+def test_a_wide_message_is_given_up_after_a_few_thousand_items() -> None:
+    wide = msgpack.packb({"type": "ping", "x": [[[{}] * 1000] * 1000] * 3})
+    session = greeted()
+    session.received(wide, 0.0)
+    error = hear(session)
+    assert isinstance(error, Error) and "4096 items" in error.message
+
+
 def test_a_client_without_a_common_codec_is_told_which_there_are() -> None:
     session = make_session()
     say(session, Hello(1, ["mp4"]))
@@ -156,13 +190,14 @@ def test_the_reply_echoes_the_frame_and_times_every_stage() -> None:
     session = greeted()
     say(session, Frame(7, [JPEG], captured_ms=123.5), now_s=10.0)
     ticket, capture = session.next_capture(10.005) or pytest.fail()
-    assert capture.views == (JPEG,)
+    assert capture.views == (JPEG,), "asked right after received(): 5 ms went into reading the message"
     session.finished(ticket, packed(), 10.1)
     reply = hear(session, 10.2)
     assert isinstance(reply, Splats)
     assert (reply.seq, reply.captured_ms, reply.label, reply.pruned) == (7, 123.5, "Synthetic", {"opacity": 2})
     assert set(reply.timings_ms) == {"receive", "queue", "decode", "infer", "pack", "send", "total"}
-    assert reply.timings_ms["queue"] == pytest.approx(76.0) and reply.timings_ms["total"] == pytest.approx(200.0)
+    assert reply.timings_ms["receive"] == pytest.approx(5.0)
+    assert reply.timings_ms["queue"] == pytest.approx(71.0) and reply.timings_ms["total"] == pytest.approx(200.0)
     assert reply.camera == messages.CameraIntrinsics(4, 3, 5.0, 5.0, 2.0, 1.5)
 
 
@@ -282,13 +317,57 @@ def test_a_bare_image_after_hello_is_the_next_frame() -> None:
     assert isinstance(reply, Splats) and reply.seq == 6
 
 
-def test_a_rising_seq_is_required() -> None:
+@pytest.mark.parametrize("seq", [5, 4, 0, -1, 2**53, 2**64 - 1])
+def test_a_rising_seq_that_javascript_can_count_is_required(seq: int) -> None:
     session = greeted()
     run_frame(session, 5)
     hear(session)
-    say(session, Frame(5, [JPEG]))
+    say(session, Frame(seq, [JPEG]))
     error = hear(session)
-    assert isinstance(error, Error) and "more than 5" in error.message
+    assert isinstance(error, Error) and "more than 5" in error.message and error.seq == seq
+
+
+def test_a_bare_image_after_the_last_number_is_refused() -> None:
+    session = greeted()
+    run_frame(session, 2**53 - 1)
+    hear(session)
+    session.received(JPEG, 0.0)
+    error = hear(session)
+    assert isinstance(error, Error) and error.code == "bad_message"
+
+
+def test_the_original_protocols_reply_is_not_sent_after_hello() -> None:
+    session = make_session(max_in_flight=1)
+    session.received(JPEG, 0.0)
+    ticket, _ = session.next_capture(0.0) or pytest.fail()
+    session.received(JPEG, 0.0)
+    say(session, Hello(1, ["packed", "points"]))
+    assert isinstance(hear(session), Welcome)
+    session.finished(ticket, packed(codec="points"), 0.1)
+    assert session.next_capture(0.1) is None
+    assert hear(session) is None
+
+
+def test_after_goodbye_there_is_nothing_more() -> None:
+    session = greeted(idle_timeout_s=60)
+    say(session, Frame(0, [JPEG]))
+    ticket, _ = session.next_capture(0.0) or pytest.fail()
+    for _ in range(10):
+        session.received(b"\x00", 0.0)
+    session.check_idle(61.0)
+    session.finished(ticket, packed(), 61.0)
+    error = hear(session)
+    assert isinstance(error, Error) and error.fatal and error.code == "idle"
+    assert hear(session) is None
+
+
+def test_an_age_that_is_no_number_does_not_reach_the_report() -> None:
+    session = greeted()
+    run_frame(session, 0)
+    hear(session)
+    for age_ms in (float("inf"), float("nan"), -5.0):
+        say(session, Ack(0, age_ms=age_ms))
+    assert session.report(5.0)["age_ms_p50"] is None
 
 
 def test_an_original_client_of_a_gaussian_model_gets_a_ply() -> None:
@@ -341,6 +420,7 @@ def test_the_report_counts_a_period_and_starts_anew() -> None:
     report = session.report(5.0)
     assert (report["frames_in"], report["splats_out"], report["age_ms_p50"]) == (1, 1, 120.0)
     assert session.report(10.0)["frames_in"] == 0
+    assert session.summary(10.0)["frames_in"] == 1
 
 
 class SessionMachine(RuleBasedStateMachine):

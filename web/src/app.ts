@@ -177,11 +177,9 @@ export class App {
 
   private wantedOptions(): Partial<FrameOptions> {
     const { representation, maxSplats, minOpacity } = this.store.get().settings;
-    // A budget above what the server allows would be refused as a whole, with the other options.
-    const most = this.store.get().limits?.max_splats ?? Number.POSITIVE_INFINITY;
     return {
       representation,
-      ...(maxSplats === null ? {} : { max_splats: Math.min(maxSplats, most) }),
+      ...(maxSplats === null ? {} : { max_splats: maxSplats }),
       ...(minOpacity === null ? {} : { min_opacity: minOpacity }),
     };
   }
@@ -235,12 +233,14 @@ export class App {
     if (message.seq !== null) this.tally.counts.refused++;
     const titles: Record<string, string> = {
       protocol_mismatch: "Viewer and server don't fit together",
+      no_common_codec: "Viewer and server don't fit together",
+      no_welcome: "The server does not answer the viewer",
       server_full: "The server is full",
       internal: "The server failed",
       too_many_bad_messages: "The server did not understand this viewer",
     };
     const title = titles[message.code] ?? (message.seq === null ? "The server refused something" : "A picture was refused");
-    const stays = message.code === "protocol_mismatch" || message.code === "too_many_bad_messages";
+    const stays = ["protocol_mismatch", "no_common_codec", "too_many_bad_messages"].includes(message.code);
     const advice = stays ? " Reload the page." : "";
     const until = stays ? null : message.fatal ? "connected" : message.seq === null ? null : "shown";
     this.problems.report({ code: message.code, title, text: message.message + advice, until });

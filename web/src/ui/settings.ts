@@ -38,9 +38,10 @@ export class SettingsPanel {
   }
 
   private show({ settings, options, limits }: Readonly<State>): void {
-    const splats = settings.maxSplats ?? options.max_splats ?? 200_000;
+    const most = limits?.max_splats ?? 200_000;
+    const splats = Math.min(most, settings.maxSplats ?? options.max_splats ?? most);
     const opacity = settings.minOpacity ?? options.min_opacity ?? 0;
-    this.splats.max = String(Math.max(limits?.max_splats ?? 200_000, Number(this.splats.min)));
+    this.splats.max = String(Math.max(most, Number(this.splats.min)));
     this.width.value = String(settings.captureWidth);
     const values = [
       [this.fps, settings.maxFps, `${settings.maxFps}`, "out-fps"],

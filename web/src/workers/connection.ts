@@ -1,16 +1,21 @@
-// One WebSocket that comes back: hello on open, exponential backoff with jitter after a close, pings while idle.
+// One WebSocket that comes back: hello on open, a deadline for the welcome, exponential backoff with jitter after a close, pings.
 
 import { decode, encode } from "@msgpack/msgpack";
 import { isWorthRetrying, retryDelayMs } from "../backoff.js";
 import { CODECS } from "../codecs/index.js";
-import { type ClientMessage, type FrameOptions, PROTOCOL, type ServerMessage } from "../messages.js";
+import { type ClientMessage, type FrameOptions, type Limits, PROTOCOL, type ServerMessage } from "../messages.js";
+import { withinLimits, withoutNumbers } from "../options.js";
 import type { Connection as Status } from "../types.js";
 
 const CLIENT = "splatcast-viewer/0.1.0";
 /** Well below any proxy's or server's idle timeout. */
 const PING_EVERY_MS = 10_000;
-/** A server that accepts but never says welcome, or a packet black hole, counts as gone after this. */
+/** Looked at with every ping: a server from which nothing came for this long, not even a pong or an open socket, counts as gone. */
 const SILENCE_LIMIT_MS = 30_000;
+/** From the open socket to the welcome. Nothing but the welcome counts. */
+export const WELCOME_LIMIT_MS = 10_000;
+
+const CAUSES: Record<string, string> = { server_full: "server full", no_welcome: "no welcome" };
 
 export interface ConnectionEvents {
   message(message: ServerMessage): void;
@@ -25,6 +30,8 @@ export class Connection {
   private lastError: string | null = null;
   private lastHeardMs = 0;
   private retryTimer = 0;
+  private welcomeTimer = 0;
+  private limits: Limits | null = null;
 
   constructor(
     private readonly url: string,
@@ -44,10 +51,10 @@ export class Connection {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(encode(message, { ignoreUndefined: true }));
   }
 
-  /** Options that are sent now and again after every reconnect. */
+  /** Options that are sent now, and again after every reconnect, each within the server's limits. */
   configure(options: Partial<FrameOptions>): void {
     this.options = options;
-    if (this.ready) this.send({ type: "configure", options });
+    if (this.ready && this.limits) this.send({ type: "configure", options: withinLimits(options, this.limits) });
   }
 
   /** Try again at once. */
@@ -66,17 +73,25 @@ export class Connection {
     this.socket = socket;
     // Between open and welcome the attempt is still under way: a server that refuses must not reset the backoff.
     this.attempt = Math.max(1, this.attempt);
-    socket.onopen = () => {
-      this.send({
-        type: "hello",
-        protocol: PROTOCOL,
-        client: CLIENT,
-        codecs: CODECS.map((c) => c.name),
-        options: this.options,
-      });
-    };
-    socket.onmessage = (event) => this.receive(event.data);
-    socket.onclose = (event) => this.closed(event.code);
+    // A socket that was given up may still close long after its successor has opened: only the present one counts.
+    const ifPresent = (act: () => void): void => (socket === this.socket ? act() : undefined);
+    socket.onopen = () => ifPresent(() => this.greet());
+    socket.onmessage = (event) => ifPresent(() => this.receive(event.data));
+    socket.onclose = (event) => ifPresent(() => this.closed(event.code));
+  }
+
+  private greet(): void {
+    const codecs = CODECS.map((codec) => codec.name);
+    this.send({ type: "hello", protocol: PROTOCOL, client: CLIENT, codecs, options: withoutNumbers(this.options) });
+    this.welcomeTimer = self.setTimeout(() => this.notWelcome(), WELCOME_LIMIT_MS);
+  }
+
+  private notWelcome(): void {
+    this.lastError = "no_welcome";
+    const seconds = WELCOME_LIMIT_MS / 1000;
+    const message = `It takes connections, but did not welcome this one within ${seconds} s. The viewer tries again by itself.`;
+    this.events.message({ type: "error", code: "no_welcome", message, seq: null, fatal: true });
+    this.giveUp();
   }
 
   private get reconnects(): number {
@@ -94,37 +109,42 @@ export class Connection {
       return;
     }
     if (message.type === "welcome") {
+      clearTimeout(this.welcomeTimer);
       this.attempt = 0;
       this.opened++;
+      this.limits = message.limits;
+      // Before any frame. Hello had the rest, so without numbers there is nothing to add.
+      if (Object.values(this.options).some((value) => typeof value === "number")) this.configure(this.options);
       this.events.status("open", "connected", this.reconnects);
     }
     if (message.type === "error") this.lastError = message.code;
     this.events.message(message);
   }
 
+  /** close() waits for the other side, which may be gone: don't wait with it. */
+  private giveUp(): void {
+    const socket = this.socket;
+    this.closed(1006);
+    socket?.close();
+  }
+
   private closed(code: number): void {
     this.socket = null;
+    clearTimeout(this.welcomeTimer);
     if (!isWorthRetrying(code, this.lastError)) {
       this.events.status("closed", "the server refused this viewer", this.reconnects);
       return;
     }
     const delayMs = retryDelayMs(Math.max(0, this.attempt - 1), Math.random());
     this.attempt = Math.max(1, this.attempt) + 1;
-    const cause = this.lastError === "server_full" ? "server full" : "no connection";
+    const cause = CAUSES[this.lastError ?? ""] ?? "no connection";
     this.events.status("waiting", `${cause}, next attempt in ${Math.ceil(delayMs / 1000)} s`, this.reconnects);
     this.retryTimer = self.setTimeout(() => this.open(), delayMs);
   }
 
   private keepAlive(): void {
-    const socket = this.socket;
-    if (!socket) return;
-    if (performance.now() - this.lastHeardMs > SILENCE_LIMIT_MS) {
-      // close() waits for the other side, which may be gone: don't wait with it.
-      socket.onclose = socket.onmessage = null;
-      socket.close();
-      this.closed(1006);
-    } else {
-      this.send({ type: "ping", t: performance.now() });
-    }
+    if (!this.socket) return;
+    if (performance.now() - this.lastHeardMs > SILENCE_LIMIT_MS) this.giveUp();
+    else this.send({ type: "ping", t: performance.now() });
   }
 }

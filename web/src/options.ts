@@ -1,0 +1,25 @@
+// Options on their way to the server: one out of range makes it refuse the message, and only its welcome tells the ranges.
+
+import type { FrameOptions, Limits } from "./messages.js";
+
+/** What hello may carry: the choices by name. Numbers wait for the limits. */
+export function withoutNumbers(options: Partial<FrameOptions>): Partial<FrameOptions> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => typeof value === "string"));
+}
+
+/** The same options with every number in the range that the server or the protocol gives it. */
+export function withinLimits(options: Partial<FrameOptions>, limits: Limits): Partial<FrameOptions> {
+  const ranges: Record<string, readonly [low: number, high: number]> = {
+    max_splats: [1, limits.max_splats],
+    min_opacity: [0, 1],
+    border: [0, 0.45],
+    depth_percentile: [1, 100],
+    inference_px: [0, limits.max_inference_px],
+    sh_degree: [0, 2],
+  };
+  const clamp = ([name, value]: [string, unknown]): [string, unknown] => {
+    const range = ranges[name];
+    return [name, range && typeof value === "number" ? Math.min(range[1], Math.max(range[0], value)) : value];
+  };
+  return Object.fromEntries(Object.entries(options).map(clamp));
+}

@@ -1,0 +1,165 @@
+import assert from "node:assert/strict";
+import { beforeEach, mock, test } from "node:test";
+import { decode, encode } from "@msgpack/msgpack";
+import { LONGEST_DELAY_MS } from "../src/backoff.js";
+import type { FrameOptions, Limits } from "../src/messages.js";
+import { withinLimits, withoutNumbers } from "../src/options.js";
+import { Connection, WELCOME_LIMIT_MS } from "../src/workers/connection.js";
+
+type Sent = { type: string; options?: Partial<FrameOptions> } & Record<string, unknown>;
+const LIMITS = { max_splats: 200_000, max_inference_px: 1008, max_in_flight: 2 } as Limits;
+
+/** The browser's WebSocket, with the server's side in the test's hand. */
+class FakeSocket {
+  static readonly OPEN = 1;
+  static all: FakeSocket[] = [];
+  readyState = 0;
+  sent: Sent[] = [];
+  onopen: (() => void) | null = null;
+  onmessage: ((event: { data: ArrayBuffer }) => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
+
+  constructor(readonly url: string) {
+    FakeSocket.all.push(this);
+  }
+  send(data: Uint8Array): void {
+    this.sent.push(decode(data) as Sent);
+  }
+  close(): void {
+    this.readyState = 2;
+  }
+  accept(): void {
+    this.readyState = FakeSocket.OPEN;
+    this.onopen?.();
+  }
+  say(message: object): void {
+    this.onmessage?.({ data: encode(message).slice().buffer });
+  }
+  end(code: number): void {
+    this.readyState = 3;
+    this.onclose?.({ code });
+  }
+}
+
+const last = (): FakeSocket => FakeSocket.all.at(-1)!;
+const welcome = (limits = LIMITS): object => ({ type: "welcome", options: {}, limits });
+let now = 0;
+let heard: { status: string; text: string; reconnects: number }[] = [];
+let messages: Sent[] = [];
+
+function wait(ms: number): void {
+  // In steps, so that a timer sees the time at which it goes off.
+  for (let left = ms; left > 0; left -= 100) {
+    now += Math.min(100, left);
+    mock.timers.tick(Math.min(100, left));
+  }
+}
+
+function connect(options: Partial<FrameOptions>): Connection {
+  return new Connection("ws://server/ws", options, {
+    message: (message) => messages.push(message as unknown as Sent),
+    unreadable: (reason) => assert.fail(reason),
+    status: (status, text, reconnects) => heard.push({ status, text, reconnects }),
+  });
+}
+
+beforeEach(() => {
+  mock.timers.reset();
+  mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  Object.assign(globalThis, { WebSocket: FakeSocket, self: globalThis });
+  mock.method(performance, "now", () => now);
+  [FakeSocket.all, heard, messages, now] = [[], [], [], 0];
+});
+
+test("hello has no number in its options; they follow the welcome, within its limits", () => {
+  const connection = connect({ representation: "points", max_splats: 4_000_000, min_opacity: 0.5 });
+  last().accept();
+  const [hello] = last().sent;
+  assert.deepEqual(Object.keys(hello!).sort(), ["client", "codecs", "options", "protocol", "type"]);
+  assert.deepEqual(hello!.options, { representation: "points" });
+  assert.ok(!connection.ready);
+  last().say(welcome());
+  assert.ok(connection.ready);
+  const options = { representation: "points", max_splats: 200_000, min_opacity: 0.5 };
+  assert.deepEqual(last().sent.slice(1), [{ type: "configure", options }]);
+});
+
+test("what is set before the welcome is sent after it, and after a reconnect within the new limits", () => {
+  const connection = connect({ representation: "auto" });
+  last().accept();
+  connection.configure({ representation: "auto", max_splats: 150_000 });
+  assert.equal(last().sent.length, 1);
+  last().say(welcome());
+  assert.equal(last().sent[1]!.options!.max_splats, 150_000);
+  last().end(1006);
+  wait(LONGEST_DELAY_MS);
+  last().accept();
+  assert.deepEqual(last().sent[0]!.options, { representation: "auto" });
+  last().say(welcome({ ...LIMITS, max_splats: 9000 }));
+  assert.equal(last().sent[1]!.options!.max_splats, 9000);
+});
+
+test("without numbers nothing is configured", () => {
+  connect({ representation: "auto" });
+  last().accept();
+  last().say(welcome());
+  assert.equal(last().sent.length, 1);
+});
+
+test("a server that never says welcome is left and tried again, however much else it says", () => {
+  const connection = connect({});
+  last().accept();
+  for (let ms = 0; ms < WELCOME_LIMIT_MS - 1000; ms += 1000) {
+    wait(1000);
+    last().say({ type: "pong", t: 0 });
+  }
+  last().say({ type: "error", code: "bad_message", message: "no", seq: null, fatal: false });
+  assert.equal(FakeSocket.all.length, 1);
+  wait(1000);
+  assert.equal(messages.at(-1)!["code"], "no_welcome");
+  assert.match(heard.at(-1)!.text, /^no welcome, next attempt in \d+ s$/);
+  assert.equal(heard.at(-1)!.status, "waiting");
+  assert.equal(last().readyState, 2);
+  const first = last();
+  wait(LONGEST_DELAY_MS);
+  assert.equal(FakeSocket.all.length, 2);
+  // The old socket's late end does not touch the new one.
+  first.end(1006);
+  last().accept();
+  last().say(welcome());
+  assert.ok(connection.ready);
+  wait(WELCOME_LIMIT_MS);
+  assert.equal(heard.at(-1)!.status, "open");
+});
+
+test("the pauses grow while no welcome comes", () => {
+  connect({});
+  for (let attempt = 0; attempt < 8; attempt++) {
+    last().accept();
+    wait(WELCOME_LIMIT_MS);
+    wait(LONGEST_DELAY_MS);
+  }
+  const pauses = heard.filter(({ status }) => status === "waiting").map(({ text }) => Number(/(\d+) s$/.exec(text)![1]));
+  assert.equal(pauses[0], 1);
+  assert.ok(pauses.at(-1)! >= 7);
+});
+
+test("a silent connection is left, one with pongs is not", () => {
+  connect({});
+  last().accept();
+  last().say(welcome());
+  for (let i = 0; i < 60; i++) {
+    wait(1000);
+    last().say({ type: "pong", t: 0 });
+  }
+  assert.equal(FakeSocket.all.length, 1);
+  wait(41_000);
+  assert.ok(heard.some(({ status }) => status === "waiting"));
+});
+
+test("every number is kept in its range, and names are left alone", () => {
+  const options: Partial<FrameOptions> = { codec: "ply", max_splats: 0, inference_px: 5000, min_opacity: -1, sh_degree: 1 };
+  const within = { codec: "ply", max_splats: 1, inference_px: 1008, min_opacity: 0, sh_degree: 1 };
+  assert.deepEqual(withinLimits(options, LIMITS), within);
+  assert.deepEqual(withoutNumbers(options), { codec: "ply" });
+});
