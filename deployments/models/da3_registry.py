@@ -23,23 +23,23 @@ class ModelCard:
         name: What the config says.
         config: Its name in the package, as in the checkpoint's ``config.json``.
         hub_id: Repository on the Hugging Face hub; empty for weights that exist in a local folder only.
+        revision: Commit of ``hub_id``.
         parameters_m: Parameters, millions.
         licence: SPDX identifier of the weights' licence.
         gaussian_head: Whether it predicts Gaussians.
         metric: Whether its units are metres.
         several_views: Whether it relates several views of one moment to each other.
-        revision: Commit, tag or branch of ``hub_id``. Name a commit in production (``engine.params.revision``).
     """
 
     name: str
     config: str
     hub_id: str
+    revision: str
     parameters_m: int
     licence: str
     gaussian_head: bool = False
     metric: bool = False
     several_views: bool = True
-    revision: str = "main"
 
     @property
     def kinds(self) -> tuple[SplatKind, ...]:
@@ -65,23 +65,37 @@ class ModelCard:
 
 
 _APACHE, _NC = "Apache-2.0", "CC-BY-NC-4.0"
+_HUB = "depth-anything/"
 
 MODELS = {
     card.name: card
     for card in (
-        ModelCard("da3-small", "da3-small", "depth-anything/DA3-SMALL", 34, _APACHE),
-        ModelCard("da3-base", "da3-base", "depth-anything/DA3-BASE", 135, _APACHE),
-        ModelCard("da3-large", "da3-large", "depth-anything/DA3-LARGE-1.1", 411, _NC),
-        ModelCard("da3-giant", "da3-giant", "depth-anything/DA3-GIANT-1.1", 1356, _NC, gaussian_head=True),
         ModelCard(
-            "da3-nested-giant-large", "da3nested-giant-large", "depth-anything/DA3NESTED-GIANT-LARGE-1.1", 1690, _NC,
-            gaussian_head=True, metric=True,
+            "da3-small", "da3-small", _HUB + "DA3-SMALL", "e08cab65ca0ec38e7826075418411ab90cab4da3", 34, _APACHE,
         ),
         ModelCard(
-            "da3-metric-large", "da3metric-large", "depth-anything/DA3METRIC-LARGE", 334, _APACHE,
+            "da3-base", "da3-base", _HUB + "DA3-BASE", "f4a6c9b3c95e41c82048423d3493a81ec3fa810e", 135, _APACHE,
+        ),
+        ModelCard(
+            "da3-large", "da3-large", _HUB + "DA3-LARGE-1.1", "0e109ae307c5982f319a67cf6f9f99ccdc0ec97c", 411, _NC,
+        ),
+        ModelCard(
+            "da3-giant", "da3-giant", _HUB + "DA3-GIANT-1.1", "72ee9f89ce4e50d704e9d55ee9c646ec8dc25a19", 1356, _NC,
+            gaussian_head=True,
+        ),
+        ModelCard(
+            "da3-nested-giant-large", "da3nested-giant-large", _HUB + "DA3NESTED-GIANT-LARGE-1.1",
+            "b2359bdf726fb44ef62acca04d629dcf158053e7", 1690, _NC, gaussian_head=True, metric=True,
+        ),
+        ModelCard(
+            "da3-metric-large", "da3metric-large", _HUB + "DA3METRIC-LARGE",
+            "4010e39f3634a45bc60553321fb49fb760bd594e", 334, _APACHE,
             metric=True, several_views=False,
         ),
-        ModelCard("da3-mono-large", "da3mono-large", "depth-anything/DA3MONO-LARGE", 334, _APACHE, several_views=False),
+        ModelCard(
+            "da3-mono-large", "da3mono-large", _HUB + "DA3MONO-LARGE", "f465978e618db8cc79c83b8bbf24964857db1875", 334, _APACHE,
+            several_views=False,
+        ),
     )
 }  # fmt: skip
 """Name → card."""

@@ -60,10 +60,13 @@ def card_of(model: str, weights: str, revision: str = "") -> ModelCard:
         card = _card_of_architecture(own, config)
     elif known:
         (card,) = known
+    elif model:
+        # Whatever it calls itself, as fine-tuned weights do: its tensors say whether it is one.
+        card = model_card(model)
     else:
         raise ModelUnavailable(
             f"{folder / CONFIG} names model {config!r}: expected one of {', '.join(c.config for c in MODELS.values())}, "
-            f"or an {ARCHITECTURE} beside it"
+            f"an {ARCHITECTURE} beside it, or engine.params.model"
         )
     if model and model != card.name:
         raise ModelUnavailable(f"{folder} holds {card.name}, the config asks for {model}: change engine.params.model or .weights")
@@ -112,6 +115,7 @@ def _card_of_architecture(path: Path, name: str) -> ModelCard:
         name=name,
         config=name,
         hub_id="",
+        revision="",
         parameters_m=0,
         licence="LicenseRef-unknown",
         gaussian_head=bool(main.get("gs_head")),

@@ -16,6 +16,7 @@ from benchmarks.machine import ROOT
 from benchmarks.server import LocalServer
 from deployments.graph import NoGpuError, wait_for_gpu
 from deployments.launch import _use_model
+from deployments.models.da3_registry import MODELS
 from deployments.splats.codec import CODECS
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Error, Frame, Hello, Splats, Welcome
@@ -89,9 +90,8 @@ async def test_points_are_one_configure_away(server: Server) -> None:
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A hub cache that holds the small model, with random weights."""
     repository = tmp_path / "hub" / "models--depth-anything--DA3-SMALL"
-    micro.save(micro.make_network(micro.layout_of("da3-small")), repository / "snapshots" / "0000", "da3-small")
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("0000")
+    snapshot = repository / "snapshots" / MODELS["da3-small"].revision
+    micro.save(micro.make_network(micro.layout_of("da3-small")), snapshot, "da3-small")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return tmp_path

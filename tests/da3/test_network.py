@@ -151,6 +151,12 @@ def test_missing_files_are_named(checkpoints: Any, tmp_path: Path) -> None:
     sentence(lambda: find("", str(folder)), "'da4'", "da3-small")
 
 
+def test_a_folder_with_a_name_of_its_own_is_what_the_config_says(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_text(json.dumps({"model_name": "da3-small-finetuned"}))
+    (tmp_path / TENSORS).touch()
+    assert find("da3-small", str(tmp_path)).card.name == "da3-small"
+
+
 def test_offline_without_a_cache_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import huggingface_hub.constants as constants
 
@@ -247,6 +253,7 @@ def test_every_card_names_its_licence_and_fits_the_package() -> None:
         main = layout.get("anyview", layout)
         assert card.gaussian_head == ("gs_head" in main) and card.several_views == ("cam_dec" in main)
         info = card.engine()
+        assert len(card.revision) == 40, "a commit, not a branch that moves"
         assert info.licence and bool(info.licence_note) == (info.licence == "CC-BY-NC-4.0")
         assert info.kinds == (["native", "points"] if card.gaussian_head else ["points", "lifted"])
 
