@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WEB_SOURCES := $(wildcard web/*.json web/*.mjs web/*.html web/*.css) $(shell find web/src -type f 2>/dev/null)
+WEB_SOURCES := $(wildcard web/*.json web/*.mjs) $(shell find web/src web/public -type f 2>/dev/null)
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 DA3_STAMP := $(VENV)/.installed-da3
@@ -34,8 +34,9 @@ lint: $(DEV_STAMP) ## Linters and type checks, Python and web
 	$(BIN)/python hatch_build.py lint
 
 format: $(DEV_STAMP) ## Format Python and web sources
-	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python hatch_build.py format
 
 bench: $(DEV_STAMP) ## The codec and stage benchmarks, as tables
 	$(BIN)/python -m benchmarks.codecs
@@ -47,6 +48,9 @@ web: $(DEV_STAMP) ## Rebuild the viewer
 messages: $(DEV_STAMP) ## Regenerate the viewer's message types from the Python ones
 	$(BIN)/python -m deployments.stream.typescript > web/src/messages.ts
 
+vectors: $(DEV_STAMP) ## Write the golden vectors anew; read the diff before committing
+	$(BIN)/python -m tests.vectors.make
+
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) web/node_modules deployments/static deployments/models/assets
 
@@ -57,6 +61,7 @@ $(VENV)/bin/python:
 $(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt hatch_build.py $(WEB_SOURCES)
 	@echo "Installing Splatcast into $(VENV) (about a minute the first time) …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@echo "Compiling the kernels and rendering the sample clip (once, up to a minute more) …"
 	@$(BIN)/python -m deployments.prepare
 	@touch $@
 

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent
+SHIPPED = ("serve.env", "serve_config.cpu.yaml", "serve_config.yaml")
+"""What the ``splatcast`` command reads: it lies at the root for people, and in the package in a wheel."""
+LICENCES = "THIRD_PARTY_LICENSES.txt"
+"""Where ``web/build.mjs`` writes the notices of the packages in the bundle, beside it."""
 NPM_TIMEOUT_S = 600
 """``npm ci`` takes seconds; a registry that does not answer must not hang an installation for ever."""
 
@@ -49,10 +53,11 @@ def build_viewer(root: Path = ROOT, force: bool = False) -> bool:
 
 
 def _is_current(web: Path, bundle: Path, assets: Path) -> bool:
-    if not bundle.is_file() or len(list(assets.glob("*.tflite"))) < 2:
+    # The notices are part of what is shipped: a bundle of an older build, without them, is not current.
+    if not bundle.is_file() or not (bundle.parent / LICENCES).is_file() or len(list(assets.glob("*.tflite"))) < 2:
         return False
     sources = [p for folder in ("src", "public") for p in (web / folder).rglob("*") if p.is_file()]
-    sources += [web / name for name in ("package.json", "package-lock.json", "build.mjs")]
+    sources += [web / name for name in ("package.json", "package-lock.json")] + sorted(web.glob("*.mjs"))
     return bundle.stat().st_mtime >= _newest(sources)
 
 
@@ -104,9 +109,11 @@ else:
         """Hatchling's way in."""
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-            """Build the viewer before hatchling collects the files."""
+            """Build the viewer before hatchling collects the files, and add those from outside the package."""
             if self.target_name == "wheel":
                 build_viewer(Path(self.root))
+                if version != "editable":  # There the launcher finds them in the checkout.
+                    build_data["force_include"] |= {name: f"deployments/configs/{name}" for name in SHIPPED}
 
 
 def run_script(name: str, root: Path = ROOT) -> int:

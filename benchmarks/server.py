@@ -1,6 +1,7 @@
 """A local Splatcast for benchmarks and tests: started as a person starts it, on a free port, ended by its own pid."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -39,6 +40,7 @@ class LocalServer:
         url: Where the viewer is, without a slash at the end.
         ws_url: The WebSocket.
         process: The launcher.
+        ray_token: What a driver needs to join its cluster, as ``RAY_AUTH_TOKEN``.
 
     Raises:
         ServerError: It ended by itself, or was not ready in time.
@@ -51,7 +53,9 @@ class LocalServer:
         command = [sys.executable, "-m", "deployments.launch", "--profile", "cpu", "--config", str(config)]
         command += ["--port", str(self.port)]
         self._log = tempfile.NamedTemporaryFile("r", prefix="splatcast-log-")  # noqa: SIM115  # open as long as the server
+        self.ray_token = secrets.token_hex(32)
         environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": ""}
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.ray_token}
         with Path(self._log.name).open("w") as output:
             # Its own session: a Ctrl-C at the terminal reaches us, and we end the server in order.
             self.process = subprocess.Popen(
@@ -71,10 +75,14 @@ class LocalServer:
 
     def _wait_until_ready(self) -> None:
         deadline_s = time.monotonic() + START_TIMEOUT_S
-        while "ready: http" not in (text := Path(self._log.name).read_text(errors="replace")):
+        while "ready: http" not in (text := self.said()):
             if self.process.poll() is not None or time.monotonic() > deadline_s:
                 raise ServerError(f"the server did not start; it said:\n{text}")
             time.sleep(0.1)
+
+    def said(self) -> str:
+        """What it wrote to the terminal so far."""
+        return Path(self._log.name).read_text(errors="replace")
 
     @property
     def ray_address(self) -> str:

@@ -33,7 +33,7 @@ from benchmarks.machine import ROOT, provenance
 from benchmarks.server import LocalServer, ServerError
 from deployments.client import DEFAULT_CODECS, ClientError, Stream, connect
 from deployments.config import GraphArgs
-from deployments.launch import read_environment_file
+from deployments.launch import set_environment
 from deployments.local import LocalPipeline
 from deployments.models import load_model
 from deployments.models.scene import encode_clip
@@ -133,7 +133,7 @@ def measure(config: Path, args: GraphArgs, clip: Sequence[bytes], rounds: int) -
         server = stack.enter_context(LocalServer(config))
         loop = asyncio.new_event_loop()
         stack.callback(loop.close)
-        stack.callback(_attach(server.ray_address))
+        stack.callback(_attach(server))
         opening = connect(server.ws_url, client="benchmarks.stages")
         stream = loop.run_until_complete(opening.__aenter__())
         stack.callback(lambda: loop.run_until_complete(opening.__aexit__(None, None, None)))
@@ -227,15 +227,15 @@ def _timings(outcome: Any) -> Timings:
     return timings
 
 
-def _attach(address: str) -> Callable[[], None]:
+def _attach(server: LocalServer) -> Callable[[], None]:
     """Join the server's cluster as a driver. Gives the way out."""
-    for name, value in read_environment_file(ROOT / "serve.env").items():
-        os.environ.setdefault(name, value)
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": server.ray_token}
+    set_environment()
     # Else a router thread that outlives the driver would start a cluster of its own.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     import ray
 
-    ray.init(address=address, namespace="serve", log_to_driver=False, logging_level="ERROR")
+    ray.init(address=server.ray_address, namespace="serve", log_to_driver=False, logging_level="ERROR")
     return ray.shutdown
 
 

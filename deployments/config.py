@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from deployments.frames import FrameLimits
 from deployments.packing import PackSettings
+from deployments.splats.codec import CODECS
 from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.session import SessionLimits
@@ -21,6 +22,16 @@ def _all_positive(section: Any) -> Any:
         if isinstance(value, (int, float)) and not value > 0:
             raise ValueError(f"{f.name}: expected more than 0, got {value}")
     return section
+
+
+def _codecs_exist(limits: OptionLimits) -> OptionLimits:
+    names, required = limits.codecs, {"packed", "points"}
+    if not required <= set(names) <= set(CODECS) or len(set(names)) < len(names):
+        raise ValueError(
+            "codecs: expected packed and points ('auto' chooses between them), and any other of "
+            f"{', '.join(sorted(set(CODECS) - required))}, each once; got {', '.join(names) or 'none'}"
+        )
+    return limits
 
 
 class _Section(BaseModel):
@@ -78,10 +89,11 @@ class GraphArgs(_Section):
         batch: Batching of its inputs.
         frames: What the decoder accepts.
         options: What a client gets that asks for nothing.
-        option_limits: What a client may ask for.
+        option_limits: What a client may ask for. ``codecs`` must have ``packed`` and ``points``, which ``auto`` chooses between; it
+            does not bind clients of the original protocol, which can't ask.
         session: What one session may cost.
         pack: How splats are coded.
-        max_sessions: Sessions an ingress replica serves; keep it below the Ingress's ``max_ongoing_requests``.
+        max_sessions: Sessions an ingress replica serves; must be below the Ingress's ``max_ongoing_requests``.
         frame_timeout_s: A frame that takes longer through the graph is given up.
     """
 
@@ -89,7 +101,7 @@ class GraphArgs(_Section):
     batch: BatchArgs = BatchArgs()
     frames: Annotated[FrameLimits, AfterValidator(_all_positive)] = FrameLimits()
     options: FrameOptions = FrameOptions()
-    option_limits: Annotated[OptionLimits, AfterValidator(_all_positive)] = OptionLimits()
+    option_limits: Annotated[OptionLimits, AfterValidator(_all_positive), AfterValidator(_codecs_exist)] = OptionLimits()
     session: Annotated[SessionLimits, AfterValidator(_all_positive)] = SessionLimits()
     pack: PackSettings = PackSettings()
     max_sessions: int = Field(default=256, ge=1)

@@ -5,14 +5,18 @@ the address, and a clean end on Ctrl-C.
 """
 
 import argparse
+import contextlib
+import errno
+import io
+import logging
 import os
+import secrets
 import signal
 import socket
 import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Sequence
@@ -21,13 +25,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
-ROOT = Path(__file__).parent.parent
+PACKAGE = Path(__file__).parent
+ROOT = PACKAGE.parent
+"""What replicas need on their path: the checkout, or where the wheel was installed."""
 CONFIGS = {"cpu": "serve_config.cpu.yaml", "gpu": "serve_config.yaml"}
 START_TIMEOUT_S = {"cpu": 120.0, "gpu": 900.0}
 """The GPU profile loads gigabytes and may compile kernels."""
 OBJECT_STORE_BYTES = 512 * 2**20
 """Frames live for milliseconds: a few dozen of 10 MB are the most that is alive at a time. Ray's default takes 30 % of memory."""
+
+
+ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 class LaunchError(Exception):
@@ -48,12 +58,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # An empty variable means "not set": make passes all of them on.
     env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "PORT", "MODEL")}
     parser = argparse.ArgumentParser(prog="splatcast", description="Live 3D Gaussian splats from a camera, in the browser.")
-    parser.add_argument(
-        "--profile",
-        choices=sorted(CONFIGS),
-        default=env["PROFILE"],
-        help="default: gpu where a GPU and Depth Anything 3 are, else cpu",
-    )
+    parser.add_argument("--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where it can run")
     parser.add_argument("--model", default=env["MODEL"], help="a Depth Anything 3 model, such as da3-small, on this profile")
     parser.add_argument("--host", default=env["HOST"], help="address to listen on; default: the config's")
     parser.add_argument("--port", type=_port, default=env["PORT"], help="port to listen on; default: the config's")
@@ -74,15 +79,18 @@ def _launch(options: argparse.Namespace) -> int:
     profile = options.profile or ("gpu" if _has_gpu() and find_spec("depth_anything_3") else "cpu")
     if _has_gpu() and profile == "cpu" and not options.profile:
         _say("this machine has a GPU: 'make install-da3' lets it predict real Gaussians")
-    config = _load_config(options.config or ROOT / CONFIGS[profile])
-    http = config.setdefault("http_options", {})
-    http["host"] = options.host or http.get("host", "127.0.0.1")
-    http["port"] = options.port or http.get("port", 8000)
+    config = load_config(options.config or _shipped(CONFIGS[profile]))
+    http = config["http_options"]
+    http["host"] = options.host or http.get("host") or "127.0.0.1"
+    http["port"] = options.port or http.get("port") or 8000
     if options.model:
-        _use_model(config["applications"][0], options.model)
-    _check(config, profile)
-    for name, value in read_environment_file(ROOT / "serve.env").items():
-        os.environ.setdefault(name, value)
+        use_model(config["applications"][0], options.model)
+    check_graph(config, profile)
+    if profile == "gpu" and not _has_gpu():
+        raise LaunchError("PROFILE=gpu, but this machine shows no NVIDIA GPU: install its driver, or use PROFILE=cpu")
+    check_address(http["host"], http["port"])
+    fetch(config)
+    set_environment()
     # Replicas import the package from wherever this process found it.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
@@ -93,61 +101,153 @@ def _launch(options: argparse.Namespace) -> int:
         return _serve(Path(file.name), http["host"], http["port"], START_TIMEOUT_S[profile])
 
 
-def _load_config(path: Path) -> dict[str, Any]:
+def _shipped(name: str) -> Path:
+    """A file of the checkout's root; a wheel has it in the package (``hatch_build.py``)."""
+    return ROOT / name if (ROOT / name).is_file() else PACKAGE / "configs" / name
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """A serve config, with as much of its shape checked as this module reads.
+
+    Returns:
+        The config, with ``http_options`` a map and ``applications`` a list of maps that is not empty.
+
+    Raises:
+        LaunchError: It can't be read, or is no serve config.
+    """
     try:
-        config = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise LaunchError(f"can't read the config {path}: {error}") from None
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LaunchError(f"can't read the config {path}: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict) or not config.get("applications"):
         raise LaunchError(f"{path} is no serve config: expected a map with 'applications'")
+    applications = config["applications"]
+    if not isinstance(applications, list) or not all(isinstance(application, dict) for application in applications):
+        raise LaunchError(f"{path}: applications: expected a list of maps ('- name: splatcast' and so on)")
+    http = config.get("http_options")
+    if not isinstance(http, (dict, type(None))):
+        raise LaunchError(f"{path}: http_options: expected a map of 'host' and 'port', got {http!r:.40}")
+    config["http_options"] = dict(http or {})
     return config
 
 
-def _use_model(application: dict[str, Any], model: str) -> None:
-    """Put a Depth Anything 3 model in the place of the profile's engine."""
+def use_model(application: dict[str, Any], model: str) -> None:
+    """Put a Depth Anything 3 model in the place of the config's engine; on a GPU profile the engine's other parameters stay."""
     args = application.setdefault("args", {})
     engine = args.get("engine") or {}
     params = engine.get("params", {}) if engine.get("name") == "da3" else {}
+    if model != params.get("model"):
+        params = {name: value for name, value in params.items() if name not in ("weights", "revision", "kind")}
     args["engine"] = {**engine, "name": "da3", "params": {**params, "model": model}}
-    for deployment in application.get("deployments", []):
+    for deployment in application.get("deployments") or []:
         if deployment["name"] == "GaussianInference" and "num_gpus" not in deployment.get("ray_actor_options", {}):
             # A network takes every core of a CPU: a second one would only take them from the first.
             deployment.pop("autoscaling_config", None)
             deployment["num_replicas"] = 1
 
 
-def _check(config: dict[str, Any], profile: str) -> None:
-    """Everything that would otherwise fail late, or hang, checked before Ray starts."""
-    from deployments.config import GraphArgs
-    from deployments.models import check_engine, fetch_engine
+def fetch(config: dict[str, Any]) -> None:
+    """Download what the engine needs: here its progress can be seen, and it is once for all replicas.
+
+    Raises:
+        LaunchError: It can't be had, and what to do.
+    """
+    from deployments.config import EngineArgs
+    from deployments.models import fetch_engine
     from deployments.models.errors import ModelUnavailable
 
-    host, port = config["http_options"]["host"], config["http_options"]["port"]
+    engine = EngineArgs.model_validate((config["applications"][0].get("args") or {}).get("engine") or {})
     try:
-        args = GraphArgs.model_validate(config["applications"][0].get("args") or {})
-        check_engine(args.engine.name, args.engine.params)
-    except (ValueError, ModelUnavailable) as error:
-        hint = " PROFILE=cpu runs the embedded engine." if profile == "gpu" else ""
-        raise LaunchError(f"{error}{hint}") from None
-    if profile == "gpu" and not _has_gpu():
-        raise LaunchError("PROFILE=gpu, but this machine shows no NVIDIA GPU: install its driver, or use PROFILE=cpu")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise LaunchError(
-                f"can't listen on {host}:{port} ({error.strerror}): stop what uses it, or choose another with PORT={port + 1}"
-            ) from None
-    try:
-        # Here its progress can be seen, and it is once for all replicas.
-        fetch_engine(args.engine.name, args.engine.params)
+        fetch_engine(engine.name, engine.params)
     except ModelUnavailable as error:
         raise LaunchError(str(error)) from None
 
 
+def check_graph(config: dict[str, Any], profile: str) -> None:
+    """What would otherwise fail late, or hang, checked before Ray starts.
+
+    Raises:
+        LaunchError: ``args`` is refused, the engine can't run here, or sockets could take all of the Ingress.
+    """
+    from deployments.config import GraphArgs
+    from deployments.models import check_engine
+    from deployments.models.errors import ModelUnavailable
+
+    application = config["applications"][0]
+    try:
+        args = GraphArgs.model_validate(application.get("args") or {})
+        check_engine(args.engine.name, args.engine.params)
+    except ValidationError as error:
+        raise LaunchError(_sentence("args", error)) from None
+    except (ValueError, ModelUnavailable) as error:
+        hint = " PROFILE=cpu runs the embedded engine." if profile == "gpu" else ""
+        raise LaunchError(f"{error}{hint}") from None
+    for entry in application.get("deployments") or []:
+        room = entry.get("max_ongoing_requests") if isinstance(entry, dict) and entry.get("name") == "Ingress" else None
+        if isinstance(room, int) and args.max_sessions >= room:
+            raise LaunchError(
+                f"args: max_sessions ({args.max_sessions}) must be below the Ingress's max_ongoing_requests ({room}): "
+                "every session is one ongoing request for life, and pages and probes need room beside them"
+            )
+
+
+def _sentence(where: str, error: ValidationError) -> str:
+    found = (".".join(map(str, (where, *detail["loc"]))) + f": {detail['msg']}" for detail in error.errors())
+    return "; ".join(text.replace("Value error, ", "") for text in found)
+
+
+def check_address(host: Any, port: Any) -> None:
+    """Listen where Serve will, for a moment.
+
+    Raises:
+        LaunchError: Nobody can listen there, and why.
+    """
+    if not isinstance(host, str) or not isinstance(port, int) or not 1 <= port <= 65535:
+        raise LaunchError(f"http_options: expected an address as host and a port from 1 to 65535, got {host!r} and {port!r}")
+    wrong_host = "127.0.0.1 is for this machine only, 0.0.0.0 for all that can reach it; choose with HOST="
+    # As Serve does it: IPv6 for a literal, IPv4 for every name.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+    except (socket.gaierror, UnicodeError):
+        raise LaunchError(f"HOST={host} is no address and no name that is known here: {wrong_host}") from None
+    other = f"choose another with PORT={port + 1 if port < 65535 else port - 1}"
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        advice = {
+            errno.EADDRINUSE: f"stop what uses it, or {other}",
+            errno.EACCES: "only root may listen on ports that low: choose another with PORT=8000",
+            errno.EADDRNOTAVAIL: f"the address is not this machine's: {wrong_host}",
+            errno.EAFNOSUPPORT: f"this machine has no IPv6: {wrong_host}",
+        }.get(error.errno or 0, f"choose another with HOST= and PORT= ({error.strerror})")
+        raise LaunchError(f"can't listen on {_authority(host, port)}: {advice}") from None
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def page_url(host: str, port: int) -> str:
+    """Where a browser on this machine finds the page of a server that listens on ``host``."""
+    return f"http://{_authority({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}/"
+
+
 def _has_gpu() -> bool:
     return any(Path("/proc/driver/nvidia/gpus").glob("*"))
+
+
+def set_environment() -> None:
+    """What the Ray head must have in its environment, unless the user set it: ``serve.env``, and a token.
+
+    Ray's own ports are open to the network whatever HOST is: who has no token can't join, nor run code.
+    """
+    for name, value in read_environment_file(_shipped("serve.env")).items():
+        os.environ.setdefault(name, value)
+    if not any(map(os.environ.get, ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def read_environment_file(path: Path) -> dict[str, str]:
@@ -160,10 +260,24 @@ def read_environment_file(path: Path) -> dict[str, str]:
 def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
     # The push interval that Ray warns of is set in serve.env, where its check does not look.
     warnings.filterwarnings("ignore", "`look_back_period_s`", FutureWarning)
+    import click
     import ray
+    from ray.serve.schema import ServeDeploySchema
     from ray.serve.scripts import cli
 
-    watcher = _Watcher(host, port, timeout_s)
+    try:
+        ServeDeploySchema.model_validate(yaml.safe_load(config_path.read_text()))
+    except ValidationError as error:
+        raise LaunchError(_sentence("config", error)) from None
+    # What it starts is told by us, in fewer words; its errors go to stderr.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    asked = threading.Event()
+
+    def end(*_: object) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    watcher = _Watcher(page_url(host, port), timeout_s)
     try:
         # "local": never somebody else's cluster, nor the stale address of one that was killed.
         ray.init(
@@ -179,14 +293,20 @@ def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
         )
         # Ctrl-C and kill are one thing to serve's loop. Set after ray.init, which has handlers of its own, and both: a shell's
         # background job inherits an ignored SIGINT.
-        for ending in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(ending, signal.default_int_handler)
+        for ending in ENDINGS:
+            signal.signal(ending, end)
         watcher.start()
-        cli.main(["run", "--app-dir", str(ROOT), str(config_path)], standalone_mode=False)
-    except (KeyboardInterrupt, SystemExit):
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                cli.main(["run", "--app-dir", str(ROOT), str(config_path)], standalone_mode=False)
+        except SystemExit:  # Its way to end, whether it was asked to or failed.
+            if not asked.is_set():
+                raise LaunchError("Serve ended by itself; the lines above say why") from None
+    except (KeyboardInterrupt, SystemExit, click.Abort):  # At any other moment, or a second one.
         pass
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second Ctrl-C must not leave half of it running.
+        for ending in ENDINGS:  # A second Ctrl-C, or a kill after it, must not leave half of it running.
+            signal.signal(ending, signal.SIG_IGN)
         watcher.stopped.set()
         ray.shutdown()
     if watcher.failure:
@@ -198,10 +318,11 @@ def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
 class _Watcher(threading.Thread):
     """Polls until a frame goes through the graph; says so, or why not."""
 
-    def __init__(self, host: str, port: int, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float) -> None:
         super().__init__(name="watcher", daemon=True)
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        self._url = f"http://{shown}:{port}/"
+        self._url = url
+        # Not urlopen: a proxy named in the environment knows nothing of this machine's ports.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._deadline_s = time.monotonic() + timeout_s
         self._timeout_s = timeout_s
         self.stopped = threading.Event()
@@ -228,20 +349,19 @@ class _Watcher(threading.Thread):
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(self._url + "readyz", timeout=15) as response:
+            with self._opener.open(self._url + "readyz", timeout=15) as response:
                 return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
+        except Exception:  # Whatever a server that is half up answers with, it is not ready.
             return False
 
 
 def _deployment_state() -> tuple[str, str | None]:
     """What is still starting, in words, and why the application failed if it did."""
     from ray import serve
-    from ray.serve.exceptions import RayServeException
 
     try:
         applications = serve.status().applications
-    except RayServeException:
+    except Exception:  # No controller yet, or one that does not answer: the watcher's deadline is for that.
         return "starting Serve …", None
     for application in applications.values():
         if application.status.value == "DEPLOY_FAILED":
@@ -263,7 +383,8 @@ _began_s = time.monotonic()
 
 
 def _say(text: str) -> None:
-    print(f"splatcast [{time.monotonic() - _began_s:4.1f} s] {text}", flush=True)
+    # The terminal itself: what serve prints is turned away from sys.stdout.
+    print(f"splatcast [{time.monotonic() - _began_s:4.1f} s] {text}", file=sys.__stdout__, flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import yaml
 from benchmarks.machine import ROOT
 from benchmarks.server import LocalServer
 from deployments.graph import NoGpuError, wait_for_gpu
-from deployments.launch import _use_model
+from deployments.launch import use_model
 from deployments.models.da3_registry import MODELS
 from deployments.splats.codec import CODECS
 from deployments.stream import messages
@@ -100,7 +100,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("hub_cache")
 async def test_the_small_model_runs_from_the_hubs_cache_on_a_cpu(tmp_path: Path) -> None:
     config = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())
-    _use_model(config["applications"][0], "da3-small")
+    use_model(config["applications"][0], "da3-small")
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(config))
     with LocalServer(path) as server:

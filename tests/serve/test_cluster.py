@@ -227,6 +227,32 @@ def test_ctrl_c_ends_everything_it_started() -> None:
     assert [process.name() for process in alive] == []
 
 
+JOIN = """
+import os, sys, ray
+ray.init(address=sys.argv[1], namespace="serve", log_to_driver=False, logging_level="ERROR")
+print(ray.get(ray.remote(num_cpus=0.1)(lambda: "code ran").remote(), timeout=60))
+"""
+
+
+def test_only_a_driver_with_the_token_joins_the_cluster(server: Server) -> None:
+    own = {name: value for name, value in psutil.Process().environ().items() if not name.startswith("RAY_")}
+
+    def join(**environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", JOIN, server.ray_address]
+        return subprocess.run(command, env={**own, **environment}, capture_output=True, text=True, timeout=120)
+
+    for stranger in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
+        refused = join(**stranger)
+        assert refused.returncode != 0 and "code ran" not in refused.stdout, refused.stdout
+    admitted = join(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=server.ray_token)
+    assert "code ran" in admitted.stdout, admitted.stderr
+
+
+def test_the_terminal_has_our_own_lines_only(server: Server) -> None:
+    lines = server.said().splitlines()
+    assert lines and [line for line in lines if not line.startswith("splatcast [")] == []
+
+
 def launch(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A launch that must fail by itself, before it starts anything."""
     return subprocess.run(

@@ -59,6 +59,10 @@ def test_the_gpu_config_asks_for_one_gpu_a_replica() -> None:
         ({"frames": {"max_pixels": -5}}, ["max_pixels", "more than 0"]),
         ({"options": {"border": 0.9}}, ["border", "0.45"]),
         ({"options": {"codec": "mp4"}}, ["codec", "packed"]),
+        ({"option_limits": {"codecs": ["bogus"]}}, ["codecs", "packed and points", "ply", "bogus"]),
+        ({"option_limits": {"codecs": []}}, ["codecs", "packed and points", "ply"]),
+        ({"option_limits": {"codecs": ["packed", "ply"]}}, ["codecs", "packed and points"]),
+        ({"option_limits": {"codecs": ["packed", "points", "packed"]}}, ["codecs", "each once"]),
         ({"option_limits": {"max_splats": 10}}, ["max_splats", "from 1 to 10"]),
         ({"batch": {"max_size": 0}}, ["max_size"]),
         ({"pack": {"scale_min": 3.0}}, ["scale_min", "e times min"]),
@@ -68,6 +72,11 @@ def test_a_slip_is_refused_naming_what_was_expected(args: dict[str, Any], words:
     with pytest.raises(ValidationError) as refused:
         GraphArgs.model_validate(args)
     assert all(word in str(refused.value) for word in words), str(refused.value)
+
+
+@pytest.mark.parametrize("codecs", [["points", "packed"], ["ply", "packed", "points"]])
+def test_the_codecs_offered_and_their_order_are_the_operators_choice(codecs: list[str]) -> None:
+    assert GraphArgs.model_validate({"option_limits": {"codecs": codecs}}).option_limits.codecs == tuple(codecs)
 
 
 def test_the_builder_takes_the_plain_dict_that_serve_passes_and_validates_it() -> None:

@@ -1,0 +1,214 @@
+"""The launcher's pure parts: what it reads, what it refuses before Ray starts, and in which words."""
+
+import errno
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deployments import launch
+from deployments.launch import LaunchError
+
+ROOT = Path(__file__).parents[2]
+BY_NAME = {"GaussianInference": {}, "Ingress": {"max_ongoing_requests": 300}}
+
+
+def config(args: Any = None, **ingress: Any) -> dict[str, Any]:
+    entries = [{"name": name, **values, **(ingress if name == "Ingress" else {})} for name, values in BY_NAME.items()]
+    return {"applications": [{"name": "splatcast", "args": args, "deployments": entries}]}
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment of this test's own, without what the launcher reads or sets."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    for name in ("PROFILE", "HOST", "PORT"):
+        mine.pop(name, None)
+    monkeypatch.setattr(os, "environ", mine)
+    return monkeypatch
+
+
+def test_arguments_win_over_variables_and_empty_variables_are_none(clean: pytest.MonkeyPatch) -> None:
+    clean.setattr(os, "environ", {"PROFILE": "gpu", "HOST": "", "PORT": "81"})
+    options = launch._parse(["--profile", "cpu"])
+    assert (options.profile, options.host, options.port) == ("cpu", None, 81)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["--port", "0"], {}),
+        (["--port", "65536"], {}),
+        ([], {"PORT": "http"}),
+        ([], {"PROFILE": "tpu"}),
+        (["--profile", "tpu"], {}),
+    ],
+)
+def test_a_wrong_argument_ends_it(arguments: list[str], environment: dict[str, str], clean: pytest.MonkeyPatch) -> None:
+    clean.setattr(os, "environ", environment)
+    with pytest.raises(SystemExit) as ended:
+        launch._parse(arguments)
+    assert ended.value.code == 2
+
+
+def test_an_environment_file_is_read_as_a_shell_would(tmp_path: Path) -> None:
+    path = tmp_path / "a.env"
+    path.write_text("# a comment\n\nA=1\n  B=x=y\nC=\n")
+    assert launch.read_environment_file(path) == {"A": "1", "B": "x=y", "C": ""}
+
+
+def test_ray_gets_a_fresh_token_each_time(clean: pytest.MonkeyPatch) -> None:
+    tokens = []
+    for _ in range(2):
+        clean.setattr(os, "environ", {})
+        launch.set_environment()
+        assert os.environ["RAY_AUTH_MODE"] == "token" and os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+        tokens.append(os.environ["RAY_AUTH_TOKEN"])
+    assert len(set(tokens)) == 2 and min(map(len, tokens)) == 64
+
+
+@pytest.mark.parametrize("name", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"])
+def test_the_users_own_token_stays(name: str, clean: pytest.MonkeyPatch) -> None:
+    clean.setattr(os, "environ", {name: "mine"})
+    launch.set_environment()
+    assert {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH_TOKEN")} == {name: "mine"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- 1", "expected a map with 'applications'"),
+        ("http_options: null", "expected a map with 'applications'"),
+        ("applications: {name: splatcast}", "applications: expected a list"),
+        ("applications: [splatcast]", "applications: expected a list"),
+        ("http_options: [8000]\napplications: [{name: a}]", "http_options: expected a map"),
+        ("a: [", "can't read the config"),
+        ("\x00", "can't read the config"),
+    ],
+)
+def test_what_is_no_serve_config_is_refused_in_one_line(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(LaunchError, match=words) as refused:
+        launch.load_config(path)
+    assert "\n" not in str(refused.value) and str(path) in str(refused.value)
+
+
+def test_a_config_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match="can't read the config"):
+        launch.load_config(tmp_path / "none.yaml")
+
+
+def test_http_options_may_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    for text in ("http_options: null\n", "http_options:\n", ""):
+        path.write_text(text + "applications: [{name: a}]")
+        assert launch.load_config(path)["http_options"] == {}
+
+
+@pytest.mark.parametrize("name", sorted(launch.CONFIGS.values()))
+def test_the_shipped_configs_load(name: str) -> None:
+    assert launch.load_config(ROOT / name) == yaml.safe_load((ROOT / name).read_text())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (config({"engin": {}}), "args: GraphArgs: 'engin' is unknown"),
+        (config({"batch": {"max_size": 0}}), "args.batch.max_size: "),
+        (config({"engine": {"name": "magic"}}), "magic"),
+        (config("relief"), "args: "),
+        (config({"max_sessions": 300}), r"max_sessions \(300\) must be below the Ingress's max_ongoing_requests \(300\)"),
+        (config(max_ongoing_requests=100), r"max_sessions \(256\)"),
+    ],
+)
+def test_a_graph_that_can_not_work_is_refused_in_one_line(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(LaunchError, match=words) as refused:
+        launch.check_graph(wrong, "cpu")
+    assert "\n" not in str(refused.value) and "pydantic" not in str(refused.value)
+
+
+@pytest.mark.parametrize("fine", [config(), config({"max_sessions": 299}), {"applications": [{"name": "a"}]}])
+def test_a_graph_with_room_beside_its_sessions_passes(fine: dict[str, Any]) -> None:
+    launch.check_graph(fine, "cpu")
+
+
+def test_a_busy_port_names_the_way_out() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LaunchError, match=rf"127\.0\.0\.1:{port}: stop what uses it, or choose another with PORT="):
+            launch.check_address("127.0.0.1", port)
+    launch.check_address("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["no such host", "256.1.1.1", "a..b", "1::2::3", "é" * 80])
+def test_a_mistyped_host_is_not_called_busy(host: str) -> None:
+    with pytest.raises(LaunchError, match="is no address and no name") as refused:
+        launch.check_address(host, 8000)
+    assert "PORT=" not in str(refused.value)
+
+
+class _Deaf(socket.socket):
+    """A socket that can't be bound, and says why."""
+
+    why = errno.EADDRINUSE
+
+    def bind(self, address: object) -> None:
+        raise OSError(self.why, os.strerror(self.why))
+
+
+@pytest.mark.parametrize(
+    ("why", "port", "words"),
+    [
+        (errno.EADDRINUSE, 65535, "PORT=65534"),
+        (errno.EADDRINUSE, 8000, "PORT=8001"),
+        (errno.EACCES, 80, "only root .* PORT=8000"),
+        (errno.EADDRNOTAVAIL, 8000, "not this machine's.* HOST="),
+        (errno.ENOBUFS, 8000, os.strerror(errno.ENOBUFS)),
+    ],
+)
+def test_why_it_can_not_listen_is_told_apart(why: int, port: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Deaf, "why", why)
+    monkeypatch.setattr(socket, "socket", _Deaf)
+    with pytest.raises(LaunchError, match=words):
+        launch.check_address("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 0), ("127.0.0.1", "8000"), (["127.0.0.1"], 8000), ("127.0.0.1", 65536)])
+def test_a_config_with_no_address_is_refused(host: Any, port: Any) -> None:
+    with pytest.raises(LaunchError, match="expected an address as host and a port from 1 to 65535"):
+        launch.check_address(host, port)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80/"),
+        ("0.0.0.0", "http://127.0.0.1:80/"),
+        ("::", "http://[::1]:80/"),
+        ("::1", "http://[::1]:80/"),
+        ("splat.example", "http://splat.example:80/"),
+    ],
+)
+def test_the_address_shown_opens_in_a_browser(host: str, url: str) -> None:
+    assert launch.page_url(host, 80) == url
+
+
+def test_the_watcher_outlives_what_goes_wrong_and_keeps_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray import serve
+
+    def fail() -> None:
+        raise RuntimeError("half up")
+
+    ended: list[int] = []
+    monkeypatch.setattr(serve, "status", fail)
+    monkeypatch.setattr(os, "kill", lambda _, signal_number: ended.append(signal_number))
+    watcher = launch._Watcher("http://127.0.0.1:1/", 0.4)
+    watcher.start()
+    watcher.join(10)
+    assert ended and watcher.failure and "not ready after" in watcher.failure
