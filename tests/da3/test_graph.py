@@ -146,3 +146,14 @@ def test_a_node_that_joins_in_time_is_waited_for() -> None:
     with pytest.raises(NoGpuError, match="add a GPU node"):
         wait_for_gpu(lambda: {"CPU": 4, "GPU": 0.0}, 45, lambda: now, sleep)
     assert now >= 65
+
+
+def test_model_on_the_command_line_keeps_the_profile_and_asks_for_nothing_the_model_can_not_give() -> None:
+    (gpu,) = yaml.safe_load((ROOT / "serve_config.yaml").read_text())["applications"]
+    use_model(gpu, "da3-small")
+    assert gpu["args"]["engine"]["params"] == {"model": "da3-small", "device": "cuda"}
+    assert next(d for d in gpu["deployments"] if d["name"] == "GaussianInference")["autoscaling_config"]["max_replicas"] == 8
+    (cpu,) = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())["applications"]
+    use_model(cpu, "da3-small")
+    assert cpu["args"]["engine"] == {"name": "da3", "params": {"model": "da3-small"}}
+    assert next(d for d in cpu["deployments"] if d["name"] == "GaussianInference")["num_replicas"] == 1
