@@ -14,6 +14,7 @@ All figures are medians; ratios are medians of paired ratios.
 import argparse
 import asyncio
 import json
+import logging
 import os
 import shlex
 import statistics
@@ -234,7 +235,9 @@ def _attach(server: LocalServer) -> Callable[[], None]:
     # Else a router thread that outlives the driver would start a cluster of its own.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     import ray
+    import ray.serve
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # The table is what this prints.
     ray.init(address=server.ray_address, namespace="serve", log_to_driver=False, logging_level="ERROR")
     return ray.shutdown
 

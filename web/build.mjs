@@ -1,9 +1,10 @@
 // Builds the viewer into deployments/static/ and places the models that come with npm packages into deployments/models/assets/.
 // `node build.mjs --tests` bundles the unit tests into dist/tests/ instead; `--debug` leaves the bundle readable.
-import { chmod, copyFile, mkdir, readdir, rm } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { thirdPartyLicences } from "./licences.mjs";
 
 const web = dirname(fileURLToPath(import.meta.url));
 const deployments = join(web, "..", "deployments");
@@ -19,14 +20,20 @@ const MODELS = [
 const ENTRIES = ["viewer.ts", "selftest.ts", "workers/socket.worker.ts", "workers/capture.worker.ts"];
 const PAGES = ["index.html", "selftest.html", "viewer.css", "favicon.svg"];
 
-const common = { bundle: true, format: "esm", target: "es2022", legalComments: "none", logLevel: "warning" };
+const LICENCES = "THIRD_PARTY_LICENSES.txt";
+
+// The packages' own notices go into one file, complete and with the indirect packages, instead of into comments.
+const common = { legalComments: "none", bundle: true, format: "esm", target: "es2022", logLevel: "warning" };
 
 async function buildViewer(debug) {
   await rm(staticFolder, { recursive: true, force: true });
   await mkdir(staticFolder, { recursive: true });
   for (const page of PAGES) await copyFile(join(web, "public", page), join(staticFolder, page));
+  const apache = await readFile(join(web, "..", "LICENSE"), "utf8");
+  await writeFile(join(staticFolder, LICENCES), await thirdPartyLicences(web, apache));
   await build({
     ...common,
+    banner: { js: `// Licences of what this holds: ${LICENCES}` },
     entryPoints: ENTRIES.map((entry) => ({ in: join(web, "src", entry), out: entry.replace(/^.*\/|\.ts$/g, "") })),
     outdir: staticFolder,
     // The pages share three.js and Spark (3 MB), so they share a chunk.

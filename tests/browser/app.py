@@ -12,7 +12,8 @@ from deployments.local import LocalPipeline
 from deployments.models import load_model
 from deployments.pipeline import Capture, PackedFrame
 from deployments.stream import messages
-from deployments.stream.errors import FrameError
+from deployments.stream.errors import BadMessage, FrameError
+from deployments.stream.session import Session
 
 
 class Pipeline(LocalPipeline):
@@ -33,6 +34,10 @@ class Pipeline(LocalPipeline):
         return outcome
 
 
+def _refuse_hello(session: Session, hello: messages.Hello) -> None:
+    raise BadMessage("no hello is welcome here")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
@@ -42,7 +47,10 @@ def main() -> None:
     parser.add_argument("--licence-note", default="")
     parser.add_argument("--max-sessions", type=int, default=16)
     parser.add_argument("--protocol", type=int, default=messages.PROTOCOL)
+    parser.add_argument("--no-welcome", action="store_true")
     options = parser.parse_args()
+    if options.no_welcome:
+        Session._on_hello = _refuse_hello  # type: ignore[method-assign]
     messages.PROTOCOL = options.protocol
     params = {"splats": 3072, "fail_every": options.fail_every} if options.engine == "synthetic" else {}
     args = GraphArgs(max_sessions=options.max_sessions)

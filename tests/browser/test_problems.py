@@ -40,6 +40,13 @@ def test_another_protocol_is_explained_and_not_tried_again(open_viewer: OpenView
     assert viewer.get("state.connection") == "closed"
 
 
+def test_a_server_without_a_welcome_is_named_left_and_tried_again(open_viewer: OpenViewer, serve: Serve):
+    viewer = open_viewer(f"{serve('--no-welcome').url}/")
+    assert "did not welcome" in viewer.problem("no_welcome")
+    assert "no hello is welcome here" in viewer.problem("bad_message")
+    viewer.wait("splatcast.state.connection === 'connecting'")
+
+
 def test_a_full_server_is_named_and_tried_again(open_viewer: OpenViewer, serve: Serve):
     server = serve("--max-sessions", "1")
     first = open_viewer(f"{server.url}/")

@@ -214,3 +214,13 @@ def test_the_browser_check_passes(open_viewer: OpenViewer, synthetic: AppServer)
     lines = viewer.page.evaluate("splatcastSelftest.lines")
     assert [line for line in lines if line["result"] != "pass"] == []
     assert len(lines) >= 14
+
+
+def test_the_licences_can_be_read_from_the_help(open_viewer: OpenViewer, synthetic: AppServer):
+    viewer = open_viewer(f"{synthetic.url}/")
+    viewer.page.click("#help-toggle")
+    with viewer.page.context.expect_page() as opened:
+        viewer.page.click("#help >> text=Licences")
+    opened.value.wait_for_load_state()
+    assert "three.js authors" in opened.value.inner_text("body")
+    opened.value.close()

@@ -1,0 +1,1 @@
+export function thirdPartyLicences(web: string, apache: string): Promise<string>;
