@@ -1,5 +1,5 @@
 # Splatcast: what a person types. `make help` lists it.
-# PORT, HOST and PROFILE (cpu or gpu) are passed on to `make run`.
+# PORT, HOST, PROFILE (cpu or gpu) and MODEL (such as da3-small) are passed on to `make run`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,17 +7,20 @@ BIN := $(VENV)/bin
 WEB_SOURCES := $(wildcard web/*.json web/*.mjs) $(shell find web/src web/public -type f 2>/dev/null)
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+DA3_STAMP := $(VENV)/.installed-da3
 
-export HOST PORT PROFILE
+export HOST PORT PROFILE MODEL
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench web messages vectors clean
+.PHONY: help run install-da3 test lint format bench web messages vectors clean
 
 help: ## List the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(STAMP) ## Create the environment, build the viewer, start the graph, print the URL (PORT, HOST, PROFILE=cpu|gpu)
+run: $(STAMP) $(if $(MODEL)$(filter gpu,$(PROFILE)),$(DA3_STAMP)) ## Create the environment, build the viewer, start the graph, print the URL (PORT, HOST, PROFILE=cpu|gpu, MODEL=da3-…)
 	@exec $(BIN)/splatcast
+
+install-da3: $(DA3_STAMP) ## Install torch and Depth Anything 3 without the 150 packages it does not need to run
 
 test: $(DEV_STAMP) ## Install what the tests need and run them all
 	@$(BIN)/python -m tests.prepare
@@ -62,7 +65,15 @@ $(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt hatch_build.py $(WEB
 	@$(BIN)/python -m deployments.prepare
 	@touch $@
 
-$(DEV_STAMP): $(STAMP)
+# With --no-deps: as declared, the package pulls in 7.5 GB (a renderer, a web app, a notebook's worth of tools) and numpy 1.
+# It excludes Python 3.13.1 and later by a slip (<=3.13).
+$(DA3_STAMP): $(STAMP)
+	@echo "Installing torch and Depth Anything 3 (1.1 GB with a CPU torch, about 5 GB with CUDA) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[da3-minimal]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python depth-anything-3==0.1.1 evo==1.38.1
+	@touch $@
+
+$(DEV_STAMP): $(STAMP) $(DA3_STAMP)
 	@echo "Installing what tests, linters and benchmarks need …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

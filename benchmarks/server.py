@@ -54,7 +54,7 @@ class LocalServer:
         command += ["--port", str(self.port)]
         self._log = tempfile.NamedTemporaryFile("r", prefix="splatcast-log-")  # noqa: SIM115  # open as long as the server
         self.ray_token = secrets.token_hex(32)
-        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": ""}
+        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": ""}
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.ray_token}
         with Path(self._log.name).open("w") as output:
             # Its own session: a Ctrl-C at the terminal reaches us, and we end the server in order.

@@ -60,10 +60,13 @@ class EngineArgs(_Section):
     Attributes:
         name: Engine: ``relief``, ``synthetic`` or ``da3``.
         params: Keyword arguments of that engine's class.
+        gpu_wait_s: With ``params.device`` on a GPU: how long the cluster may take to show one before the deployment fails. 0: for
+            ever, for clusters that start their first GPU node on demand.
     """
 
     name: str = "relief"
     params: dict[str, Any] = Field(default_factory=dict)
+    gpu_wait_s: float = Field(default=45.0, ge=0.0)
 
 
 class BatchArgs(_Section):

@@ -4,6 +4,10 @@ No ``from __future__ import annotations`` here: it turns the annotation of ``arg
 a plain dict instead of a validated GraphArgs.
 """
 
+import time
+from collections.abc import Callable, Mapping
+
+import ray
 from ray.serve import Application
 
 from deployments.config import GraphArgs
@@ -22,11 +26,47 @@ def build_app(args: GraphArgs) -> Application:
 
     Raises:
         ValueError: If the engine is unknown or what it needs is not installed, saying what to install.
+        NoGpuError: If the engine asks for a GPU and the cluster has none.
     """
     args = GraphArgs.model_validate(args)
-    check_engine(args.engine.name)
+    check_engine(args.engine.name, args.engine.params)
+    if args.engine.gpu_wait_s and str(args.engine.params.get("device", "")).startswith("cuda") and ray.is_initialized():
+        wait_for_gpu(ray.cluster_resources, args.engine.gpu_wait_s)
 
     decoder = FrameDecoder.bind(args.frames)  # type: ignore[attr-defined]
     inference = GaussianInference.bind(args.engine, args.batch)  # type: ignore[attr-defined]
     packer = SplatPacker.bind(args.pack)  # type: ignore[attr-defined]
     return Ingress.bind(decoder, inference, packer, args)  # type: ignore[attr-defined]
+
+
+class NoGpuError(RuntimeError):
+    """The cluster has no GPU. Serve would wait for one for ever, without a word."""
+
+    def __str__(self) -> str:
+        return (
+            "this Ray cluster has no GPU and engine.params.device asks for one: add a GPU node, set engine.gpu_wait_s: 0 if the "
+            "autoscaler brings one on demand, or use serve_config.cpu.yaml"
+        )
+
+
+def wait_for_gpu(
+    resources: Callable[[], Mapping[str, float]],
+    wait_s: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Return as soon as the cluster shows a GPU.
+
+    Args:
+        resources: What the cluster has, by name.
+        wait_s: Nodes may still be joining: how long to wait for them.
+        clock, sleep: Time, seconds.
+
+    Raises:
+        NoGpuError: If none shows up.
+    """
+    deadline_s = clock() + wait_s
+    while not resources().get("GPU"):
+        if clock() >= deadline_s:
+            raise NoGpuError
+        sleep(1.0)

@@ -40,10 +40,13 @@ class GaussianInference:
         """What the model is."""
         return self._model.info
 
-    def check_health(self) -> None:
-        """Raise when the model has failed too often in a row."""
+    async def check_health(self) -> None:
+        """Raise when the model has failed too often in a row, or says itself that it no longer works."""
         if self._failed_batches >= _FAILED_BATCHES_UNTIL_UNHEALTHY:
             raise RuntimeError(f"{self._failed_batches} batches in a row failed in model {self._model.info.name}")
+        if (check := getattr(self._model, "check_health", None)) is not None:
+            # In a thread, as it may be a forward: frames go on meanwhile.
+            await asyncio.to_thread(check)
 
     @serve.batch  # type: ignore[untyped-decorator]
     async def _predict_batch(self, captures: list[DecodedCapture]) -> Sequence[Prediction | FrameError]:

@@ -20,6 +20,7 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ ROOT = PACKAGE.parent
 """What replicas need on their path: the checkout, or where the wheel was installed."""
 CONFIGS = {"cpu": "serve_config.cpu.yaml", "gpu": "serve_config.yaml"}
 START_TIMEOUT_S = {"cpu": 120.0, "gpu": 900.0}
-"""The GPU profile may download weights first."""
+"""The GPU profile loads gigabytes and may compile kernels."""
 OBJECT_STORE_BYTES = 512 * 2**20
 """Frames live for milliseconds: a few dozen of 10 MB are the most that is alive at a time. Ray's default takes 30 % of memory."""
 
@@ -55,9 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # An empty variable means "not set": make passes all of them on.
-    env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "PORT")}
+    env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "PORT", "MODEL")}
     parser = argparse.ArgumentParser(prog="splatcast", description="Live 3D Gaussian splats from a camera, in the browser.")
-    parser.add_argument("--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where a GPU is, else cpu")
+    parser.add_argument("--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where it can run")
+    parser.add_argument("--model", default=env["MODEL"], help="a Depth Anything 3 model, such as da3-small, on this profile")
     parser.add_argument("--host", default=env["HOST"], help="address to listen on; default: the config's")
     parser.add_argument("--port", type=_port, default=env["PORT"], help="port to listen on; default: the config's")
     parser.add_argument("--config", type=Path, help="another serve config instead of the profile's")
@@ -74,15 +76,20 @@ def _port(text: str) -> int:
 
 
 def _launch(options: argparse.Namespace) -> int:
-    profile = options.profile or ("gpu" if _has_gpu() else "cpu")
+    profile = options.profile or ("gpu" if _has_gpu() and find_spec("depth_anything_3") else "cpu")
+    if _has_gpu() and profile == "cpu" and not options.profile:
+        _say("this machine has a GPU: 'make install-da3' lets it predict real Gaussians")
     config = load_config(options.config or _shipped(CONFIGS[profile]))
     http = config["http_options"]
     http["host"] = options.host or http.get("host") or "127.0.0.1"
     http["port"] = options.port or http.get("port") or 8000
+    if options.model:
+        use_model(config["applications"][0], options.model)
     check_graph(config, profile)
     if profile == "gpu" and not _has_gpu():
         raise LaunchError("PROFILE=gpu, but this machine shows no NVIDIA GPU: install its driver, or use PROFILE=cpu")
     check_address(http["host"], http["port"])
+    fetch(config)
     set_environment()
     # Replicas import the package from wherever this process found it.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -124,6 +131,38 @@ def load_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def use_model(application: dict[str, Any], model: str) -> None:
+    """Put a Depth Anything 3 model in the place of the config's engine; on a GPU profile the engine's other parameters stay."""
+    args = application.setdefault("args", {})
+    engine = args.get("engine") or {}
+    params = engine.get("params", {}) if engine.get("name") == "da3" else {}
+    if model != params.get("model"):
+        params = {name: value for name, value in params.items() if name not in ("weights", "revision", "kind")}
+    args["engine"] = {**engine, "name": "da3", "params": {**params, "model": model}}
+    for deployment in application.get("deployments") or []:
+        if deployment["name"] == "GaussianInference" and "num_gpus" not in deployment.get("ray_actor_options", {}):
+            # A network takes every core of a CPU: a second one would only take them from the first.
+            deployment.pop("autoscaling_config", None)
+            deployment["num_replicas"] = 1
+
+
+def fetch(config: dict[str, Any]) -> None:
+    """Download what the engine needs: here its progress can be seen, and it is once for all replicas.
+
+    Raises:
+        LaunchError: It can't be had, and what to do.
+    """
+    from deployments.config import EngineArgs
+    from deployments.models import fetch_engine
+    from deployments.models.errors import ModelUnavailable
+
+    engine = EngineArgs.model_validate((config["applications"][0].get("args") or {}).get("engine") or {})
+    try:
+        fetch_engine(engine.name, engine.params)
+    except ModelUnavailable as error:
+        raise LaunchError(str(error)) from None
+
+
 def check_graph(config: dict[str, Any], profile: str) -> None:
     """What would otherwise fail late, or hang, checked before Ray starts.
 
@@ -132,14 +171,15 @@ def check_graph(config: dict[str, Any], profile: str) -> None:
     """
     from deployments.config import GraphArgs
     from deployments.models import check_engine
+    from deployments.models.errors import ModelUnavailable
 
     application = config["applications"][0]
     try:
         args = GraphArgs.model_validate(application.get("args") or {})
-        check_engine(args.engine.name)
+        check_engine(args.engine.name, args.engine.params)
     except ValidationError as error:
         raise LaunchError(_sentence("args", error)) from None
-    except ValueError as error:
+    except (ValueError, ModelUnavailable) as error:
         hint = " PROFILE=cpu runs the embedded engine." if profile == "gpu" else ""
         raise LaunchError(f"{error}{hint}") from None
     for entry in application.get("deployments") or []:
@@ -248,6 +288,8 @@ def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
             logging_level="ERROR",
             object_store_memory=OBJECT_STORE_BYTES,
             num_cpus=max(2, os.cpu_count() or 2),
+            # To try a GPU config's scaling where there is none (with engine.params.device: cpu).
+            num_gpus=int(os.environ["SPLATCAST_FAKE_GPUS"]) if os.environ.get("SPLATCAST_FAKE_GPUS") else None,
         )
         # Ctrl-C and kill are one thing to serve's loop. Set after ray.init, which has handlers of its own, and both: a shell's
         # background job inherits an ignored SIGINT.

@@ -66,7 +66,7 @@ class Packer:
             count=len(gaussians),
             data=data,
             camera=prediction.camera,
-            pruned=pruned,
+            pruned={reason: count + prediction.pruned.get(reason, 0) for reason, count in pruned.items()},
             state=prediction.state,
             timings={**prediction.timings, "pack": (time.perf_counter() - began_s) * 1e3},
         )

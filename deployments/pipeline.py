@@ -61,6 +61,7 @@ class Prediction:
         options: The client's options, passed through to the packer.
         state: The session's new state.
         timings: Stage times so far.
+        pruned: Reason → Gaussians the model itself has removed, as the packer would have; ``options`` then no longer ask for it.
     """
 
     gaussians: Gaussians
@@ -69,6 +70,7 @@ class Prediction:
     options: FrameOptions
     state: bytes = b""
     timings: Timings = field(default_factory=dict)
+    pruned: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,27 +8,43 @@ import inspect
 from importlib import import_module
 from typing import Any
 
+from deployments.models import da3_weights
 from deployments.models.base import SplatModel
 
 ENGINES = {
     "relief": ("deployments.models.relief", "ReliefModel"),
+    "da3": ("deployments.models.da3", "DepthAnything3"),
     "synthetic": ("deployments.models.synthetic", "SyntheticModel"),
 }
 """Engine → its module and class; imported only when it is asked for, as one of them needs torch."""
 
 
-def check_engine(engine: str) -> None:
-    """Whether this release has an engine, without loading it.
+def check_engine(engine: str, params: dict[str, Any] | None = None) -> None:
+    """Whether an engine is there and takes these parameters, as far as that can be told without loading it.
+
+    Args:
+        engine: A key of :data:`ENGINES`.
+        params: What ``engine.params`` says.
 
     Raises:
-        ValueError: If it has not, saying which it has.
+        ValueError: If there is no such engine, a package is missing or a parameter is wrong; the message says what would do.
+        ModelUnavailable: If the weights it names are not there.
     """
-    if engine == "da3":
-        raise ValueError(
-            f"engine 'da3' (Depth Anything 3) is not in this release yet; set engine.name to one of {', '.join(ENGINES)}"
-        )
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} is unknown; valid are {', '.join(ENGINES)}")
+    if engine == "da3":
+        da3_weights.check(params or {})
+
+
+def fetch_engine(engine: str, params: dict[str, Any]) -> None:
+    """Download what an engine needs, with progress on stderr, so that no replica has to; nothing for engines that need nothing.
+
+    Raises:
+        ValueError: If its parameters are wrong.
+        ModelUnavailable: If it can't be had, saying what to do.
+    """
+    if engine == "da3":
+        da3_weights.find(*(str(params.get(name, "")) for name in ("model", "weights", "revision")))
 
 
 def load_model(engine: str, **params: Any) -> SplatModel:
@@ -41,7 +57,7 @@ def load_model(engine: str, **params: Any) -> SplatModel:
     Raises:
         ValueError: If there is no such engine, or it has no such parameter; the message names those it has.
     """
-    check_engine(engine)
+    check_engine(engine, params)
     module, name = ENGINES[engine]
     factory = getattr(import_module(module), name)
     valid = inspect.signature(factory).parameters

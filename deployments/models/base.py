@@ -9,7 +9,10 @@ from deployments.stream.messages import Engine
 
 
 class SplatModel(Protocol):
-    """A network, or a stand-in, that turns decoded captures into Gaussians."""
+    """A network, or a stand-in, that turns decoded captures into Gaussians.
+
+    A model may have one method more: ``check_health()``, which raises when it no longer works; Serve then replaces the replica.
+    """
 
     @property
     def info(self) -> Engine:
