@@ -32,6 +32,8 @@ _R2_U, _R2_V = 3242174889, 2447445414
 # The survivors lie evenly, but not on a square grid: their gaps are a little wider (measured: 1.1 gives the best PSNR).
 _SLACK = 1.1
 
+_LARGEST = np.float32(np.finfo(np.float32).max)
+
 MAX_GROWTH = 16.0
 """Bound on how much the survivors of a thinned frame grow: a budget of 1 must not paint the sky."""
 
@@ -144,7 +146,8 @@ def _copy_rows(
         j = kept[i]
         for k in range(3):
             means_out[i, k] = means[j, k]
-            scales_out[i, k] = scales[j, k] * growth
+            # A finite scale stays finite, however large it was: no codec could store an infinity.
+            scales_out[i, k] = min(scales[j, k] * growth, _LARGEST)
         for k in range(4):
             quats_out[i, k] = quats[j, k]
         opacities_out[i] = opacities[j]

@@ -180,3 +180,10 @@ def test_an_empty_frame_and_a_frame_of_nothing_but_refuse() -> None:
     gaussians.opacities[:] = np.nan
     kept, counts = prune(gaussians, KEEP_ALL)
     assert len(kept) == 0 and kept.sh.shape == (0, 4, 3) and counts["invalid"] == 4
+
+
+def test_a_huge_scale_that_grows_stays_finite() -> None:
+    gaussians = frame(34, (1, 1, 34), 1)
+    gaussians.scales[:] = 3e38
+    kept, _ = prune(gaussians, FrameOptions(max_splats=1, min_opacity=0.0, border=0.0))
+    assert len(kept) == 1 and np.isfinite(kept.scales).all()
