@@ -173,7 +173,7 @@ class _Api:
                 "version": self._version,
                 "protocol": messages.PROTOCOL,
                 "engine": asdict(engine),
-                "representations": ["points" if kind == "points" else "splats" for kind in engine.kinds],
+                "representations": list(dict.fromkeys("points" if kind == "points" else "splats" for kind in engine.kinds)),
                 "codecs": list(choice.codecs),
                 "options": asdict(self._args.options),
                 "limits": {**asdict(session), **asdict(choice), **asdict(frames), "max_sessions": self._args.max_sessions},
