@@ -23,12 +23,14 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.admitted import AdmittedPipeline
 from deployments.config import GraphArgs
 from deployments.frames import FrameLimits
-from deployments.pipeline import Capture, Overloaded, PackedFrame, Pipeline
+from deployments.pipeline import Capture, Overloaded, Pipeline
 from deployments.prepare import sample_clip
 from deployments.splats.codec import CODECS
 from deployments.stream import messages
+from deployments.stream.admission import Admission
 from deployments.stream.errors import (
     BadMessage,
     FrameEmpty,
@@ -68,7 +70,7 @@ def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC
     """
     api = _Api(pipeline, args, static_folder)
     routes = [
-        WebSocketRoute("/ws", endpoint(api.open_session, api.run, args.max_sessions)),
+        WebSocketRoute("/ws", endpoint(api.open_session, api.pipeline, args.max_sessions)),
         Route("/", api.page("index.html")),
         Route("/selftest", api.page("selftest.html")),
         Route("/healthz", api.healthz),
@@ -84,23 +86,15 @@ def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC
 
 class _Api:
     def __init__(self, pipeline: Pipeline, args: GraphArgs, static_folder: Path) -> None:
-        self._pipeline = pipeline
+        self.pipeline = AdmittedPipeline(pipeline, Admission(args.admission), args.batch.max_size)
         self._args = args
         self._static_folder = static_folder
         self._version = version("splatcast")
-        self._last_frame_s = float("-inf")
         self._engine: messages.Engine | None = None
         self._sample: asyncio.Task[bytes] | None = None
         self._uploads = 0
         self._probe = _probe_image(args.frames)
         self._probing: asyncio.Task[str | None] | None = None
-
-    async def run(self, capture: Capture) -> PackedFrame | FrameError:
-        """The pipeline, remembering when a frame last came through."""
-        outcome = await self._pipeline(capture)
-        if isinstance(outcome, PackedFrame):
-            self._last_frame_s = time.monotonic()
-        return outcome
 
     async def open_session(self) -> Session:
         return Session(
@@ -118,7 +112,7 @@ class _Api:
     async def _describe(self) -> messages.Engine:
         if self._engine is None:
             try:
-                self._engine = await asyncio.wait_for(self._pipeline.describe(), DESCRIBE_TIMEOUT_S)
+                self._engine = await asyncio.wait_for(self.pipeline.describe(), DESCRIBE_TIMEOUT_S)
             except Exception as error:
                 logger.warning("the model does not say what it is: %s: %.300s", type(error).__name__, error)
                 raise NotReady from None
@@ -142,7 +136,7 @@ class _Api:
 
     async def readyz(self, request: Request) -> Response:
         """A frame went through the whole graph lately, or goes through it now."""
-        if time.monotonic() - self._last_frame_s <= READY_FOR_S:
+        if time.monotonic() - self.pipeline.last_frame_s <= READY_FOR_S:
             return PlainTextResponse("ready\n")
         if self._probing is None or self._probing.done():
             # One frame for all who ask at the same time: a probe must not be a load.
@@ -153,7 +147,7 @@ class _Api:
     async def _why_not_ready(self) -> str | None:
         """Send a frame through the graph; None when it came through."""
         try:
-            outcome = await asyncio.wait_for(self.run(Capture((self._probe,), self._args.options)), PROBE_TIMEOUT_S)
+            outcome = await asyncio.wait_for(self.pipeline(Capture((self._probe,), self._args.options)), PROBE_TIMEOUT_S)
         except Overloaded:
             return None  # Full queues are served queues: taking this ingress out of rotation would make it worse.
         except (TimeoutError, asyncio.TimeoutError):
@@ -208,7 +202,7 @@ class _Api:
         try:
             with anyio.fail_after(BODY_TIMEOUT_S):
                 body = await self._body(request)
-            outcome = await self.run(Capture((body,), options))
+            outcome = await self.pipeline(Capture((body,), options))
         except FrameError as error:
             outcome = error
         except TimeoutError:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from deployments.frames import FrameLimits
 from deployments.packing import PackSettings
 from deployments.splats.codec import CODECS
+from deployments.stream.admission import AdmissionLimits
 from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.session import SessionLimits
@@ -92,6 +93,7 @@ class GraphArgs(_Section):
         option_limits: What a client may ask for. ``codecs`` must have ``packed`` and ``points``, which ``auto`` chooses between; it
             does not bind clients of the original protocol, which can't ask.
         session: What one session may cost.
+        admission: What all sessions of an ingress replica together may have in the graph.
         pack: How splats are coded.
         max_sessions: Sessions an ingress replica serves; must be below the Ingress's ``max_ongoing_requests``.
         frame_timeout_s: A frame that takes longer through the graph is given up.
@@ -103,6 +105,7 @@ class GraphArgs(_Section):
     options: FrameOptions = FrameOptions()
     option_limits: Annotated[OptionLimits, AfterValidator(_all_positive), AfterValidator(_codecs_exist)] = OptionLimits()
     session: Annotated[SessionLimits, AfterValidator(_all_positive)] = SessionLimits()
+    admission: Annotated[AdmissionLimits, AfterValidator(_all_positive)] = AdmissionLimits()
     pack: PackSettings = PackSettings()
     max_sessions: int = Field(default=256, ge=1)
     frame_timeout_s: float = Field(default=30.0, gt=0)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ray import serve
 
@@ -58,4 +59,4 @@ class GaussianInference:
             logger.exception("batch failed")
             return [InferenceFailed(f"{type(error).__name__} in {self._model.info.name}")] * len(captures)
         self._failed_batches = 0
-        return predictions
+        return [p if isinstance(p, FrameError) else replace(p, batch_size=len(captures)) for p in predictions]

@@ -69,4 +69,5 @@ class Packer:
             pruned={reason: count + prediction.pruned.get(reason, 0) for reason, count in pruned.items()},
             state=prediction.state,
             timings={**prediction.timings, "pack": (time.perf_counter() - began_s) * 1e3},
+            batch_size=prediction.batch_size,
         )

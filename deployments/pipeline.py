@@ -62,6 +62,7 @@ class Prediction:
         state: The session's new state.
         timings: Stage times so far.
         pruned: Reason → Gaussians the model itself has removed, as the packer would have; ``options`` then no longer ask for it.
+        batch_size: Captures that were predicted together with this one, itself included.
     """
 
     gaussians: Gaussians
@@ -71,6 +72,7 @@ class Prediction:
     state: bytes = b""
     timings: Timings = field(default_factory=dict)
     pruned: dict[str, int] = field(default_factory=dict)
+    batch_size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class PackedFrame:
         pruned: Reason → Gaussians removed for it.
         state: The session's new state.
         timings: ``decode``, ``infer`` and ``pack`` in milliseconds.
+        batch_size: As in :class:`Prediction`.
     """
 
     codec: str
@@ -96,6 +99,7 @@ class PackedFrame:
     pruned: dict[str, int]
     state: bytes = b""
     timings: Timings = field(default_factory=dict)
+    batch_size: int = 1
 
 
 class Pipeline(Protocol):

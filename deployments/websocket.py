@@ -14,15 +14,14 @@ import anyio
 from anyio.abc import TaskGroup
 from starlette.websockets import WebSocket, WebSocketState
 
-from deployments.pipeline import Capture, Overloaded, PackedFrame
+from deployments.admitted import AdmittedPipeline
+from deployments.pipeline import Capture, Overloaded
 from deployments.proxy import RECEIPT_HEADER
 from deployments.stream import messages
-from deployments.stream.errors import FrameError, GraphFailed, ServerFull, StreamError
+from deployments.stream.errors import GraphFailed, ServerFull, StreamError
 from deployments.stream.session import Session
 
 logger = logging.getLogger("ray.serve.splatcast")
-
-RunGraph = Callable[[Capture], Awaitable[PackedFrame | FrameError]]
 
 REPORT_PERIOD_S = 5.0
 _MAX_CLOSE_REASON_BYTES = 123
@@ -45,10 +44,10 @@ def _gone_if_it_raises() -> Iterator[None]:
 class SessionSocket:
     """Runs one session on one accepted WebSocket until either side ends it."""
 
-    def __init__(self, websocket: WebSocket, session: Session, run_graph: RunGraph) -> None:
+    def __init__(self, websocket: WebSocket, session: Session, pipeline: AdmittedPipeline) -> None:
         self._websocket = websocket
         self._session = session
-        self._run_graph = run_graph
+        self._pipeline = pipeline
         self._wake = asyncio.Event()
         self._receipt = asyncio.Event()
         self._receipt_token = websocket.headers.get(RECEIPT_HEADER.decode())
@@ -61,6 +60,7 @@ class SessionSocket:
                 for loop in (self._read, self._write, self._tick):
                     self._tasks.start_soon(self._run_loop, loop)
         finally:
+            self._pipeline.admission.withdraw(self._start)
             logger.info("session ended", extra=self._session.summary(time.monotonic()))
 
     async def _run_loop(self, loop: Callable[[], Awaitable[None]]) -> None:
@@ -121,14 +121,22 @@ class SessionSocket:
             logger.info("session", extra=self._session.report(now_s))
 
     def _pump(self) -> None:
-        """Start what the session has credit for and let the writer look again."""
-        while job := self._session.next_capture(time.monotonic()):
-            self._tasks.start_soon(self._compute, *job)
+        """Stand in line for the frame the session has credit for, and let the writer look again."""
+        frame = self._session.ready_frame(time.monotonic())
+        if frame is not None:
+            self._pipeline.admission.ask(self._start, frame)
         self._wake.set()
+
+    def _start(self) -> bool:
+        """There is a place in the graph: for the frame that is the session's newest now."""
+        job = self._session.next_capture(time.monotonic())
+        if job:
+            self._tasks.start_soon(self._compute, *job)
+        return job is not None
 
     async def _compute(self, ticket: int, capture: Capture) -> None:
         try:
-            outcome = await self._run_graph(capture)
+            outcome = await self._pipeline.run(capture)
         except Overloaded:
             outcome = None
         except Exception:
@@ -171,13 +179,13 @@ async def refuse(websocket: WebSocket, error: StreamError) -> None:
 
 
 def endpoint(
-    open_session: Callable[[], Coroutine[Any, Any, Session]], run_graph: RunGraph, max_sessions: int
+    open_session: Callable[[], Coroutine[Any, Any, Session]], pipeline: AdmittedPipeline, max_sessions: int
 ) -> Callable[[WebSocket], Coroutine[Any, Any, None]]:
     """The handler of ``/ws``.
 
     Args:
         open_session: Makes the state machine of a new session; may raise a StreamError.
-        run_graph: Where captures go.
+        pipeline: Where captures go.
         max_sessions: Sessions served at a time; the next one is refused with 1013.
     """
     open_sessions = 0
@@ -195,7 +203,7 @@ def endpoint(
                 await refuse(websocket, error)
                 return
             await websocket.accept()
-            await SessionSocket(websocket, session, run_graph).run()
+            await SessionSocket(websocket, session, pipeline).run()
         finally:
             open_sessions -= 1
 

@@ -216,10 +216,10 @@ class Session:
 
     # --- what to do ---
 
-    def next_capture(self, now_s: float) -> tuple[int, Capture] | None:
-        """The capture to submit now, with its ticket; None while the session has no credit or nothing to do.
+    def ready_frame(self, now_s: float) -> int | None:
+        """The ticket of the frame that ``next_capture`` would give; None while the session has no credit or nothing to do.
 
-        To be asked after every event until it says None.
+        To be asked after every event.
         """
         frame = self._waiting
         if frame and frame.receive_ms is None:
@@ -227,6 +227,13 @@ class Session:
             frame.receive_ms = (now_s - frame.arrived_s) * 1e3
         stalled = self._send_began_s is not None and now_s - self._send_began_s > self._limits.stall_s
         if frame is None or self.closing or stalled or len(self._in_flight) >= self._limits.max_in_flight:
+            return None
+        return frame.ticket
+
+    def next_capture(self, now_s: float) -> tuple[int, Capture] | None:
+        """The capture to submit now, with its ticket; None where ``ready_frame`` is."""
+        frame = self._waiting
+        if frame is None or self.ready_frame(now_s) is None:
             return None
         self._waiting = None
         # The state is the newest there is at submission: taken at arrival it would be a round of the graph older.

@@ -1,0 +1,189 @@
+"""How many frames of all sessions together may be in the graph, and whose turn it is. Pure: no I/O, no clock of its own.
+
+What is in the graph beyond what its replicas work on only grows older there. A session keeps its newest frame at the door instead,
+so the limit decides between throughput (too low: replicas wait for frames) and age (too high: frames wait for replicas).
+
+The limit follows what finished frames tell, one round at a time:
+
+- ``worked``: the milliseconds that the stages themselves count. Where there are batches, that of the whole batch.
+- ``waited``: the rest of a frame's trip, in queues and between the stages.
+- ``hops``: what ``waited`` is for a frame that was alone in the graph, so what no limit can lower.
+
+- ``fill``: how full its batch was. Batches that are not full can take more without making anybody older.
+
+A frame may wait for about one other: while ``waited - hops`` is well below ``worked``, or batches are not full, and somebody was
+held back, the limit grows; above it, it shrinks in proportion. It is Little's law with a measured base, as in TCP Vegas (Brakmo and
+Peterson, 1995), but the service time is not guessed from the fastest trip: the stages say it. So it follows replicas that come, go
+or batch.
+
+Turns are start-time fair queueing (Goyal, Vin and Cheng, 1996) with one frame as the unit: sessions that want more than their share
+get equal numbers of frames, and one that wants less gets what it wants.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Start = Callable[[], bool]
+"""Puts the caller's newest frame into the graph now. False: it no longer has one, and the place goes to the next."""
+
+_FIRST_LIMIT = 2.0
+_FULL = 0.9
+"""Batches count as full from here: one now and then goes out early."""
+_SLACK_S = 0.02
+"""Waiting that is not worth acting on: a scheduler's time slices and a thread's wake-ups."""
+_GROW_BELOW = 0.35
+"""Of the waiting allowed. With one replica and two frames a frame waits for half a service: there the limit should rest."""
+_PATIENCE_ROUNDS = 8
+"""After it had to shrink, the limit is not tried higher for that long."""
+_MIN_ROUND = 4
+"""Frames of a round; fewer tell mostly noise."""
+_SMOOTHING = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionLimits:
+    """Bounds of the limit.
+
+    Attributes:
+        max_in_flight: Frames of one ingress replica in the graph, however fast it is. Bounds the object store: each is there as its
+            decoded picture and its Gaussians, some 20 MB.
+    """
+
+    max_in_flight: int = 256
+
+
+@dataclass(slots=True)
+class _Round:
+    frames: int = 0
+    trip_s: float = 0.0
+    worked_s: float = 0.0
+    fill: float = 0.0
+    peak: int = 0
+    refused: bool = False
+    held_back: bool = False
+
+
+@dataclass(slots=True)
+class _Turn:
+    """``tag``: rounds of turns, as a time. ``order``: among equals, who asked first."""
+
+    tag: float
+    order: int
+    frame: int
+
+
+class Admission:
+    """See the module's docstring.
+
+    Attributes:
+        in_flight: Frames in the graph.
+        served: Frames that came through, since the start.
+        passed_over: Frames that a newer one of their session replaced while it waited for its turn, since the start.
+    """
+
+    def __init__(self, limits: AdmissionLimits) -> None:
+        self.in_flight = self.served = self.passed_over = 0
+        self._limits = limits
+        self._limit = min(_FIRST_LIMIT, limits.max_in_flight)
+        self._waiting: dict[Start, _Turn] = {}
+        self._last_turn: dict[Start, float] = {}
+        self._virtual = 0.0
+        self._asked = itertools.count()
+        self._round = _Round()
+        self._hops_s: float | None = None
+        self._patience = 0
+        self._has_shrunk = False
+        self._company = False
+
+    @property
+    def limit(self) -> int:
+        """Frames that may be in the graph now."""
+        return int(self._limit)
+
+    @property
+    def waiting(self) -> int:
+        """Sessions that wait for their turn."""
+        return len(self._waiting)
+
+    def ask(self, start: Start, frame: int) -> None:
+        """Wait in line, or stay in it with a newer frame.
+
+        Args:
+            start: Called once, at once or later, when there is a place. Must not call back.
+            frame: Tells the caller's frames apart.
+        """
+        turn = self._waiting.get(start)
+        if turn is None:
+            tag = max(self._virtual, self._last_turn.get(start, self._virtual - 1.0) + 1.0)
+            self._waiting[start] = _Turn(tag, next(self._asked), frame)
+        elif turn.frame != frame:
+            self.passed_over += 1
+            turn.frame = frame
+        self._admit()
+
+    def withdraw(self, start: Start) -> None:
+        """Leave the line for good."""
+        self._waiting.pop(start, None)
+        self._last_turn.pop(start, None)
+
+    def finished(self, trip_s: float | None, worked_s: float = 0.0, fill: float = 1.0, refused: bool = False) -> None:
+        """A frame has left the graph.
+
+        Args:
+            trip_s: From its place to its result, seconds; None for one that was lost or is no picture, which teaches nothing.
+            worked_s: What the stages counted of that.
+            fill: Frames in its batch over those a batch takes.
+            refused: A queue of the graph was full.
+        """
+        alone = self.in_flight == 1 and not self._company
+        self.in_flight -= 1
+        now = self._round
+        if refused:
+            now.refused = True
+        elif trip_s is not None:
+            self.served += 1
+            now.frames += 1
+            now.trip_s += trip_s
+            now.worked_s += worked_s
+            now.fill += fill
+            if alone:
+                hops_s = trip_s - worked_s
+                self._hops_s = hops_s if self._hops_s is None else self._hops_s + _SMOOTHING * (hops_s - self._hops_s)
+        if now.refused or now.frames >= max(_MIN_ROUND, self.limit):
+            self._end_round()
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self.in_flight < self.limit:
+            start, turn = min(self._waiting.items(), key=lambda item: (item[1].tag, item[1].order))
+            del self._waiting[start]
+            self._virtual = self._last_turn[start] = turn.tag
+            if start():
+                self.in_flight += 1
+                # Once two were in together, neither was alone.
+                self._company = self.in_flight > 1
+        self._round.peak = max(self._round.peak, self.in_flight)
+        self._round.held_back |= bool(self._waiting)
+
+    def _end_round(self) -> None:
+        past, self._round = self._round, _Round(peak=self.in_flight)
+        self._patience = max(0, self._patience - 1)
+        shrink = 0.8 if past.refused else 1.0
+        if past.frames:
+            worked_s, trip_s = past.worked_s / past.frames, past.trip_s / past.frames
+            hops_s = self._hops_s or 0.0
+            allowed_s = worked_s + _SLACK_S
+            excess_s = trip_s - worked_s - hops_s
+            if excess_s > allowed_s:
+                shrink = min(shrink, max(0.5, (hops_s + worked_s + allowed_s) / trip_s))
+            elif past.held_back and not self._patience and (excess_s < _GROW_BELOW * allowed_s or past.fill < _FULL * past.frames):
+                # Doubling until it was too much once, then in small steps: replicas come one by one.
+                self._limit += max(1.0, 0.1 * self._limit) if self._has_shrunk else self._limit
+        if shrink < 1.0:
+            self._limit = min(self._limit, past.peak) * shrink
+            self._has_shrunk, self._patience = True, _PATIENCE_ROUNDS
+        elif not past.held_back:
+            # A limit that nobody reaches says nothing: the next burst would find it too high.
+            self._limit = min(self._limit, max(_FIRST_LIMIT, 2.0 * past.peak))
+        self._limit = min(max(self._limit, 1.0), self._limits.max_in_flight)
