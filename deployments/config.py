@@ -107,7 +107,7 @@ class GraphArgs(_Section):
     session: Annotated[SessionLimits, AfterValidator(_all_positive)] = SessionLimits()
     admission: Annotated[AdmissionLimits, AfterValidator(_all_positive)] = AdmissionLimits()
     pack: PackSettings = PackSettings()
-    max_sessions: int = Field(default=256, ge=1)
+    max_sessions: int = Field(default=600, ge=1)
     frame_timeout_s: float = Field(default=30.0, gt=0)
 
     @model_validator(mode="after")

@@ -118,7 +118,9 @@ class SessionSocket:
             now_s = time.monotonic()
             self._session.check_idle(now_s)
             self._wake.set()
-            logger.info("session", extra=self._session.report(now_s))
+            report = self._session.report(now_s)
+            if report["frames_in"] or report["splats_out"]:  # Hundreds of idle sessions would fill the log with zeros.
+                logger.info("session", extra=report)
 
     def _pump(self) -> None:
         """Stand in line for the frame the session has credit for, and let the writer look again."""

@@ -13,37 +13,13 @@ import urllib.request
 import psutil
 import pytest
 import websockets
-from websockets.asyncio.client import ClientConnection
 
 from deployments.stream import messages
-from deployments.stream.messages import Ack, Dropped, Frame, Hello, Splats, Welcome
-from tests.pictures import jpeg
+from deployments.stream.messages import Ack, Dropped, Frame, Hello, Splats
+from tests.serve.talk import PICTURE, connect, frame, hear
 from tests.server import ROOT, Server, free_port
 
-PICTURE = jpeg(320, 240)
 RECOVERY_TIMEOUT_S = 60.0
-
-
-async def connect(server: Server, **options: object) -> ClientConnection:
-    socket = await websockets.connect(server.ws_url, max_size=None, compression=None)
-    await socket.send(messages.encode(Hello(1, ["packed", "points", "ply"], "test", dict(options))))
-    assert isinstance(await hear(socket), Welcome)
-    return socket
-
-
-async def hear(socket: ClientConnection, timeout_s: float = 20.0) -> messages.ServerMessage:
-    raw = await asyncio.wait_for(socket.recv(), timeout_s)
-    assert isinstance(raw, bytes)
-    return messages.decode_server(raw)
-
-
-async def frame(socket: ClientConnection, seq: int, data: bytes = PICTURE) -> messages.ServerMessage:
-    """Send one frame, return its answer, acknowledge it."""
-    await socket.send(messages.encode(Frame(seq, [data])))
-    reply = await hear(socket)
-    if isinstance(reply, Splats):
-        await socket.send(messages.encode(Ack(seq)))
-    return reply
 
 
 async def test_permessage_deflate_is_refused_by_the_real_proxy(server: Server) -> None:
@@ -138,17 +114,6 @@ async def test_a_client_that_never_reads_holds_a_bounded_amount_and_harms_nobody
     await other.close()
 
 
-async def test_200_idle_sockets_leave_a_live_session_alone(server: Server) -> None:
-    before = server.resident_bytes()
-    idle = await asyncio.gather(*(connect(server) for _ in range(200)))
-    live = await connect(server)
-    for seq in range(5):
-        assert isinstance(await frame(live, seq), Splats)
-    assert server.get("/healthz") == b"ok\n", "pages and probes need room beside the sockets"
-    assert server.resident_bytes() - before < 200 * 2**20
-    await asyncio.gather(*(socket.close() for socket in [*idle, live]))
-
-
 async def test_a_client_that_vanishes_mid_message_or_mid_frame_harms_nobody(server: Server) -> None:
     other = await connect(server)
     for _ in range(5):
@@ -178,42 +143,6 @@ async def test_a_killed_replica_costs_the_frames_in_flight_and_no_session(server
         answers.append(await asyncio.wait_for(frame(socket, seq), RECOVERY_TIMEOUT_S))
     assert all(isinstance(answer, (Splats, Dropped)) or answer.code == "graph_failed" for answer in answers)  # type: ignore[union-attr]
     await socket.close()
-
-
-@pytest.mark.cluster
-async def test_full_queues_drop_frames_and_never_fail_a_session() -> None:
-    slow = {"engine": {"name": "synthetic", "params": {"splats": 100, "latency_ms": 300.0}}, "batch": {"max_size": 1}}
-    tight = {
-        "GaussianInference": {
-            "max_ongoing_requests": 1,
-            "max_queued_requests": 1,
-            "autoscaling_config": None,
-            "num_replicas": 1,
-        }
-    }
-    server = Server(slow, tight)
-    try:
-        sockets = [await connect(server) for _ in range(6)]
-        codes: set[str] = set()
-        shown = 0
-
-        async def ask_for_three_seconds(socket: ClientConnection) -> None:
-            nonlocal shown
-            deadline_s = time.monotonic() + 3.0
-            for seq in range(1000):
-                reply = await frame(socket, seq)
-                assert isinstance(reply, (Splats, Dropped)), reply
-                shown += isinstance(reply, Splats)
-                codes.update({reply.code} if isinstance(reply, Dropped) else set())
-                if time.monotonic() > deadline_s:
-                    break
-                await asyncio.sleep(0.05)  # At 20 frames a second each: what cameras do.
-
-        await asyncio.gather(*(ask_for_three_seconds(socket) for socket in sockets))
-        assert codes == {"overloaded"} and shown >= 3
-        await asyncio.gather(*(socket.close() for socket in sockets))
-    finally:
-        server.stop()
 
 
 @pytest.mark.cluster

@@ -13,7 +13,7 @@ from deployments import launch
 from deployments.launch import LaunchError
 
 ROOT = Path(__file__).parents[2]
-BY_NAME = {"GaussianInference": {}, "Ingress": {"max_ongoing_requests": 300}}
+BY_NAME = {"GaussianInference": {}, "Ingress": {"max_ongoing_requests": 700}}
 
 
 def config(args: Any = None, **ingress: Any) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def test_the_shipped_configs_load(name: str) -> None:
         (config({"batch": {"max_size": 0}}), "args.batch.max_size: "),
         (config({"engine": {"name": "magic"}}), "magic"),
         (config("relief"), "args: "),
-        (config({"max_sessions": 300}), r"max_sessions \(300\) must be below the Ingress's max_ongoing_requests \(300\)"),
-        (config(max_ongoing_requests=100), r"max_sessions \(256\)"),
+        (config({"max_sessions": 700}), r"max_sessions \(700\) must be below the Ingress's max_ongoing_requests \(700\)"),
+        (config(max_ongoing_requests=100), r"max_sessions \(600\)"),
     ],
 )
 def test_a_graph_that_can_not_work_is_refused_in_one_line(wrong: dict[str, Any], words: str) -> None:
@@ -131,7 +131,7 @@ def test_a_graph_that_can_not_work_is_refused_in_one_line(wrong: dict[str, Any],
     assert "\n" not in str(refused.value) and "pydantic" not in str(refused.value)
 
 
-@pytest.mark.parametrize("fine", [config(), config({"max_sessions": 299}), {"applications": [{"name": "a"}]}])
+@pytest.mark.parametrize("fine", [config(), config({"max_sessions": 699}), {"applications": [{"name": "a"}]}])
 def test_a_graph_with_room_beside_its_sessions_passes(fine: dict[str, Any]) -> None:
     launch.check_graph(fine, "cpu")
 
