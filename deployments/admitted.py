@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 from deployments.pipeline import Capture, Overloaded, PackedFrame, Pipeline
 from deployments.stream.admission import Admission
@@ -64,7 +65,7 @@ class AdmittedPipeline:
         outcome: PackedFrame | FrameError | None = None
         refused = False
         try:
-            outcome = await self._pipeline(capture)
+            outcome = await self._pipeline(replace(capture, pressure=self.admission.pressure))
         except Overloaded:
             refused = True
             raise

@@ -63,11 +63,14 @@ class EngineArgs(_Section):
         params: Keyword arguments of that engine's class.
         gpu_wait_s: With ``params.device`` on a GPU: how long the cluster may take to show one before the deployment fails. 0: for
             ever, for clusters that start their first GPU node on demand.
+        timeout_s: A batch that the model takes longer for is given up, and its captures are tried once more, one by one.
     """
 
     name: str = "relief"
     params: dict[str, Any] = Field(default_factory=dict)
     gpu_wait_s: float = Field(default=45.0, ge=0.0)
+    # The largest networks take some seconds a frame on a CPU.
+    timeout_s: float = Field(default=20.0, gt=0.0)
 
 
 class BatchArgs(_Section):

@@ -1,22 +1,17 @@
 """GaussianInference: RGB → Gaussians, batched across sessions."""
 
-import asyncio
-import logging
+import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ray import serve
 
+from deployments.autoscaling import WorkTotals
 from deployments.config import BatchArgs, EngineArgs
+from deployments.guard import GuardedModel
 from deployments.models import load_model
 from deployments.pipeline import DecodedCapture, Prediction
-from deployments.stream.errors import FrameError, InferenceFailed
+from deployments.stream.errors import FrameError
 from deployments.stream.messages import Engine
-
-logger = logging.getLogger("ray.serve.splatcast")
-
-_FAILED_BATCHES_UNTIL_UNHEALTHY = 3
-"""One batch may fail for its input; three in a row mean the model or its device is broken, and Serve replaces the replica."""
 
 
 @serve.deployment
@@ -24,9 +19,11 @@ class GaussianInference:
     """Holds one model on one device."""
 
     def __init__(self, engine: EngineArgs, batch: BatchArgs) -> None:
-        self._model = load_model(engine.name, **engine.params)
-        self._model.warm_up()
-        self._failed_batches = 0
+        model = load_model(engine.name, **engine.params)
+        model.warm_up()
+        self._guard = GuardedModel(model, engine.timeout_s)
+        self._totals = WorkTotals()
+        self._max_batch = batch.max_size
         self._predict_batch.set_max_batch_size(batch.max_size)
         self._predict_batch.set_batch_wait_timeout_s(batch.wait_s)
 
@@ -39,24 +36,19 @@ class GaussianInference:
 
     async def describe(self) -> Engine:
         """What the model is."""
-        return self._model.info
+        return self._guard.model.info
 
     async def check_health(self) -> None:
-        """Raise when the model has failed too often in a row, or says itself that it no longer works."""
-        if self._failed_batches >= _FAILED_BATCHES_UNTIL_UNHEALTHY:
-            raise RuntimeError(f"{self._failed_batches} batches in a row failed in model {self._model.info.name}")
-        if (check := getattr(self._model, "check_health", None)) is not None:
-            # In a thread, as it may be a forward: frames go on meanwhile.
-            await asyncio.to_thread(check)
+        """Raise when the model no longer works; Serve replaces the replica after the third time."""
+        await self._guard.check_health()
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What :class:`~deployments.autoscaling.FramesWanted` goes by; Serve asks every second."""
+        return self._totals.report(time.monotonic())
 
     @serve.batch  # type: ignore[untyped-decorator]
     async def _predict_batch(self, captures: list[DecodedCapture]) -> Sequence[Prediction | FrameError]:
-        try:
-            # In a thread: the next batch forms meanwhile and health checks are answered.
-            predictions = await asyncio.to_thread(self._model.predict, captures)
-        except Exception as error:
-            self._failed_batches += 1
-            logger.exception("batch failed")
-            return [InferenceFailed(f"{type(error).__name__} in {self._model.info.name}")] * len(captures)
-        self._failed_batches = 0
-        return [p if isinstance(p, FrameError) else replace(p, batch_size=len(captures)) for p in predictions]
+        self._totals.begin(time.monotonic())
+        results = await self._guard.predict(captures)
+        self._totals.end([capture.pressure for capture in captures], self._max_batch, time.monotonic())
+        return results

@@ -33,11 +33,13 @@ class Capture:
         views: Encoded images (JPEG, PNG or WebP), one per camera.
         options: The client's options.
         state: The session's small opaque state as the model last returned it (empty at first); replicas stay stateless.
+        pressure: Frames wanted of the ingress over frames that it got through, lately; what autoscaling goes by.
     """
 
     views: tuple[bytes, ...]
     options: FrameOptions = FrameOptions()  # frozen
     state: bytes = b""
+    pressure: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class DecodedCapture:
     options: FrameOptions
     state: bytes = b""
     timings: Timings = field(default_factory=dict)
+    pressure: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class SplatModel(Protocol):
     def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
         """Gaussians for each capture of a batch, in order; a capture that fails costs itself only.
 
-        Raises nothing for a bad capture. May raise when the model itself is broken: the replica is then replaced.
+        Raises nothing for a bad capture. May raise when the model itself is broken: the replica is then replaced. A call may begin
+        while an earlier one hangs; a model that can't be entered twice holds a lock.
         """
         ...

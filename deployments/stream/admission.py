@@ -60,6 +60,7 @@ class _Round:
     worked_s: float = 0.0
     fill: float = 0.0
     peak: int = 0
+    passed_over: int = 0
     refused: bool = False
     held_back: bool = False
 
@@ -80,10 +81,12 @@ class Admission:
         in_flight: Frames in the graph.
         served: Frames that came through, since the start.
         passed_over: Frames that a newer one of their session replaced while it waited for its turn, since the start.
+        pressure: Frames wanted (served and passed over) for every frame served, lately; 1 where all are served.
     """
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self.in_flight = self.served = self.passed_over = 0
+        self.pressure = 1.0
         self._limits = limits
         self._limit = min(_FIRST_LIMIT, limits.max_in_flight)
         self._waiting: dict[Start, _Turn] = {}
@@ -119,6 +122,7 @@ class Admission:
             self._waiting[start] = _Turn(tag, next(self._asked), frame)
         elif turn.frame != frame:
             self.passed_over += 1
+            self._round.passed_over += 1
             turn.frame = frame
         self._admit()
 
@@ -171,6 +175,7 @@ class Admission:
         self._patience = max(0, self._patience - 1)
         shrink = 0.8 if past.refused else 1.0
         if past.frames:
+            self.pressure += _SMOOTHING * ((past.frames + past.passed_over) / past.frames - self.pressure)
             worked_s, trip_s = past.worked_s / past.frames, past.trip_s / past.frames
             hops_s = self._hops_s or 0.0
             allowed_s = worked_s + _SLACK_S

@@ -1,0 +1,127 @@
+"""One bad capture costs itself only; a model that is broken says so."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from deployments.guard import GuardedModel
+from deployments.models.synthetic import SyntheticModel
+from deployments.packing import Packer, PackSettings
+from deployments.pipeline import DecodedCapture, PackedFrame, Prediction
+from deployments.stream.errors import FrameError, InferenceFailed
+from deployments.stream.options import FrameOptions
+
+GREY = DecodedCapture((np.full((48, 64, 3), 128, np.uint8),), FrameOptions(border=0.0))
+BLACK = DecodedCapture((np.zeros((48, 64, 3), np.uint8),), FrameOptions(border=0.0))
+SOON_S = 0.05
+LATE_S = 60.0
+"""No test waits for it."""
+
+
+class Stuck(SyntheticModel):
+    """Hangs on black pictures until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(splats=100)
+        self.let_go = threading.Event()
+
+    def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
+        if any(not capture.views[0].any() for capture in captures):
+            self.let_go.wait(LATE_S)
+        return super().predict(captures)
+
+
+class Broken(SyntheticModel):
+    """Raises whatever it is given."""
+
+    def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
+        raise RuntimeError("device lost")
+
+    def warm_up(self) -> None:
+        self.predict([])
+
+
+@pytest.mark.parametrize(("black", "sentence"), [("raise", "RuntimeError in synthetic"), ("memory", "not enough memory")])
+@pytest.mark.parametrize("company", [0, 1, 3])
+async def test_a_capture_that_raises_or_takes_all_memory_fails_alone(black: str, sentence: str, company: int) -> None:
+    guard = GuardedModel(SyntheticModel(splats=100, black=black), LATE_S)
+    batch = [GREY] * company
+    batch.insert(company // 2, BLACK)
+    results = await guard.predict(batch)
+    refused = results.pop(company // 2)
+    assert isinstance(refused, InferenceFailed) and sentence in str(refused)
+    assert len(results) == company and all(isinstance(result, Prediction) and result.batch_size == 1 for result in results)
+    await guard.check_health()
+
+
+async def test_a_capture_of_nothing_but_nan_becomes_a_frame_without_splats() -> None:
+    results = await GuardedModel(SyntheticModel(splats=100, black="nan"), LATE_S).predict([BLACK, GREY])
+    packer = Packer(PackSettings())
+    empty, whole = (packer.pack(result) for result in results)
+    assert isinstance(empty, PackedFrame) and empty.count == 0
+    assert isinstance(whole, PackedFrame) and whole.count > 50
+
+
+async def test_a_capture_that_hangs_fails_alone_and_the_next_ones_are_served() -> None:
+    model = Stuck()
+    guard = GuardedModel(model, SOON_S)
+    try:
+        before, refused, after = await guard.predict([GREY, BLACK, GREY])
+        assert isinstance(before, Prediction) and isinstance(after, Prediction)
+        assert isinstance(refused, InferenceFailed) and "longer than 0.05 s" in str(refused)
+        (following,) = await guard.predict([GREY])
+        assert isinstance(following, Prediction)
+        await guard.check_health()
+    finally:
+        model.let_go.set()
+
+
+async def test_calls_that_keep_hanging_make_the_replica_unhealthy_until_they_come_back() -> None:
+    model = Stuck()
+    guard = GuardedModel(model, SOON_S)
+    try:
+        for _ in range(3):
+            await guard.predict([BLACK])
+        with pytest.raises(RuntimeError, match="3 calls of model synthetic hang"):
+            await guard.check_health()
+    finally:
+        model.let_go.set()
+    while guard.hung:
+        await asyncio.wait(guard.hung)
+    await guard.check_health()
+
+
+async def test_failures_that_are_the_pictures_leave_the_replica_healthy() -> None:
+    guard = GuardedModel(SyntheticModel(splats=100, black="raise"), LATE_S)
+    for _ in range(5):
+        await guard.predict([BLACK])
+    await guard.check_health()
+
+
+async def test_failures_that_are_the_models_make_the_replica_unhealthy() -> None:
+    guard = GuardedModel(Broken(splats=100), LATE_S)
+    for _ in range(2):
+        assert [str(result) for result in await guard.predict([GREY])] == [
+            "The model could not process this frame: RuntimeError in synthetic."
+        ]
+    await guard.check_health()
+    await guard.predict([GREY])
+    with pytest.raises(RuntimeError, match="device lost"):
+        await guard.check_health()
+
+
+async def test_a_model_that_returns_too_few_results_fails_the_frames_and_loses_none() -> None:
+    class Short(SyntheticModel):
+        def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
+            return super().predict(captures)[1:]
+
+    results = await GuardedModel(Short(splats=100), LATE_S).predict([GREY, GREY])
+    assert [type(result) for result in results] == [InferenceFailed, InferenceFailed]
+
+
+async def test_a_batch_that_goes_well_says_how_large_it_was() -> None:
+    results = await GuardedModel(SyntheticModel(splats=100), LATE_S).predict([GREY, GREY])
+    assert [result.batch_size for result in results if isinstance(result, Prediction)] == [2, 2]
