@@ -7,7 +7,9 @@ The limit follows what finished frames tell, one round at a time:
 
 - ``worked``: the milliseconds that the stages themselves count. Where there are batches, that of the whole batch.
 - ``waited``: the rest of a frame's trip, in queues and between the stages.
-- ``hops``: what ``waited`` is for a frame that was alone in the graph, so what no limit can lower.
+- ``hops``: the least that ``waited`` lately was for a frame alone in the graph: what no limit can lower. The least, since the first
+  frames of a replica are slow, and a graph that is full never corrects an estimate that is too high; one that is too low brings the
+  limit down to a single frame, and so corrects itself.
 
 - ``fill``: how full its batch was. Batches that are not full can take more without making anybody older.
 
@@ -21,6 +23,7 @@ get equal numbers of frames, and one that wants less gets what it wants.
 """
 
 import itertools
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,7 +41,8 @@ _PATIENCE_ROUNDS = 8
 """After it had to shrink, the limit is not tried higher for that long."""
 _MIN_ROUND = 4
 """Frames of a round; fewer tell mostly noise."""
-_SMOOTHING = 0.2
+_ALONE_FRAMES = 16
+"""How many frames that were alone are remembered; a quarter of that is the least to go by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class Admission:
         self._virtual = 0.0
         self._asked = itertools.count()
         self._round = _Round()
-        self._hops_s: float | None = None
+        self._hops_s: deque[float] = deque(maxlen=_ALONE_FRAMES)
         self._patience = 0
         self._has_shrunk = False
         self._company = False
@@ -152,8 +156,7 @@ class Admission:
             now.worked_s += worked_s
             now.fill += fill
             if alone:
-                hops_s = trip_s - worked_s
-                self._hops_s = hops_s if self._hops_s is None else self._hops_s + _SMOOTHING * (hops_s - self._hops_s)
+                self._hops_s.append(trip_s - worked_s)
         if now.refused or now.frames >= max(_MIN_ROUND, self.limit):
             self._end_round()
         self._admit()
@@ -177,7 +180,7 @@ class Admission:
         if past.frames:
             self.pressure += _SMOOTHING * ((past.frames + past.passed_over) / past.frames - self.pressure)
             worked_s, trip_s = past.worked_s / past.frames, past.trip_s / past.frames
-            hops_s = self._hops_s or 0.0
+            hops_s = min(self._hops_s) if len(self._hops_s) >= _ALONE_FRAMES // 4 else 0.0
             allowed_s = worked_s + _SLACK_S
             excess_s = trip_s - worked_s - hops_s
             if excess_s > allowed_s:

@@ -255,3 +255,17 @@ def test_the_limit_stays_within_its_bounds() -> None:
     world.run(10.0)
     assert max(limit for _, limit in world.limit_seen) == 10
     assert min(limit for _, limit in world.limit_seen) >= 1
+
+
+def test_a_slow_first_frame_does_not_count_as_what_the_hops_cost() -> None:
+    world = World()
+    world.hops_s = 1.5
+    probe = world.add(0.25)
+    world.run(5.0)
+    assert len(probe.answered) == 1
+    probe.gone, world.hops_s = True, 0.04
+    for _ in range(16):
+        world.add(2.5)
+    world.run(20.0)
+    assert world.door.limit <= 4
+    assert np.percentile(world.ages_s(since_s=20.0), 95) <= 0.04 + 2.6 * 0.1 + 0.02 + 0.4
