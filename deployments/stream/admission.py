@@ -41,6 +41,8 @@ _PATIENCE_ROUNDS = 8
 """After it had to shrink, the limit is not tried higher for that long."""
 _MIN_ROUND = 4
 """Frames of a round; fewer tell mostly noise."""
+_SMOOTHING = 0.2
+"""Of the pressure, a round."""
 _ALONE_FRAMES = 16
 """How many frames that were alone are remembered; a quarter of that is the least to go by."""
 
