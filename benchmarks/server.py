@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,7 @@ class LocalServer:
 
     Args:
         config: A serve config; its port is not used.
+        settings: More for its environment.
 
     Attributes:
         url: Where the viewer is, without a slash at the end.
@@ -46,7 +48,7 @@ class LocalServer:
         ServerError: It ended by itself, or was not ready in time.
     """
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, settings: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
@@ -55,7 +57,7 @@ class LocalServer:
         self._log = tempfile.NamedTemporaryFile("r", prefix="splatcast-log-")  # noqa: SIM115  # open as long as the server
         self.ray_token = secrets.token_hex(32)
         environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": ""}
-        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.ray_token}
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.ray_token, **(settings or {})}
         with Path(self._log.name).open("w") as output:
             # Its own session: a Ctrl-C at the terminal reaches us, and we end the server in order.
             self.process = subprocess.Popen(

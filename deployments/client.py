@@ -8,11 +8,14 @@
                 case Dropped():  # a newer frame overtook the frames reply.seqs: nobody's mistake
                 case Error():    # refused: reply.code, reply.message, and reply.seq when it was a frame
 
+A program that should outlive a restart of the server iterates over :func:`reconnecting` instead.
+
 Send and iterate in different tasks if you like. A reply is acknowledged when the iteration hands it over: a program that
 takes its time gets the newest frame next, and no backlog builds up anywhere.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -28,6 +31,10 @@ from deployments.stream.messages import Ack, Configure, Configured, Dropped, Err
 
 Reply = Splats | Dropped | Error
 DEFAULT_CODECS = ("packed", "points", "ply")
+PASSING = ("unreachable", "no_welcome", "closed", "not_ready", "server_full")
+"""Codes of a :class:`ClientError` that another try may get over."""
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
+"""Between tries; doubled, with a random part, so that the clients of a lost server do not come back all at once."""
 
 
 class ClientError(Exception):
@@ -185,6 +192,39 @@ async def connect(
         except timeouts:
             raise ClientError("no_welcome", f"No 'welcome' from {url} within {open_timeout_s:g} s") from None
         yield stream
+
+
+async def reconnecting(url: str, *, patience_s: float = 60.0, **settings: Any) -> AsyncIterator[Stream]:
+    """Open a session, and another one whenever it is over::
+
+        async for stream in reconnecting(url):
+            try:
+                async for reply in stream:
+                    ...
+            except ClientError:
+                continue  # It broke; the next one is being opened.
+
+    Sequence numbers start anew with each. Frames in flight when it broke have no answer.
+
+    Args:
+        url: As for :func:`connect`.
+        patience_s: How long the server may be gone.
+        settings: Keywords of :func:`connect`.
+
+    Raises:
+        ClientError: The server was gone for longer, or refuses for a reason that time does not change.
+    """
+    wait_s, gone_s = _FIRST_WAIT_S, time.monotonic()
+    while True:
+        try:
+            async with connect(url, **settings) as stream:
+                yield stream
+            wait_s, gone_s = _FIRST_WAIT_S, time.monotonic()
+        except ClientError as error:
+            if error.code not in PASSING or time.monotonic() - gone_s > patience_s:
+                raise
+        await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+        wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
 def _failure(closed: ConnectionClosed) -> ClientError:

@@ -258,8 +258,8 @@ def read_environment_file(path: Path) -> dict[str, str]:
 
 
 def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
-    # The push interval that Ray warns of is set in serve.env, where its check does not look.
-    warnings.filterwarnings("ignore", "`look_back_period_s`", FutureWarning)
+    # Its successors, two environment variables, are not read by Ray 2.60.
+    warnings.filterwarnings("ignore", "The `metrics_interval_s` field", DeprecationWarning)
     import click
     import ray
     from ray.serve.schema import ServeDeploySchema

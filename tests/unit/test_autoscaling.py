@@ -15,7 +15,14 @@ from deployments.autoscaling import FramesWanted, Load, WorkTotals, desired_repl
 
 TICK_S = 0.25
 START_UP_S = 5.0
-CONFIG = {"min_replicas": 1, "max_replicas": 8, "upscale_delay_s": 2, "downscale_delay_s": 10, "look_back_period_s": 4}
+CONFIG = {
+    "min_replicas": 1,
+    "max_replicas": 8,
+    "upscale_delay_s": 2,
+    "downscale_delay_s": 10,
+    "look_back_period_s": 4,
+    "metrics_interval_s": 1,
+}
 ID = DeploymentID("GaussianInference", "splatcast")
 
 
