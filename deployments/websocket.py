@@ -8,6 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextvars import copy_context
 from typing import Any
 
 import anyio
@@ -52,6 +53,9 @@ class SessionSocket:
         self._receipt = asyncio.Event()
         self._receipt_token = websocket.headers.get(RECEIPT_HEADER.decode())
         self._tasks: TaskGroup
+        # Serve's request of this socket is in it. The door may call _start from another session's task: a frame that began in
+        # there would be cancelled as a child of that session's request when its client leaves, and take this session along.
+        self._context = copy_context()
 
     async def run(self) -> None:
         """Serve until the client leaves or the session closes. Never raises for what a client does."""
@@ -133,7 +137,7 @@ class SessionSocket:
         """There is a place in the graph: for the frame that is the session's newest now."""
         job = self._session.next_capture(time.monotonic())
         if job:
-            self._tasks.start_soon(self._compute, *job)
+            self._context.run(self._tasks.start_soon, self._compute, *job)
         return job is not None
 
     async def _compute(self, ticket: int, capture: Capture) -> None:

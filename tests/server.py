@@ -2,6 +2,7 @@
 
 import tempfile
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,15 @@ class Server(LocalServer):
     Args:
         args: ``args:`` of the application; None for the config's own.
         deployments: Deployment name → keys that replace those of the config.
+        environment: Variables that differ from this process's.
     """
 
-    def __init__(self, args: dict[str, Any] | None = None, deployments: dict[str, dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        args: dict[str, Any] | None = None,
+        deployments: dict[str, dict[str, Any]] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         config = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())
         (application,) = config["applications"]
         if args is not None:
@@ -32,7 +39,7 @@ class Server(LocalServer):
         with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="splatcast-test-") as file:
             yaml.safe_dump(config, file)
             file.flush()
-            super().__init__(Path(file.name))
+            super().__init__(Path(file.name), environment)
 
     def get(self, path: str) -> bytes:
         """The body of a GET."""
