@@ -137,7 +137,7 @@ class SessionSocket:
         """There is a place in the graph: for the frame that is the session's newest now."""
         job = self._session.next_capture(time.monotonic())
         if job:
-            self._context.run(self._tasks.start_soon, self._compute, *job)
+            self._context.run(lambda: self._tasks.start_soon(self._compute, *job))
         return job is not None
 
     async def _compute(self, ticket: int, capture: Capture) -> None:
