@@ -142,6 +142,7 @@ def describe(talks: Sequence[Talk], seconds: float) -> dict[str, Any]:
     ages_ms = [age for talk in talks for age in talk.ages_ms]
     sizes = [size for talk in talks for size in talk.reply_bytes]
     return {
+        "seconds": seconds,
         "fps": len(ages_ms) / seconds,
         "age_p50_ms": _percentile(ages_ms, 50),
         "age_p95_ms": _percentile(ages_ms, 95),
@@ -161,8 +162,8 @@ def summarise(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 values = [sample[key] for sample in found if sample[key] is not None]
                 row[f"{design}_{key}"] = statistics.median(values) if values else None
         pairs = zip(of["graph"], of["peer"], strict=True)
-        # A peer that finished nothing counts as one frame: the ratio is then the least it can be.
-        row["fps_ratio"] = statistics.median(ours["fps"] / max(theirs["fps"], 1e-9) for ours, theirs in pairs)
+        # A peer that finished nothing counts as one that finished a single frame: the ratio is then the least it can be.
+        row["fps_ratio"] = statistics.median(ours["fps"] / (theirs["fps"] or 1.0 / ours["seconds"]) for ours, theirs in pairs)
         rows.append(row)
     return rows
 
@@ -172,14 +173,14 @@ def table(report: dict[str, Any], markdown: bool) -> str:
     args, machine = report["args"], report["machine"]
     head = [
         "sessions",
-        "frames/s peer",
+        "frames/s: peer",
         "graph",
         "ratio",
-        "age p50 ms peer",
+        "age p50 ms: peer",
         "graph",
-        "age p95 ms peer",
+        "p95: peer",
         "graph",
-        "MB peer",
+        "MB: peer",
         "graph",
     ]
     body = [
