@@ -16,8 +16,8 @@ Invariants:
 
 import json
 import math
-from collections import Counter, deque
-from dataclasses import asdict, dataclass, field, replace
+from collections import deque
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from deployments.pipeline import Capture, PackedFrame
@@ -35,6 +35,7 @@ from deployments.stream.errors import (
     WrongViewCount,
 )
 from deployments.stream.options import FrameOptions, OptionLimits
+from deployments.stream.tally import SessionObserver, Tally
 
 DROP_REASONS = {
     "superseded": "A newer frame came before the graph was free for this one.",
@@ -80,21 +81,6 @@ class _Frame:
     receive_ms: float | None = None
 
 
-@dataclass(slots=True)
-class Totals:
-    """What a session did since it began, or since the last report."""
-
-    frames_in: int = 0
-    bytes_in: int = 0
-    splats_out: int = 0
-    bytes_out: int = 0
-    acked: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    total_ms: deque[float] = field(default_factory=lambda: deque(maxlen=512))
-    age_ms: deque[float] = field(default_factory=lambda: deque(maxlen=512))
-
-
 class Session:
     """See the module's docstring. All times are seconds of one monotonic clock that the shell passes in."""
 
@@ -109,6 +95,7 @@ class Session:
         max_frame_bytes: int,
         max_frame_pixels: int,
         now_s: float,
+        observer: SessionObserver | None = None,
     ) -> None:
         """Open a session.
 
@@ -122,11 +109,12 @@ class Session:
             max_frame_bytes: Encoded bytes of all views of a frame together; more is refused here.
             max_frame_pixels: Pixels of one view; announced here, refused by the decoder.
             now_s: The time.
+            observer: Told what happens.
         """
         self.session_id = session_id
         self.client = ""
         self.closing: StreamError | None = None
-        self.totals = Totals()
+        self.tally = Tally(observer, now_s)
         self._version = version
         self._engine = engine
         self._options = defaults
@@ -152,8 +140,6 @@ class Session:
         self._send_began_s: float | None = None
         self._send_ms = 0.0
         self._last_heard_s = now_s
-        self._period = Totals()
-        self._began_s = self._period_began_s = now_s
 
     # --- what happened ---
 
@@ -258,29 +244,14 @@ class Session:
 
     def report(self, now_s: float) -> dict[str, Any]:
         """Numbers since the last report, for one log line."""
-        period, began_s = self._period, self._period_began_s
-        self._period, self._period_began_s = Totals(), now_s
-        return self._describe(period, now_s - began_s)
+        return self._named(self.tally.report(now_s))
 
     def summary(self, now_s: float) -> dict[str, Any]:
         """Numbers since the session began, for the log line at its end."""
-        return self._describe(self.totals, now_s - self._began_s)
+        return self._named(self.tally.summary(now_s))
 
-    def _describe(self, period: Totals, seconds: float) -> dict[str, Any]:
-        seconds = max(seconds, 1e-3)
-        return {
-            "session": self.session_id,
-            "client": self.client or "original protocol",
-            "seconds": round(seconds, 1),
-            "frames_in": period.frames_in,
-            "splats_out": period.splats_out,
-            "fps": round(period.splats_out / seconds, 1),
-            "mbit_s": round(period.bytes_out * 8e-6 / seconds, 2),
-            "dropped": dict(period.dropped),
-            "errors": dict(period.errors),
-            "total_ms_p50": _median(period.total_ms),
-            "age_ms_p50": _median(period.age_ms),
-        }
+    def _named(self, numbers: dict[str, Any]) -> dict[str, Any]:
+        return {"session": self.session_id, "client": self.client or "original protocol", **numbers}
 
     # --- messages ---
 
@@ -306,13 +277,10 @@ class Session:
             case messages.Configure(options):
                 self._options = self._option_limits.apply(self._options, options)
                 self._say(messages.encode(messages.Configured(asdict(self._options))))
-            case messages.Ack(seq, age_ms=age_ms):
+            case messages.Ack(seq, shown_ms=shown_ms, age_ms=age_ms):
                 while self._unacked and self._unacked[0] <= seq:
                     self._unacked.popleft()
-                for totals in (self.totals, self._period):
-                    totals.acked += 1
-                    if 0 < age_ms < math.inf:
-                        totals.age_ms.append(age_ms)
+                self.tally.acked(shown_ms > 0, age_ms if 0 < age_ms < math.inf else None)
 
     def _on_hello(self, hello: messages.Hello) -> None:
         if self._greeted:
@@ -358,9 +326,7 @@ class Session:
 
     def _on_frame(self, seq: int | None, captured_ms: float, views: tuple[bytes, ...], now_s: float) -> None:
         size = sum(map(len, views))
-        for totals in (self.totals, self._period):
-            totals.frames_in += 1
-            totals.bytes_in += size
+        self.tally.frame_received(size)
         if seq is None and self._greeted:
             seq = self._last_seq + 1
         if seq is not None:
@@ -421,16 +387,13 @@ class Session:
                     camera=packed.camera,
                     pruned=packed.pruned,
                     timings_ms={name: round(ms, 3) for name, ms in timings.items()},
-                    dropped=dict(self.totals.dropped),
+                    dropped=dict(self.tally.totals.drops),
                     data=packed.data.data,  # type: ignore[arg-type]  # a view: msgpack writes it without a copy of ours
                 )
             )
         else:
             reply = legacy.reply(packed)
-        for totals in (self.totals, self._period):
-            totals.splats_out += 1
-            totals.bytes_out += len(reply)
-            totals.total_ms.append(total_ms)
+        self.tally.splats_sent(len(reply), timings)
         return reply
 
     def _say(self, message: bytes | str) -> None:
@@ -440,13 +403,11 @@ class Session:
         self._control.append(message)
 
     def _refuse(self, error: StreamError, seq: int | None) -> None:
-        self.totals.errors[error.code] += 1
-        self._period.errors[error.code] += 1
+        self.tally.refused(error.code)
         self._refusals.append(messages.Error(error.code, str(error), seq))
 
     def _drop(self, reason: str, seq: int | None) -> None:
-        self.totals.dropped[reason] += 1
-        self._period.dropped[reason] += 1
+        self.tally.dropped(reason)
         # The original protocol has no word for a dropped frame.
         if seq is not None:
             count, seqs = self._drop_seqs.get(reason, (0, deque(maxlen=_KEPT_SEQS)))
@@ -460,7 +421,3 @@ class Session:
             self._refusals.clear()
             self._drop_seqs.clear()
             self._control.append(messages.encode(messages.Error(error.code, str(error), fatal=True)))
-
-
-def _median(values: deque[float]) -> float | None:
-    return round(sorted(values)[len(values) // 2], 1) if values else None

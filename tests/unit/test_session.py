@@ -398,7 +398,7 @@ def test_an_original_client_of_a_depth_model_gets_points_and_never_a_word_it_doe
     _, capture = session.next_capture(0.0) or pytest.fail()
     assert (capture.options.codec, capture.options.representation) == ("points", "points")
     assert session.next_message(0.0) is None, "drops have no word in the original protocol"
-    assert session.totals.dropped["superseded"] == 2
+    assert session.tally.totals.drops["superseded"] == 2
 
 
 def test_silence_ends_the_session() -> None:
