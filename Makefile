@@ -12,7 +12,7 @@ DA3_STAMP := $(VENV)/.installed-da3
 export HOST PORT PROFILE MODEL
 
 .DEFAULT_GOAL := help
-.PHONY: help run install-da3 test lint format bench web messages vectors clean
+.PHONY: help run install-da3 test lint format bench web messages vectors kubernetes clean
 
 help: ## List the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ messages: $(DEV_STAMP) ## Regenerate the viewer's message types from the Python 
 
 vectors: $(DEV_STAMP) ## Write the golden vectors anew; read the diff before committing
 	$(BIN)/python -m tests.vectors.make
+
+kubernetes: $(DEV_STAMP) ## Regenerate the RayService manifests from the configs and environment files
+	$(BIN)/python kubernetes/generate.py
 
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) web/node_modules deployments/static deployments/models/assets
