@@ -99,6 +99,10 @@ class LocalServer:
         """The launcher and everything it started."""
         return [parent := psutil.Process(self.process.pid), *parent.children(recursive=True)]
 
+    def actors(self, title: str) -> list[psutil.Process]:
+        """Ray workers by what their title has in it, such as ``ServeReplica:splatcast:Ingress`` or ``ProxyActor``."""
+        return [process for process in self.processes() if any(title in part for part in _command(process))]
+
     def stop(self) -> int:
         """Ask it to end, and end what is left after half a minute. Returns the exit status."""
         if self.process.poll() is None:
@@ -111,3 +115,10 @@ class LocalServer:
             self.process.wait()
         self._log.close()
         return self.process.returncode
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []

@@ -49,8 +49,7 @@ class Server(LocalServer):
 
     def replicas(self, deployment: str) -> list[psutil.Process]:
         """Replica processes of one deployment, by the title Ray gives them."""
-        title = f"ServeReplica:splatcast:{deployment}"
-        return [process for process in self.processes() if title in " ".join(_ask(process, "cmdline", []))]
+        return self.actors(f"ServeReplica:splatcast:{deployment}")
 
     def resident_bytes(self) -> int:
         """Resident memory of all its processes that is not shared."""

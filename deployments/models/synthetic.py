@@ -18,9 +18,11 @@ from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.messages import Engine
 
 _NEAR_M, _FAR_M = 1.5, 3.0
-_BLACK = ("raise", "memory", "nan", "hang")
-_DARKER_THAN = 4
-"""Of 255. JPEG leaves some noise."""
+POISONS = {"hang": (0, 0, 0), "raise": (255, 0, 0), "memory": (0, 255, 0), "nan": (0, 0, 255)}
+"""What the engine can be made to do → RGB of the plain picture that does it: hang for a minute, raise, ask for more memory than
+there is, return nothing but NaN."""
+_NOISE = 16
+"""What JPEG may make of a plain colour."""
 _HANG_S = 60.0
 """For ever, to a stream; but a test that forgot it ends."""
 
@@ -36,8 +38,8 @@ class SyntheticModel:
         jitter_ms: Up to this much is added to a batch, evenly spread and the same for the same ``seed``.
         fail_every: Every so many captures one fails with ``inference_failed``; 0: none.
         nan_every: Every so many captures one comes with every fourth centre NaN; 0: none.
-        black: What a black picture does: ``raise``, ``memory`` (ask for more than there is), ``nan`` (all numbers are), or ``hang``
-            for a minute. By the picture and not by count, so that it does so again when it is tried again.
+        poison: Whether pictures of one plain colour make it fail, each of :data:`POISONS` in its way. By the picture and not by
+            count, so that it does so again when it is tried again.
         seed: Of the jitter.
 
     Raises:
@@ -53,18 +55,16 @@ class SyntheticModel:
         jitter_ms: float = 0.0,
         fail_every: int = 0,
         nan_every: int = 0,
-        black: str = "",
+        poison: bool = False,
         seed: int = 0,
     ) -> None:
         limits = {"splats": splats - 1, "latency_ms": latency_ms, "per_item_ms": per_item_ms, "jitter_ms": jitter_ms}
         for name, value in {**limits, "fail_every": fail_every, "nan_every": nan_every}.items():
             if not 0 <= value < math.inf:
                 raise ValueError(f"synthetic: {name} is out of range: expected {1 if name == 'splats' else 0} or more")
-        if black not in ("", *_BLACK):
-            raise ValueError(f"synthetic: black: expected one of {', '.join(_BLACK)}, got {black!r:.40}")
         self._splats = splats
         self._latency_ms, self._per_item_ms, self._jitter_ms = latency_ms, per_item_ms, jitter_ms
-        self._fail_every, self._nan_every, self._black = fail_every, nan_every, black
+        self._fail_every, self._nan_every, self._poison = fail_every, nan_every, poison
         self._random = np.random.default_rng(seed)
         self._seen = 0
 
@@ -100,12 +100,14 @@ class SyntheticModel:
         if self._fail_every and self._seen % self._fail_every == 0:
             return InferenceFailed(f"failing on purpose, as every {self._fail_every} captures")
         rgb = capture.views[0]
-        is_poison = bool(self._black) and int(rgb.max()) < _DARKER_THAN
-        if is_poison and self._black == "raise":
-            raise RuntimeError("failing on purpose, as the picture is black")
-        if is_poison and self._black == "memory":
+        poison = self._poison and next(
+            (name for name, colour in POISONS.items() if np.abs(rgb - np.array(colour)).max() < _NOISE), None
+        )
+        if poison == "raise":
+            raise RuntimeError("failing on purpose, as the picture is red")
+        if poison == "memory":
             np.empty(2**60, np.uint8)
-        if is_poison and self._black == "hang":
+        if poison == "hang":
             time.sleep(_HANG_S)
         # Not the picture's own size: the count is what a load test asks for, and wider than high as a webcam's picture is.
         budget = min(self._splats, capture.options.max_splats)
@@ -121,7 +123,7 @@ class SyntheticModel:
         gaussians = lifting.lift_depth(plane, small, camera, kind)
         if self._nan_every and self._seen % self._nan_every == 0:
             gaussians.means[::4] = np.nan
-        if is_poison and self._black == "nan":
+        if poison == "nan":
             for values in (gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities, gaussians.sh):
                 values[...] = np.nan
         return Prediction(gaussians, kind, camera, capture.options, capture.state, dict(capture.timings))

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 
 from deployments.guard import GuardedModel
-from deployments.models.synthetic import SyntheticModel
+from deployments.models.synthetic import POISONS, SyntheticModel
 from deployments.packing import Packer, PackSettings
 from deployments.pipeline import DecodedCapture, PackedFrame, Prediction
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.options import FrameOptions
 
 GREY = DecodedCapture((np.full((48, 64, 3), 128, np.uint8),), FrameOptions(border=0.0))
-BLACK = DecodedCapture((np.zeros((48, 64, 3), np.uint8),), FrameOptions(border=0.0))
+POISON = {
+    name: DecodedCapture((np.full((48, 64, 3), colour, np.uint8),), FrameOptions(border=0.0)) for name, colour in POISONS.items()
+}
+BLACK = POISON["hang"]
 SOON_S = 0.05
 LATE_S = 60.0
 """No test waits for it."""
@@ -44,12 +47,12 @@ class Broken(SyntheticModel):
         self.predict([])
 
 
-@pytest.mark.parametrize(("black", "sentence"), [("raise", "RuntimeError in synthetic"), ("memory", "not enough memory")])
+@pytest.mark.parametrize(("poison", "sentence"), [("raise", "RuntimeError in synthetic"), ("memory", "not enough memory")])
 @pytest.mark.parametrize("company", [0, 1, 3])
-async def test_a_capture_that_raises_or_takes_all_memory_fails_alone(black: str, sentence: str, company: int) -> None:
-    guard = GuardedModel(SyntheticModel(splats=100, black=black), LATE_S)
+async def test_a_capture_that_raises_or_takes_all_memory_fails_alone(poison: str, sentence: str, company: int) -> None:
+    guard = GuardedModel(SyntheticModel(splats=100, poison=True), LATE_S)
     batch = [GREY] * company
-    batch.insert(company // 2, BLACK)
+    batch.insert(company // 2, POISON[poison])
     results = await guard.predict(batch)
     refused = results.pop(company // 2)
     assert isinstance(refused, InferenceFailed) and sentence in str(refused)
@@ -58,7 +61,7 @@ async def test_a_capture_that_raises_or_takes_all_memory_fails_alone(black: str,
 
 
 async def test_a_capture_of_nothing_but_nan_becomes_a_frame_without_splats() -> None:
-    results = await GuardedModel(SyntheticModel(splats=100, black="nan"), LATE_S).predict([BLACK, GREY])
+    results = await GuardedModel(SyntheticModel(splats=100, poison=True), LATE_S).predict([POISON["nan"], GREY])
     packer = Packer(PackSettings())
     empty, whole = (packer.pack(result) for result in results)
     assert isinstance(empty, PackedFrame) and empty.count == 0
@@ -95,9 +98,9 @@ async def test_calls_that_keep_hanging_make_the_replica_unhealthy_until_they_com
 
 
 async def test_failures_that_are_the_pictures_leave_the_replica_healthy() -> None:
-    guard = GuardedModel(SyntheticModel(splats=100, black="raise"), LATE_S)
+    guard = GuardedModel(SyntheticModel(splats=100, poison=True), LATE_S)
     for _ in range(5):
-        await guard.predict([BLACK])
+        await guard.predict([POISON["raise"]])
     await guard.check_health()
 
 
