@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
-from websockets.asyncio.server import serve
+from websockets.asyncio.server import ServerConnection, serve
 
-from deployments.client import ClientError, Stream, connect
+from deployments.client import ClientError, Stream, connect, reconnecting
 from deployments.config import GraphArgs
+from deployments.stream import messages
 from deployments.stream.messages import Dropped, Error, Splats
 from tests.pictures import jpeg
 from tests.server import free_port
@@ -176,3 +178,35 @@ async def test_deflate_is_only_used_where_both_sides_want_it(pipeline: StubPipel
     for server, client, expected in ((False, True, []), (True, False, []), (True, True, ["permessage-deflate"])):
         async with stub_server(pipeline, deflate=server) as url, connect(url, offer_deflate=client) as stream:
             assert stream.extensions == expected
+
+
+async def test_a_reconnecting_client_opens_a_session_after_each_that_broke(url: str) -> None:
+    sessions = []
+    async with aclosing(reconnecting(url)) as streams:
+        async for stream in streams:
+            sessions.append(stream.welcome.session)
+            if len(sessions) == 3:
+                break
+            stream._websocket.transport.abort()
+            with pytest.raises(ClientError, match="1006"):
+                await replies(stream, 1)
+    assert len(set(sessions)) == 3
+
+
+async def test_a_reconnecting_client_loses_patience_with_a_server_that_is_gone() -> None:
+    with pytest.raises(ClientError) as failure:
+        async for _ in reconnecting("ws://127.0.0.1:1/ws", patience_s=0.0):
+            raise AssertionError("nobody listens there")
+    assert failure.value.code == "unreachable"
+
+
+async def test_a_reconnecting_client_does_not_insist_where_it_is_refused_for_good() -> None:
+    async def refuse(websocket: ServerConnection) -> None:
+        await websocket.recv()
+        await websocket.send(messages.encode(messages.Error("protocol_mismatch", "update the client", fatal=True)))
+
+    port = free_port()
+    async with serve(refuse, "127.0.0.1", port):
+        with pytest.raises(ClientError, match="update the client"):
+            async for _ in reconnecting(f"ws://127.0.0.1:{port}/ws"):
+                raise AssertionError("refused")
