@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sessions", type=int, default=4, help="viewers (%(default)s)")
     parser.add_argument("--fps", type=float, default=4.0, help="of each (%(default)s)")
     parser.add_argument("--calm-s", type=float, default=5.0, help="before each fault (%(default)s)")
+    parser.add_argument("--after-s", type=float, default=6.0, help="of watching once the rate is back (%(default)s)")
     parser.add_argument("--limit-s", type=float, default=60.0, help="for the rate to come back (%(default)s)")
     parser.add_argument("--out", type=Path, help="write the report as JSON")
     args = parser.parse_args(argv)
@@ -72,7 +73,7 @@ async def measure(url: str, faults: dict[str, Fault], args: argparse.Namespace) 
         found = {}
         for name, fault in faults.items():
             print(f"{name} …", file=sys.stderr, flush=True)
-            found[name] = await watch(viewers, fault, Plan(args.calm_s, limit_s=args.limit_s))
+            found[name] = await watch(viewers, fault, Plan(args.calm_s, args.after_s, args.limit_s))
         return found
     finally:
         await asyncio.gather(*(viewer.stop() for viewer in viewers))
@@ -81,8 +82,8 @@ async def measure(url: str, faults: dict[str, Fault], args: argparse.Namespace) 
 def table(report: dict[str, Any]) -> str:
     """The report for people, as Markdown."""
     lines = [
-        "| fault | in flight | lost | sessions reconnected | rate back after s | longest gap s |",
-        "|---|---|---|---|---|---|",
+        "| fault | in flight | lost | sent into broken sockets | sessions reconnected | rate back after s | longest gap s |",
+        "|---|---|---|---|---|---|---|",
     ]
     sessions = report["args"]["sessions"]
     for name, found in report["faults"].items():
@@ -90,7 +91,8 @@ def table(report: dict[str, Any]) -> str:
         answer = f" ({found['answer']} after {found['answered_s']:g} s)" if "answer" in found else ""
         back = "never" if found["back_s"] is None else f"{found['back_s']:g}"
         broken = f"{found['broken']} of {sessions}"
-        lines.append(f"| {name}{answer} | {found['in_flight']} | {lost} | {broken} | {back} | {found['worst_gap_s']:g} |")
+        cells = [name + answer, found["in_flight"], lost, found["unheard"], broken, back, f"{found['worst_gap_s']:g}"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 

@@ -38,9 +38,10 @@ async def watch(viewers: Sequence[Viewer], fault: Fault, plan: Plan) -> dict[str
         plan: For how long.
 
     Returns:
-        ``in_flight`` at the fault; ``lost``: frames that got no picture because of it (failed, or cut with their connection), by
-        word; ``broken``: sessions that broke; ``back_s``: seconds until the rate was back, None if it never was;
-        ``worst_gap_s``: the longest that any viewer was without a picture.
+        ``in_flight`` at the fault; ``lost``: frames that failed, or were in flight at the fault and cut with their connection, by
+        word; ``unheard``: frames sent after it into connections that then broke; ``broken``: sessions that did; ``noticed_s``: when
+        the last of them did; ``back_s``: seconds until the rate was back, None if it never was; ``worst_gap_s``: the longest that
+        any viewer was without a picture.
     """
     await asyncio.sleep(plan.calm_s)
     at_s = time.monotonic()
@@ -57,12 +58,15 @@ async def watch(viewers: Sequence[Viewer], fault: Fault, plan: Plan) -> dict[str
         if back_s is not None and now_s >= at_s + plan.after_s + back_s:
             break
     end_s = time.monotonic()
+    broke_s = [broke_s for viewer in viewers for broke_s in viewer.broke_s if broke_s >= at_s]
     return {
         "fps_before": round(before, 1),
         "fps_after": round(rate(viewers, "delivered", end_s - WINDOW_S, end_s), 1),
         "in_flight": flying,
         "lost": lost(shots(viewers), at_s, end_s),
-        "broken": sum(broke_s >= at_s for viewer in viewers for broke_s in viewer.broke_s),
+        "unheard": sum(shot.fate == "cut" and shot.sent_s >= at_s for shot in shots(viewers)),
+        "broken": len(broke_s),
+        "noticed_s": round(max(broke_s) - at_s, 1) if broke_s else None,
         "back_s": None if back_s is None else round(back_s, 1),
         "worst_gap_s": round(max(_worst_gap_s(viewer, at_s, end_s) for viewer in viewers), 1),
         "frames": fates(viewers, at_s, end_s),
@@ -71,9 +75,10 @@ async def watch(viewers: Sequence[Viewer], fault: Fault, plan: Plan) -> dict[str
 
 
 def lost(found: Sequence[Shot], from_s: float, to_s: float) -> dict[str, int]:
-    """Frames whose fate was to fail or be cut in a time, by the server's word."""
+    """Frames that failed in a time, or were cut in it and sent before, by the server's word."""
     ended = (shot for shot in found if shot.ended_s is not None and from_s <= shot.ended_s < to_s)
-    return dict(Counter(shot.code or shot.fate for shot in ended if shot.fate in ("failed", "cut")))
+    gone = (shot for shot in ended if shot.fate == "failed" or (shot.fate == "cut" and shot.sent_s < from_s))
+    return dict(Counter(shot.code or shot.fate for shot in gone))
 
 
 def _worst_gap_s(viewer: Viewer, from_s: float, to_s: float) -> float:

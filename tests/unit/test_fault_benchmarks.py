@@ -37,8 +37,8 @@ def test_a_run_without_load_says_that_nothing_scaled() -> None:
 
 def test_lost_are_the_frames_that_failed_or_were_cut_in_that_time() -> None:
     shots = [Shot(0, 1, "delivered"), Shot(0, 1, "dropped", "superseded"), Shot(0, 1, "failed", "graph_failed")]
-    shots += [Shot(0, 2, "cut"), Shot(0, 2, "cut"), Shot(0, 9, "cut"), Shot(0)]
-    assert lost(shots, 0, 5) == {"graph_failed": 1, "cut": 2}
+    shots += [Shot(0, 2, "cut"), Shot(0, 2, "cut"), Shot(1.5, 2, "cut"), Shot(0, 9, "cut"), Shot(0)]
+    assert lost(shots, 1, 5) == {"graph_failed": 1, "cut": 2}
 
 
 def test_a_chart_is_well_formed_and_keeps_within_its_frame() -> None:
