@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deployments.admitted import AdmittedPipeline
 from deployments.config import GraphArgs
 from deployments.frames import FrameLimits
+from deployments.metrics import IngressMetrics, NoSink, Sink
 from deployments.pipeline import Capture, Overloaded, Pipeline
 from deployments.prepare import sample_clip
 from deployments.splats.codec import CODECS
@@ -60,17 +61,18 @@ _STATUS = {FrameEmpty: 400, FrameTooLarge: 413, UnsupportedImage: 415, GraphFail
 """HTTP status of a refused picture; 422 for what is not named here."""
 
 
-def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC_FOLDER) -> ASGIApp:
+def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC_FOLDER, sink: Sink | None = None) -> ASGIApp:
     """The ASGI application of one ingress replica.
 
     Args:
         pipeline: The graph.
         args: Its arguments: defaults and limits of the sessions.
         static_folder: Where the build put the viewer.
+        sink: Where metrics go; None: nowhere.
     """
-    api = _Api(pipeline, args, static_folder)
+    api = _Api(pipeline, args, sink or NoSink(), static_folder)
     routes = [
-        WebSocketRoute("/ws", endpoint(api.open_session, api.pipeline, args.max_sessions)),
+        WebSocketRoute("/ws", endpoint(api.open_session, api.pipeline, api.metrics, args.max_sessions)),
         Route("/", api.page("index.html")),
         Route("/selftest", api.page("selftest.html")),
         Route("/healthz", api.healthz),
@@ -85,8 +87,10 @@ def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC
 
 
 class _Api:
-    def __init__(self, pipeline: Pipeline, args: GraphArgs, static_folder: Path) -> None:
-        self.pipeline = AdmittedPipeline(pipeline, Admission(args.admission), args.batch.max_size)
+    def __init__(self, pipeline: Pipeline, args: GraphArgs, sink: Sink, static_folder: Path) -> None:
+        admission = Admission(args.admission)
+        self.pipeline = AdmittedPipeline(pipeline, admission, args.batch.max_size)
+        self.metrics = IngressMetrics(sink, admission)
         self._args = args
         self._static_folder = static_folder
         self._version = version("splatcast")
@@ -107,6 +111,7 @@ class _Api:
             max_frame_bytes=self._args.frames.max_frame_bytes,
             max_frame_pixels=self._args.frames.max_pixels,
             now_s=time.monotonic(),
+            observer=self.metrics,
         )
 
     async def _describe(self) -> messages.Engine:

@@ -1,12 +1,15 @@
 """FrameDecoder: encoded bytes → upright RGB, refused or decoded safely."""
 
 import asyncio
+import logging
 
 from ray import serve
 
 from deployments.frames import FrameLimits, decode_capture
 from deployments.pipeline import Capture, DecodedCapture
-from deployments.stream.errors import FrameError
+from deployments.stream.errors import FrameError, GraphFailed
+
+logger = logging.getLogger("ray.serve.splatcast")
 
 
 @serve.deployment
@@ -18,5 +21,9 @@ class FrameDecoder:
 
     async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
         """Decode all views, or say which rule one of them breaks."""
-        # In a thread: a large picture takes most of a second, and the decoders release the GIL.
-        return await asyncio.to_thread(decode_capture, capture, self._limits)
+        try:
+            # In a thread: a large picture takes most of a second, and the decoders release the GIL.
+            return await asyncio.to_thread(decode_capture, capture, self._limits)
+        except Exception:
+            logger.exception("decoding failed", extra={"frame": capture.frame_id})
+            return GraphFailed()

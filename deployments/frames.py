@@ -84,7 +84,7 @@ def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | Fr
     except FrameError as error:
         return error.with_traceback(None)  # It travels on as a value: without our frames and the pixels they hold.
     timings = {"decode": (time.perf_counter() - start) * 1e3}
-    return DecodedCapture(views, capture.options, capture.state, timings, capture.pressure)
+    return DecodedCapture(views, capture.options, capture.state, timings, capture.pressure, capture.frame_id)
 
 
 def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArray[np.uint8]:

@@ -55,7 +55,9 @@ class GuardedModel:
         try:
             return await self._call(captures)
         except Exception as error:
-            return [await self._alone(capture) for capture in captures] if len(captures) > 1 else [self._refusal(error)]
+            if len(captures) == 1:
+                return [self._refusal(error, captures[0])]
+            return [await self._alone(capture) for capture in captures]
 
     async def check_health(self) -> None:
         """Whether Serve may keep this replica.
@@ -77,7 +79,7 @@ class GuardedModel:
         try:
             (result,) = await self._call([capture])
         except Exception as error:
-            return self._refusal(error)
+            return self._refusal(error, capture)
         return result
 
     async def _call(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
@@ -94,19 +96,22 @@ class GuardedModel:
         if len(results) != len(captures):
             raise ValueError(f"expected {len(captures)} results, got {len(results)}")
         self._failures = 0
-        return [replace(r, batch_size=len(captures)) if isinstance(r, Prediction) else r for r in results]
+        return [
+            replace(result, batch_size=len(captures), frame_id=capture.frame_id) if isinstance(result, Prediction) else result
+            for result, capture in zip(results, captures, strict=True)
+        ]
 
     def _came_back(self, call: "asyncio.Future[list[Prediction | FrameError]]") -> None:
         self.hung.discard(call)
         with contextlib.suppress(BaseException):
             call.result()  # Too late, whatever it is; asked for so that nothing warns that nobody did.
 
-    def _refusal(self, error: Exception) -> FrameError:
-        name = self.model.info.name
+    def _refusal(self, error: Exception, capture: DecodedCapture) -> FrameError:
+        name, about = self.model.info.name, {"frame": capture.frame_id}
         if isinstance(error, _HungError):
-            logger.error("model %s did not return within %g s", name, self._timeout_s)
+            logger.error("model %s did not return within %g s", name, self._timeout_s, extra=about)
             return InferenceFailed(f"{name} took longer than {self._timeout_s:g} s")
-        logger.error("model %s failed", name, exc_info=error)
+        logger.error("model %s failed", name, exc_info=error, extra=about)
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which only models/ import
             return InferenceFailed(f"{name} has not enough memory for it")
         return InferenceFailed(f"{type(error).__name__} in {name}")

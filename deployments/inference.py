@@ -8,6 +8,7 @@ from ray import serve
 from deployments.autoscaling import WorkTotals
 from deployments.config import BatchArgs, EngineArgs
 from deployments.guard import GuardedModel
+from deployments.metrics import RaySink
 from deployments.models import load_model
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.stream.errors import FrameError
@@ -23,6 +24,7 @@ class GaussianInference:
         model.warm_up()
         self._guard = GuardedModel(model, engine.timeout_s)
         self._totals = WorkTotals()
+        self._metrics = RaySink()
         self._max_batch = batch.max_size
         self._predict_batch.set_max_batch_size(batch.max_size)
         self._predict_batch.set_batch_wait_timeout_s(batch.wait_s)
@@ -51,4 +53,5 @@ class GaussianInference:
         self._totals.begin(time.monotonic())
         results = await self._guard.predict(captures)
         self._totals.end([capture.pressure for capture in captures], self._max_batch, time.monotonic())
+        self._metrics.observe("splatcast_batch_size", len(captures), {})
         return results

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from deployments.asgi import create_app
 from deployments.config import GraphArgs
+from deployments.metrics import RaySink
 from deployments.pipeline import Capture, Overloaded, PackedFrame
 from deployments.proxy import missing_environment
 from deployments.stream.errors import FrameError, GraphFailed
@@ -53,16 +54,22 @@ class GraphPipeline:
             # Which class a lost replica shows as depends on where in the chain it was: RayServeException, ActorDiedError,
             # RayTaskError. To the client they are one thing, and to the log they are told apart.
             response.cancel()
-            self._count_lost(error)
+            self._count_lost(error, capture.frame_id)
             return GraphFailed()
         return outcome
 
-    def _count_lost(self, error: Exception) -> None:
+    def _count_lost(self, error: Exception, frame_id: str) -> None:
         """A log line every few seconds, whatever number of frames is lost."""
         self._lost += 1
         now_s = time.monotonic()
         if now_s - self._lost_told_s >= _LOST_REPORT_PERIOD_S:
-            logger.warning("%d frames lost in the graph, the last one to %s: %.300s", self._lost, type(error).__name__, error)
+            logger.warning(
+                "%d frames lost in the graph, the last one to %s: %.300s",
+                self._lost,
+                type(error).__name__,
+                error,
+                extra={"frame": frame_id},
+            )
             self._lost, self._lost_told_s = 0, now_s
 
     async def describe(self) -> Engine:
@@ -85,7 +92,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Called by Serve after ``__init__``, when the handles exist."""
-        return create_app(self._pipeline, self._args)
+        return create_app(self._pipeline, self._args, sink=RaySink())
 
     async def splat(self, capture: Capture) -> PackedFrame | FrameError:
         """One capture through the graph, for programs in the same cluster: ``handle.splat.remote(Capture((jpeg,)))``."""

@@ -344,6 +344,7 @@ class _Watcher(threading.Thread):
                 told = state
                 _say(state)
             if self._ready():
+                _say(f"metrics: {_metrics_url()}  (for Prometheus)")
                 _say(f"ready: {self._url}  (Ctrl-C stops it)")
                 return
 
@@ -353,6 +354,13 @@ class _Watcher(threading.Thread):
                 return bool(response.status == 200)
         except Exception:  # Whatever a server that is half up answers with, it is not ready.
             return False
+
+
+def _metrics_url() -> str:
+    """Where this node's metrics are; Ray chooses the port."""
+    import ray
+
+    return f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
 
 
 def _deployment_state() -> tuple[str, str | None]:

@@ -1,12 +1,15 @@
 """SplatPacker: Gaussians → pruned and encoded bytes."""
 
 import asyncio
+import logging
 
 from ray import serve
 
 from deployments.packing import Packer, PackSettings
 from deployments.pipeline import PackedFrame, Prediction
-from deployments.stream.errors import FrameError
+from deployments.stream.errors import FrameError, GraphFailed
+
+logger = logging.getLogger("ray.serve.splatcast")
 
 
 @serve.deployment
@@ -19,5 +22,9 @@ class SplatPacker:
 
     async def pack(self, prediction: Prediction | FrameError) -> PackedFrame | FrameError:
         """Prune and encode one prediction; an error is handed on."""
-        # In a thread: the kernels release the GIL, and another frame's bytes go out meanwhile.
-        return await asyncio.to_thread(self._packer.pack, prediction)
+        try:
+            # In a thread: the kernels release the GIL, and another frame's bytes go out meanwhile.
+            return await asyncio.to_thread(self._packer.pack, prediction)
+        except Exception:
+            logger.exception("packing failed", extra={"frame": getattr(prediction, "frame_id", "")})
+            return GraphFailed()

@@ -34,12 +34,14 @@ class Capture:
         options: The client's options.
         state: The session's small opaque state as the model last returned it (empty at first); replicas stay stateless.
         pressure: Frames wanted of the ingress over frames that it got through, lately; what autoscaling goes by.
+        frame_id: Session id and the frame's number in it, with a slash between; names the frame in every log.
     """
 
     views: tuple[bytes, ...]
     options: FrameOptions = FrameOptions()  # frozen
     state: bytes = b""
     pressure: float = 1.0
+    frame_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class DecodedCapture:
     state: bytes = b""
     timings: Timings = field(default_factory=dict)
     pressure: float = 1.0
+    frame_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Prediction:
         timings: Stage times so far.
         pruned: Reason → Gaussians the model itself has removed, as the packer would have; ``options`` then no longer ask for it.
         batch_size: Captures that were predicted together with this one, itself included.
+        frame_id: The capture's.
     """
 
     gaussians: Gaussians
@@ -76,6 +80,7 @@ class Prediction:
     timings: Timings = field(default_factory=dict)
     pruned: dict[str, int] = field(default_factory=dict)
     batch_size: int = 1
+    frame_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from anyio.abc import TaskGroup
 from starlette.websockets import WebSocket, WebSocketState
 
 from deployments.admitted import AdmittedPipeline
+from deployments.metrics import IngressMetrics
 from deployments.pipeline import Capture, Overloaded
 from deployments.proxy import RECEIPT_HEADER
 from deployments.stream import messages
-from deployments.stream.errors import GraphFailed, ServerFull, StreamError
+from deployments.stream.errors import FrameError, GraphFailed, ServerFull, StreamError
 from deployments.stream.session import Session
 
 logger = logging.getLogger("ray.serve.splatcast")
@@ -52,6 +53,7 @@ class SessionSocket:
         self._wake = asyncio.Event()
         self._receipt = asyncio.Event()
         self._receipt_token = websocket.headers.get(RECEIPT_HEADER.decode())
+        self._told: set[str] = set()
         self._tasks: TaskGroup
         # Serve's request of this socket is in it. The door may call _start from another session's task: a frame that began in
         # there would be cancelled as a child of that session's request when its client leaves, and take this session along.
@@ -123,6 +125,7 @@ class SessionSocket:
             self._session.check_idle(now_s)
             self._wake.set()
             report = self._session.report(now_s)
+            self._told.clear()
             if report["frames_in"] or report["splats_out"]:  # Hundreds of idle sessions would fill the log with zeros.
                 logger.info("session", extra=report)
 
@@ -146,8 +149,12 @@ class SessionSocket:
         except Overloaded:
             outcome = None
         except Exception:
-            logger.exception("frame failed", extra={"session": self._session.session_id, "ticket": ticket})
+            logger.exception("frame failed", extra={"frame": capture.frame_id})
             outcome = GraphFailed()
+        if isinstance(outcome, FrameError) and outcome.code not in self._told:
+            # One line for each code and period: a client can send bad frames faster than a log can grow.
+            self._told.add(outcome.code)
+            logger.info("frame refused", extra={"frame": capture.frame_id, "code": outcome.code, "reason": str(outcome)})
         self._session.finished(ticket, outcome, time.monotonic())
         self._pump()
 
@@ -185,32 +192,36 @@ async def refuse(websocket: WebSocket, error: StreamError) -> None:
 
 
 def endpoint(
-    open_session: Callable[[], Coroutine[Any, Any, Session]], pipeline: AdmittedPipeline, max_sessions: int
+    open_session: Callable[[], Coroutine[Any, Any, Session]],
+    pipeline: AdmittedPipeline,
+    metrics: IngressMetrics,
+    max_sessions: int,
 ) -> Callable[[WebSocket], Coroutine[Any, Any, None]]:
     """The handler of ``/ws``.
 
     Args:
         open_session: Makes the state machine of a new session; may raise a StreamError.
         pipeline: Where captures go.
+        metrics: Told of sessions that begin, end or are refused.
         max_sessions: Sessions served at a time; the next one is refused with 1013.
     """
     open_sessions = 0
 
     async def serve_socket(websocket: WebSocket) -> None:
         nonlocal open_sessions
-        if open_sessions >= max_sessions:
-            await refuse(websocket, ServerFull(max_sessions))
-            return
         open_sessions += 1
+        metrics.session_opened()
         try:
-            try:
-                session = await open_session()
-            except StreamError as error:
-                await refuse(websocket, error)
-                return
+            if open_sessions > max_sessions:
+                raise ServerFull(max_sessions)
+            session = await open_session()
             await websocket.accept()
             await SessionSocket(websocket, session, pipeline).run()
+        except StreamError as error:
+            metrics.session_refused(error.code)
+            await refuse(websocket, error)
         finally:
             open_sessions -= 1
+            metrics.session_closed()
 
     return serve_socket

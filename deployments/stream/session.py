@@ -346,7 +346,8 @@ class Session:
             return
         if self._waiting:
             self._drop("superseded", self._waiting.seq)
-        capture = Capture(views, self._options if self._greeted else self._legacy_options)
+        options = self._options if self._greeted else self._legacy_options
+        capture = Capture(views, options, frame_id=f"{self.session_id}/{self._tickets}")
         self._waiting = _Frame(self._tickets, seq, captured_ms, capture, now_s)
         self._tickets += 1
 

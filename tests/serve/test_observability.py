@@ -1,0 +1,87 @@
+"""What an operator sees of a real cluster: Prometheus metrics, and one frame followed through the logs."""
+
+import asyncio
+import io
+import json
+import re
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from deployments.metrics import METRICS
+from deployments.stream import messages
+from deployments.stream.messages import Ack, Error, Frame, Splats
+from tests.serve.talk import PICTURE, connect, frame, hear
+from tests.server import Server
+
+EXPORT_TIMEOUT_S = 60.0
+"""Ray's workers report every 10 s."""
+
+
+def metrics_of(server: Server) -> str:
+    """The node's metrics page; the terminal says where it is."""
+    found = re.search(r"metrics: (http://\S+)", server.said())
+    assert found
+    with urllib.request.urlopen(found[1], timeout=10) as response:
+        text: str = response.read().decode()
+    return text
+
+
+async def test_prometheus_sees_every_metric_that_has_happened(server: Server) -> None:
+    client = await connect(server)
+    for seq in range(5):
+        await client.send(messages.encode(Frame(seq, [PICTURE])))
+        assert isinstance(await hear(client), Splats)
+        await client.send(messages.encode(Ack(seq, 1.0, 1.0, 1.0, age_ms=50.0)))
+    assert isinstance(await frame(client, 5, b"\xff\xd8\xff not a picture"), Error)
+    await client.close()
+    never_here = {"splatcast_sessions_refused_total", "splatcast_quality_changes_total", "splatcast_frames_dropped_total"}
+    wanted = {f"ray_{name}" for name in METRICS if name not in never_here}
+    deadline_s = time.monotonic() + EXPORT_TIMEOUT_S
+    while missing := {name for name in wanted if name not in (text := await asyncio.to_thread(metrics_of, server))}:
+        assert time.monotonic() < deadline_s, (missing, [line for line in text.splitlines() if "splatcast" in line])
+        await asyncio.sleep(1.0)
+    names = {line.split("{")[0] for line in text.splitlines() if line.startswith("ray_splatcast")}
+    exported = {name.removesuffix(end) for name in names for end in ("_bucket", "_sum", "_count", "") if name.endswith(end)}
+    assert wanted <= exported, wanted - exported
+    assert 'stage="infer"' in text and 'code="image_broken"' in text
+
+
+@pytest.mark.cluster
+async def test_a_frame_that_fails_is_followed_by_its_id_from_the_ingress_to_the_model() -> None:
+    server = Server({"engine": {"name": "synthetic", "params": {"splats": 100, "black": "raise"}}})
+    try:
+        client = await connect(server)
+        assert isinstance(await frame(client, 0), Splats)
+        failed = await frame(client, 1, _black_picture())
+        assert isinstance(failed, Error) and failed.code == "inference_failed"
+        await client.close()
+        deadline_s = time.monotonic() + 20.0
+        while len(found := _lines_with_a_frame(server)) < 2 and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.2)
+        by_deployment = {line["deployment"].removeprefix("splatcast_"): line for line in found}
+        ingress, inference = by_deployment["Ingress"], by_deployment["GaussianInference"]
+        assert ingress["frame"] == inference["frame"] and ingress["code"] == "inference_failed"
+        assert inference["levelname"] == "ERROR"
+    finally:
+        server.stop()
+
+
+def _black_picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def _lines_with_a_frame(server: Server) -> list[dict[str, str]]:
+    session = next(
+        argument.partition("=")[2]
+        for process in server.processes()
+        for argument in process.cmdline()
+        if argument.startswith("--session-dir=")
+    )
+    lines = [line for path in (Path(session) / "logs" / "serve").glob("replica_*.log") for line in path.read_text().splitlines()]
+    return [entry for entry in map(json.loads, lines) if entry.get("frame")]
