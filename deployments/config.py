@@ -69,8 +69,8 @@ class EngineArgs(_Section):
     name: str = "relief"
     params: dict[str, Any] = Field(default_factory=dict)
     gpu_wait_s: float = Field(default=45.0, ge=0.0)
-    # The largest networks take some seconds a frame on a CPU.
-    timeout_s: float = Field(default=20.0, gt=0.0)
+    # The largest networks take some seconds a frame on a CPU; twice this is still within frame_timeout_s.
+    timeout_s: float = Field(default=14.0, gt=0.0)
 
 
 class BatchArgs(_Section):
