@@ -1,11 +1,14 @@
-"""What Serve's HTTP proxy must be told, because Serve itself has no option for it.
+"""What Serve's HTTP servers must be told, because Serve itself has no option for it.
 
-``serve.env`` names :func:`configure_proxy` as ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``; Serve calls it in every proxy
-before it builds its uvicorn server. It does two things:
+``serve.env`` names :func:`configure_proxy` as ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``; Serve calls it wherever it is about to
+build a uvicorn server: in every Python proxy, and behind HAProxy (``serve.cluster.env``) in every ingress replica. It does two
+things:
 
-- permessage-deflate off: uvicorn negotiates it with every browser and deflates on the event loop, 50 to 1600 ms a reply.
-- delivery receipts: a replica's ``send`` returns at once, while the proxy's waits for the socket. Without word from the
-  proxy a client that stops reading would pile up replies in the replica.
+- permessage-deflate off: uvicorn negotiates it with every browser and deflates on the event loop, 50 to 1600 ms a reply. HAProxy
+  itself compresses nothing.
+- delivery receipts: the application's ``send`` returns at once, while uvicorn's waits for the socket. Behind a Python proxy an
+  actor call is between the two; behind HAProxy they are in one process, but in two threads with a queue between them. Without word
+  from uvicorn's side a client that stops reading would pile up replies in the replica, either way.
 """
 
 import asyncio
