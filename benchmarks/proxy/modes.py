@@ -9,6 +9,7 @@ import yaml
 
 from benchmarks.machine import ROOT
 from benchmarks.server import LocalServer, free_port
+from deployments.launch import read_environment_file
 
 PYTHON, HAPROXY = "python", "haproxy"
 MODES = (PYTHON, HAPROXY)
@@ -26,9 +27,9 @@ _PARTS = {
 
 
 def haproxy_environment() -> dict[str, str]:
-    """What turns HAProxy mode on, with ports of this server's own: Ray's are fixed, so two servers would share them."""
+    """``serve.cluster.env``, with ports of this server's own: Ray's are fixed, so two servers would share them."""
     ports = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
-    return {"RAY_SERVE_ENABLE_HA_PROXY": "1", **{name: str(free_port()) for name in ports}}
+    return {**read_environment_file(ROOT / "serve.cluster.env"), **{name: str(free_port()) for name in ports}}
 
 
 def start(mode: str) -> LocalServer:

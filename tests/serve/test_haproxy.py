@@ -4,6 +4,7 @@ import asyncio
 import platform
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -27,7 +28,7 @@ RECOVERY_TIMEOUT_S = 90.0
 @pytest.fixture(scope="module")
 def behind() -> Iterator[Server]:
     """A server of this module's own behind HAProxy."""
-    server = Server(SYNTHETIC, environment=haproxy_environment())
+    server = Server(SYNTHETIC, {"Ingress": {"num_replicas": 2}}, haproxy_environment())
     yield server
     server.stop()
 
@@ -90,6 +91,29 @@ async def test_a_session_that_leaves_takes_no_other_along(behind: Server) -> Non
         while not (isinstance(answer, Splats) and answer.seq == 10):
             answer = await hear(socket)
         await socket.close()
+
+
+async def test_sessions_outlive_the_restart_that_a_change_of_ingresses_brings(behind: Server) -> None:
+    before = haproxies(behind)
+    configs = [Path(process.cmdline()[process.cmdline().index("-f") + 1]).read_text() for process in before]
+    # Ray's own 120 s would cut everybody's stream two minutes after every scaling.
+    assert all("hard-stop-after 43200s" in config for config in configs)
+    sockets = [await connect(behind) for _ in range(6)]
+    for socket in sockets:
+        assert isinstance(await frame(socket, 0), Splats)
+    behind.replicas("Ingress")[0].kill()
+    deadline_s = time.monotonic() + RECOVERY_TIMEOUT_S
+    while {process.pid for process in haproxies(behind)} <= {process.pid for process in before}:
+        assert time.monotonic() < deadline_s, "HAProxy did not start anew"
+        await asyncio.sleep(0.25)
+    alive = 0
+    for socket in sockets:
+        try:
+            alive += isinstance(await frame(socket, 1), Splats)
+            await socket.close()
+        except websockets.ConnectionClosed:
+            pass  # It was on the ingress that died.
+    assert alive
 
 
 async def test_a_killed_haproxy_is_replaced_and_sessions_come_back(behind: Server) -> None:
