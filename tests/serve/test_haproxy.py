@@ -93,6 +93,19 @@ async def test_a_session_that_leaves_takes_no_other_along(behind: Server) -> Non
         await socket.close()
 
 
+async def test_500_idle_sessions_and_a_live_one(behind: Server) -> None:
+    idle: list[ClientConnection] = []
+    for _ in range(10):
+        idle += await asyncio.gather(*(connect(behind) for _ in range(50)))
+    live = await connect(behind)
+    for seq in range(5):
+        assert isinstance(await frame(live, seq), Splats)
+    assert behind.get("/healthz") == b"ok\n", "pages and probes need room beside the sockets"
+    await asyncio.gather(*(socket.send(messages.encode(messages.Ping(1.0))) for socket in idle))
+    assert all(isinstance(answer, messages.Pong) for answer in await asyncio.gather(*map(hear, idle)))
+    await asyncio.gather(*(socket.close() for socket in [*idle, live]))
+
+
 async def test_sessions_outlive_the_restart_that_a_change_of_ingresses_brings(behind: Server) -> None:
     before = haproxies(behind)
     configs = [Path(process.cmdline()[process.cmdline().index("-f") + 1]).read_text() for process in before]
