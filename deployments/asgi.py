@@ -108,6 +108,7 @@ class _Api:
             defaults=self._args.options,
             option_limits=self._args.option_limits,
             limits=self._args.session,
+            quality=self._args.quality,
             max_frame_bytes=self._args.frames.max_frame_bytes,
             max_frame_pixels=self._args.frames.max_pixels,
             now_s=time.monotonic(),

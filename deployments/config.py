@@ -14,6 +14,7 @@ from deployments.splats.codec import CODECS
 from deployments.stream.admission import AdmissionLimits
 from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
+from deployments.stream.quality import QualitySettings
 from deployments.stream.session import SessionLimits
 
 
@@ -23,6 +24,12 @@ def _all_positive(section: Any) -> Any:
         if isinstance(value, (int, float)) and not value > 0:
             raise ValueError(f"{f.name}: expected more than 0, got {value}")
     return section
+
+
+def _target_is_positive(quality: QualitySettings) -> QualitySettings:
+    if not quality.target_age_ms > 0:
+        raise ValueError(f"target_age_ms: expected more than 0, got {quality.target_age_ms}")
+    return quality
 
 
 def _codecs_exist(limits: OptionLimits) -> OptionLimits:
@@ -96,6 +103,7 @@ class GraphArgs(_Section):
         option_limits: What a client may ask for. ``codecs`` must have ``packed`` and ``points``, which ``auto`` chooses between; it
             does not bind clients of the original protocol, which can't ask.
         session: What one session may cost.
+        quality: What a stream's quality is adapted to.
         admission: What all sessions of an ingress replica together may have in the graph.
         pack: How splats are coded.
         max_sessions: Sessions an ingress replica serves; must be below the Ingress's ``max_ongoing_requests``.
@@ -108,6 +116,7 @@ class GraphArgs(_Section):
     options: FrameOptions = FrameOptions()
     option_limits: Annotated[OptionLimits, AfterValidator(_all_positive), AfterValidator(_codecs_exist)] = OptionLimits()
     session: Annotated[SessionLimits, AfterValidator(_all_positive)] = SessionLimits()
+    quality: Annotated[QualitySettings, AfterValidator(_target_is_positive)] = QualitySettings()
     admission: Annotated[AdmissionLimits, AfterValidator(_all_positive)] = AdmissionLimits()
     pack: PackSettings = PackSettings()
     max_sessions: int = Field(default=600, ge=1)

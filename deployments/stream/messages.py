@@ -197,6 +197,23 @@ class CameraIntrinsics:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityState:
+    """What the server has made of the client's options to keep the stream's age down.
+
+    Attributes:
+        max_splats: Splat budget the frame was made with.
+        inference_px: Longest side of the picture the model works on; 0: the model's choice.
+        cause: Why it was changed last: ``network``, ``client``, ``compute``, ``recovered``, ``no_gain``; empty: never.
+        message: The same in words.
+    """
+
+    max_splats: int
+    inference_px: int
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Splats:
     """One frame of splats.
 
@@ -211,6 +228,7 @@ class Splats:
         pruned: Reason → Gaussians removed for it: ``opacity``, ``border``, ``depth``, ``budget``, ``invalid``.
         timings_ms: Stage → milliseconds: ``receive``, ``queue``, ``decode``, ``infer``, ``pack``, ``send``, ``total``.
         dropped: Reason → frames of this session dropped for it so far.
+        quality: What was made of the client's options.
         data: The codec's bytes.
     """
 
@@ -224,6 +242,7 @@ class Splats:
     pruned: dict[str, int]
     timings_ms: dict[str, float]
     dropped: dict[str, int]
+    quality: QualityState
     data: bytes
 
 
@@ -280,7 +299,9 @@ def type_name(cls: type) -> str:
 
 _CLIENT = {type_name(cls): cls for cls in get_args(ClientMessage)}
 _SERVER = {type_name(cls): cls for cls in get_args(ServerMessage)}
-_HINTS = {cls: get_type_hints(cls) for cls in (*_CLIENT.values(), *_SERVER.values(), Engine, Limits, CameraIntrinsics)}
+_HINTS = {
+    cls: get_type_hints(cls) for cls in (*_CLIENT.values(), *_SERVER.values(), Engine, Limits, CameraIntrinsics, QualityState)
+}
 
 
 def is_image(data: bytes) -> bool:

@@ -23,6 +23,9 @@ class FrameOptions:
         depth_percentile: Gaussians farther than this percentile of the frame's depths are pruned, 1..100 (100: none).
         inference_px: Longest side of the picture the model works on, pixels; 0 leaves it to the model.
         sh_degree: Spherical-harmonics degree asked of models that have it, 0..2.
+        adapt: Whether the server may lower ``max_splats`` and ``inference_px`` to keep the stream's age down.
+        min_splats: As far as it may lower ``max_splats``.
+        min_inference_px: As far as it may lower ``inference_px``.
     """
 
     codec: str = "auto"
@@ -33,6 +36,9 @@ class FrameOptions:
     depth_percentile: float = 100.0
     inference_px: int = 0
     sh_degree: int = 0
+    adapt: bool = True
+    min_splats: int = 10_000
+    min_inference_px: int = 196
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ class OptionLimits:
             ok, expected = value in names, f"one of {', '.join(names)}"
         elif name == "representation":
             ok, expected = value in REPRESENTATIONS, f"one of {', '.join(REPRESENTATIONS)}"
+        elif name == "adapt":
+            ok, expected = isinstance(value, bool), "true or false"
         else:
             low, high, whole = {
                 "max_splats": (1, self.max_splats, True),
@@ -77,6 +85,8 @@ class OptionLimits:
                 "depth_percentile": (1.0, 100.0, False),
                 "inference_px": (0, self.max_inference_px, True),
                 "sh_degree": (0, 2, True),
+                "min_splats": (1, self.max_splats, True),
+                "min_inference_px": (1, self.max_inference_px, True),
             }[name]
             number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
             # NaN fails both comparisons, so it is refused here too.

@@ -15,7 +15,6 @@ Invariants:
 """
 
 import json
-import math
 from collections import deque
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -35,6 +34,7 @@ from deployments.stream.errors import (
     WrongViewCount,
 )
 from deployments.stream.options import FrameOptions, OptionLimits
+from deployments.stream.quality import CAUSES, Quality, QualitySettings
 from deployments.stream.tally import SessionObserver, Tally
 
 DROP_REASONS = {
@@ -46,6 +46,8 @@ DROP_REASONS = {
 _KEPT_UNREAD = 64
 _KEPT_SEQS = 64
 _BAD_MESSAGES_IN_A_ROW = 64
+_MAX_AGE_MS = 60_000.0
+"""An age above that is a clock that was set, or a page that was asleep."""
 _MAX_SEQ = 2**53 - 1
 """What a float64, and so JavaScript, counts exactly."""
 
@@ -79,6 +81,7 @@ class _Frame:
     capture: Capture
     arrived_s: float
     receive_ms: float | None = None
+    quality_version: int = 0
 
 
 class Session:
@@ -92,6 +95,7 @@ class Session:
         defaults: FrameOptions,
         option_limits: OptionLimits,
         limits: SessionLimits,
+        quality: QualitySettings,
         max_frame_bytes: int,
         max_frame_pixels: int,
         now_s: float,
@@ -106,6 +110,7 @@ class Session:
             defaults: The options of a client that asks for nothing.
             option_limits: What it may ask for.
             limits: What it may cost.
+            quality: What its quality is adapted to.
             max_frame_bytes: Encoded bytes of all views of a frame together; more is refused here.
             max_frame_pixels: Pixels of one view; announced here, refused by the decoder.
             now_s: The time.
@@ -120,6 +125,7 @@ class Session:
         self._options = defaults
         self._option_limits = option_limits
         self._limits = limits
+        self._quality = Quality(quality, limits.max_unacked)
         self._max_frame_bytes = max_frame_bytes
         self._max_frame_pixels = max_frame_pixels
         self._greeted = False
@@ -223,7 +229,10 @@ class Session:
             return None
         self._waiting = None
         # The state is the newest there is at submission: taken at arrival it would be a round of the graph older.
-        frame.capture = replace(frame.capture, state=self._state)
+        options = frame.capture.options
+        if frame.seq is not None:
+            frame.quality_version, options = self._quality.version, self._quality.apply(options)
+        frame.capture = replace(frame.capture, state=self._state, options=options)
         self._in_flight[frame.ticket] = frame
         return frame.ticket, frame.capture
 
@@ -277,10 +286,17 @@ class Session:
             case messages.Configure(options):
                 self._options = self._option_limits.apply(self._options, options)
                 self._say(messages.encode(messages.Configured(asdict(self._options))))
-            case messages.Ack(seq, shown_ms=shown_ms, age_ms=age_ms):
-                while self._unacked and self._unacked[0] <= seq:
-                    self._unacked.popleft()
-                self.tally.acked(shown_ms > 0, age_ms if 0 < age_ms < math.inf else None)
+            case messages.Ack():
+                self._on_ack(message, now_s)
+
+    def _on_ack(self, ack: messages.Ack, now_s: float) -> None:
+        while self._unacked and self._unacked[0] <= ack.seq:
+            self._unacked.popleft()
+        age_ms = ack.age_ms if 0 < ack.age_ms < _MAX_AGE_MS else None
+        self.tally.acked(ack.shown_ms > 0, age_ms)
+        client_ms = max(ack.decoded_ms, ack.shown_ms) - ack.received_ms
+        if cause := self._quality.acked(ack.seq, client_ms, age_ms, self._options, now_s):
+            self.tally.quality_changed(cause)
 
     def _on_hello(self, hello: messages.Hello) -> None:
         if self._greeted:
@@ -358,7 +374,7 @@ class Session:
             return self._control.popleft()
         if self._refusals:
             return messages.encode(self._refusals.popleft())
-        if self._result and len(self._unacked) < self._limits.max_unacked:
+        if self._result and self._quality.may_send(len(self._unacked), self._options, now_s):
             frame, packed, ready_s = self._result
             self._result = None
             return self._reply(frame, packed, ready_s, now_s)
@@ -377,6 +393,9 @@ class Session:
         timings = {"receive": receive_ms, "queue": queue_ms, **stages, "send": self._send_ms, "total": total_ms}
         if frame.seq is not None:
             self._unacked.append(frame.seq)
+            px, compute_s = max(packed.camera.width, packed.camera.height), ready_s - frame.arrived_s
+            self._quality.sent(frame.seq, frame.quality_version, packed.count, px, compute_s, now_s)
+            options, cause = frame.capture.options, self._quality.cause
             reply = messages.encode(
                 messages.Splats(
                     seq=frame.seq,
@@ -389,6 +408,9 @@ class Session:
                     pruned=packed.pruned,
                     timings_ms={name: round(ms, 3) for name, ms in timings.items()},
                     dropped=dict(self.tally.totals.drops),
+                    quality=messages.QualityState(
+                        options.max_splats, options.inference_px, cause or "", CAUSES[cause] if cause else ""
+                    ),
                     data=packed.data.data,  # type: ignore[arg-type]  # a view: msgpack writes it without a copy of ours
                 )
             )

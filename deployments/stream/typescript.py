@@ -33,7 +33,10 @@ def generate() -> str:
     """The whole TypeScript module."""
     client, server = get_args(messages.ClientMessage), get_args(messages.ServerMessage)
     parts = [_HEADER.format(protocol=messages.PROTOCOL)]
-    parts += [_interface(cls) for cls in (FrameOptions, messages.Engine, messages.Limits, messages.CameraIntrinsics)]
+    parts += [
+        _interface(cls)
+        for cls in (FrameOptions, messages.Engine, messages.Limits, messages.CameraIntrinsics, messages.QualityState)
+    ]
     parts += [_interface(cls, tag=messages.type_name(cls), sent=True) for cls in client]
     parts += [_interface(cls, tag=messages.type_name(cls)) for cls in server]
     parts += [

@@ -14,6 +14,7 @@ from deployments.stream import messages
 from deployments.stream.errors import ImageBroken, ProtocolMismatch, SessionIdle, TooManyBadMessages
 from deployments.stream.messages import Ack, Configure, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
 from deployments.stream.options import FrameOptions, OptionLimits
+from deployments.stream.quality import QualitySettings
 from deployments.stream.session import Session, SessionLimits
 
 ENGINE = messages.Engine("synthetic", "synthetic", "Synthetic", "Apache-2.0", ["lifted", "points"])
@@ -29,9 +30,10 @@ def make_session(engine: messages.Engine = ENGINE, **limits: float) -> Session:
         FrameOptions(),
         OptionLimits(),
         SessionLimits(**limits),
+        QualitySettings(enabled=False),
         1000,
         100,
-        now_s=0.0,  # type: ignore[arg-type]
+        now_s=0.0,
     )
 
 

@@ -21,6 +21,12 @@ export interface FrameOptions {
   inference_px: number;
   /** Spherical-harmonics degree asked of models that have it, 0..2. */
   sh_degree: number;
+  /** Whether the server may lower `max_splats` and `inference_px` to keep the stream's age down. */
+  adapt: boolean;
+  /** As far as it may lower `max_splats`. */
+  min_splats: number;
+  /** As far as it may lower `inference_px`. */
+  min_inference_px: number;
 }
 
 /** What makes the splats. */
@@ -77,6 +83,18 @@ export interface CameraIntrinsics {
   cx: number;
   /** Principal point from the top edge, pixels. */
   cy: number;
+}
+
+/** What the server has made of the client's options to keep the stream's age down. */
+export interface QualityState {
+  /** Splat budget the frame was made with. */
+  max_splats: number;
+  /** Longest side of the picture the model works on; 0: the model's choice. */
+  inference_px: number;
+  /** Why it was changed last: `network`, `client`, `compute`, `recovered`, `no_gain`; empty: never. */
+  cause: string;
+  /** The same in words. */
+  message: string;
 }
 
 /** Opens a session of the current protocol. A client that never says it is served the original protocol. */
@@ -176,6 +194,8 @@ export interface SplatsMessage {
   timings_ms: Record<string, number>;
   /** Reason → frames of this session dropped for it so far. */
   dropped: Record<string, number>;
+  /** What was made of the client's options. */
+  quality: QualityState;
   /** The codec's bytes. */
   data: Uint8Array;
 }
