@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -111,7 +112,8 @@ class LocalServer:
             self.process.send_signal(signal.SIGTERM)
             _, left = psutil.wait_procs(family, timeout=STOP_TIMEOUT_S)
             for process in left:
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             self.process.wait()
         self._log.close()
         return self.process.returncode

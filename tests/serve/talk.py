@@ -33,3 +33,9 @@ async def frame(socket: ClientConnection, seq: int, data: bytes = PICTURE) -> me
     if isinstance(reply, Splats):
         await socket.send(messages.encode(Ack(seq)))
     return reply
+
+
+async def vanish(socket: ClientConnection) -> None:
+    """Be gone without a word, as when a laptop's lid is shut."""
+    socket.transport.abort()
+    await socket.wait_closed()

@@ -16,7 +16,7 @@ import websockets
 
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Dropped, Frame, Hello, Splats
-from tests.serve.talk import PICTURE, connect, frame, hear
+from tests.serve.talk import PICTURE, connect, frame, hear, vanish
 from tests.server import ROOT, Server, free_port
 
 RECOVERY_TIMEOUT_S = 60.0
@@ -110,7 +110,7 @@ async def test_a_client_that_never_reads_holds_a_bounded_amount_and_harms_nobody
         await asyncio.sleep(0.01)
     assert isinstance(await frame(other, 1), Splats)
     assert server.resident_bytes() - before < 100 * 2**20
-    deaf.transport.abort()
+    await vanish(deaf)
     await other.close()
 
 
@@ -120,21 +120,23 @@ async def test_a_client_that_vanishes_mid_message_or_mid_frame_harms_nobody(serv
         torn = await connect(server)
         # The header of a masked binary message of 1 MiB, and a tenth of it.
         torn.transport.write(b"\x82\xff" + (2**20).to_bytes(8, "big") + bytes(4) + bytes(100_000))
-        torn.transport.abort()
+        await vanish(torn)
         gone = await connect(server)
         await gone.send(messages.encode(Frame(0, [PICTURE])))
-        gone.transport.abort()
+        await vanish(gone)
     assert isinstance(await frame(other, 1), Splats)
     await other.close()
 
 
 @pytest.mark.parametrize("deployment", ["FrameDecoder", "GaussianInference", "SplatPacker"])
-async def test_a_killed_replica_costs_the_frames_in_flight_and_no_session(server: Server, deployment: str) -> None:
+async def test_a_stage_that_is_killed_costs_the_frames_in_flight_and_no_session(server: Server, deployment: str) -> None:
     socket = await connect(server)
     assert isinstance(await frame(socket, 0), Splats)
-    (replica,) = server.replicas(deployment)
+    replicas = server.replicas(deployment)
+    assert replicas
     await socket.send(messages.encode(Frame(1, [PICTURE])))
-    replica.kill()
+    for replica in replicas:  # All of them: after the tests before, autoscaling may have more than one.
+        replica.kill()
     answers = [await hear(socket, RECOVERY_TIMEOUT_S)]
     deadline_s, seq = time.monotonic() + RECOVERY_TIMEOUT_S, 1
     while not isinstance(answers[-1], Splats) or len(answers) < 2:

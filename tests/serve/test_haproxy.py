@@ -15,7 +15,7 @@ from benchmarks.proxy.modes import haproxy_environment
 from deployments.stream import messages
 from deployments.stream.messages import Frame, Hello, Splats
 from tests.serve.conftest import SYNTHETIC
-from tests.serve.talk import PICTURE, connect, frame, hear
+from tests.serve.talk import PICTURE, connect, frame, hear, vanish
 from tests.server import Server
 
 pytestmark = [
@@ -61,7 +61,7 @@ async def test_a_client_that_never_reads_holds_a_bounded_amount_and_harms_nobody
         await asyncio.sleep(0.01)
     assert isinstance(await frame(other, 1), Splats)
     assert behind.resident_bytes() - before < 50 * 2**20
-    deaf.transport.abort()
+    await vanish(deaf)
     await other.close()
 
 
@@ -74,7 +74,7 @@ async def test_a_client_of_the_original_protocol_that_never_reads_is_bounded_too
         await deaf.send(PICTURE)
         await asyncio.sleep(0.01)
     assert behind.resident_bytes() - before < 50 * 2**20
-    deaf.transport.abort()
+    await vanish(deaf)
 
 
 async def test_a_session_that_leaves_takes_no_other_along(behind: Server) -> None:
@@ -85,7 +85,7 @@ async def test_a_session_that_leaves_takes_no_other_along(behind: Server) -> Non
         for socket in sockets:
             await socket.send(messages.encode(Frame(seq, [PICTURE])))
     for socket in leaving:
-        socket.transport.abort()
+        await vanish(socket)
     for socket in staying:
         answer = await frame(socket, 10)
         while not (isinstance(answer, Splats) and answer.seq == 10):

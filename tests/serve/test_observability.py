@@ -1,7 +1,6 @@
 """What an operator sees of a real cluster: Prometheus metrics, and one frame followed through the logs."""
 
 import asyncio
-import io
 import json
 import re
 import time
@@ -9,8 +8,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from benchmarks.faults.inject import poison_picture
 from deployments.metrics import METRICS
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Error, Frame, Splats
@@ -52,11 +51,11 @@ async def test_prometheus_sees_every_metric_that_has_happened(server: Server) ->
 
 @pytest.mark.cluster
 async def test_a_frame_that_fails_is_followed_by_its_id_from_the_ingress_to_the_model() -> None:
-    server = Server({"engine": {"name": "synthetic", "params": {"splats": 100, "black": "raise"}}})
+    server = Server({"engine": {"name": "synthetic", "params": {"splats": 100, "poison": True}}})
     try:
         client = await connect(server)
         assert isinstance(await frame(client, 0), Splats)
-        failed = await frame(client, 1, _black_picture())
+        failed = await frame(client, 1, poison_picture("raise"))
         assert isinstance(failed, Error) and failed.code == "inference_failed"
         await client.close()
         deadline_s = time.monotonic() + 20.0
@@ -68,12 +67,6 @@ async def test_a_frame_that_fails_is_followed_by_its_id_from_the_ingress_to_the_
         assert inference["levelname"] == "ERROR"
     finally:
         server.stop()
-
-
-def _black_picture() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 48)).save(buffer, "JPEG")
-    return buffer.getvalue()
 
 
 def _lines_with_a_frame(server: Server) -> list[dict[str, str]]:
