@@ -90,11 +90,15 @@ class LocalServer:
     @property
     def ray_address(self) -> str:
         """The cluster's address, for a driver that wants its handles: from the raylet's command line."""
+        return self.argument("--gcs-address=")
+
+    def argument(self, option: str) -> str:
+        """The value of an option such as ``--session-dir=`` on the command line of whichever of its processes has it."""
         for process in self.processes():
-            for argument in process.cmdline():
-                if argument.startswith("--gcs-address="):
-                    return argument.partition("=")[2]
-        raise ServerError("the server runs no Ray on this machine")
+            for argument in _command(process):
+                if argument.startswith(option):
+                    return argument.removeprefix(option)
+        raise ServerError(f"none of the server's processes has {option} on its command line: it runs no Ray on this machine")
 
     def processes(self) -> list[psutil.Process]:
         """The launcher and everything it started."""

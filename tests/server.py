@@ -51,6 +51,10 @@ class Server(LocalServer):
         """Replica processes of one deployment, by the title Ray gives them."""
         return self.actors(f"ServeReplica:splatcast:{deployment}")
 
+    def programs(self, name: str) -> list[psutil.Process]:
+        """Its processes that run a program of this name."""
+        return [process for process in self.processes() if _ask(process, "name", None) == name]
+
     def resident_bytes(self) -> int:
         """Resident memory of all its processes that is not shared."""
         infos = [_ask(process, "memory_info", None) for process in self.processes()]

@@ -15,8 +15,12 @@ PICTURE = jpeg(320, 240)
 
 async def connect(server: Server, **options: object) -> ClientConnection:
     socket = await websockets.connect(server.ws_url, max_size=None, compression=None)
-    await socket.send(messages.encode(Hello(1, ["packed", "points", "ply"], "test", dict(options))))
-    assert isinstance(await hear(socket), Welcome)
+    try:
+        await socket.send(messages.encode(Hello(1, ["packed", "points", "ply"], "test", dict(options))))
+        assert isinstance(await hear(socket), Welcome)
+    except BaseException:
+        await vanish(socket)  # Whoever tries again must not leave sockets behind.
+        raise
     return socket
 
 

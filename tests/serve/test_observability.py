@@ -70,11 +70,6 @@ async def test_a_frame_that_fails_is_followed_by_its_id_from_the_ingress_to_the_
 
 
 def _lines_with_a_frame(server: Server) -> list[dict[str, str]]:
-    session = next(
-        argument.partition("=")[2]
-        for process in server.processes()
-        for argument in process.cmdline()
-        if argument.startswith("--session-dir=")
-    )
-    lines = [line for path in (Path(session) / "logs" / "serve").glob("replica_*.log") for line in path.read_text().splitlines()]
+    logs = Path(server.argument("--session-dir=")) / "logs" / "serve"
+    lines = [line for path in logs.glob("replica_*.log") for line in path.read_text().splitlines()]
     return [entry for entry in map(json.loads, lines) if entry.get("frame")]
