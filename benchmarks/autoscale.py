@@ -9,19 +9,16 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.chart import Line, Panel, svg
 from benchmarks.controller import joined, replica_states
-from benchmarks.machine import ROOT, provenance
-from benchmarks.server import LocalServer
+from benchmarks.machine import provenance
+from benchmarks.server import LocalServer, shipped_config
 from benchmarks.viewers import Viewer, fates, offered, rate
 from deployments.models.scene import encode_clip
 
@@ -47,13 +44,9 @@ class Sample:
 
 def config(args: argparse.Namespace) -> dict[str, Any]:
     """The shipped config, with what this benchmark changes of it."""
-    found: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())
-    (application,) = found["applications"]
-    application["args"] = {
-        "engine": {"name": "synthetic", "params": {"splats": 500, "latency_ms": args.latency_ms}},
-        "options": {"border": 0.0},
-    }
-    (entry,) = (entry for entry in application["deployments"] if entry["name"] == STAGE)
+    engine = {"name": "synthetic", "params": {"splats": 500, "latency_ms": args.latency_ms}}
+    found = shipped_config({"engine": engine, "options": {"border": 0.0}})
+    (entry,) = (entry for entry in found["applications"][0]["deployments"] if entry["name"] == STAGE)
     entry["autoscaling_config"] |= {"max_replicas": args.replicas, "downscale_delay_s": args.downscale_delay_s}
     entry["ray_actor_options"] = {"num_cpus": 0.1, "num_gpus": 1}
     return found
@@ -236,11 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--loads: expected some of {', '.join(loads)}, got {args.loads!r}")
 
     report: dict[str, Any] = {"schema": SCHEMA, "args": {**vars(args), "out": str(args.out), "svg": str(args.svg)}, **provenance()}
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(config(args), file)
-        file.flush()
-        with LocalServer(Path(file.name), {"SPLATCAST_FAKE_GPUS": str(args.replicas)}) as server, joined(server):
-            report["runs"] = {name: asyncio.run(measure(server.ws_url, loads[name], args)) for name in names}
+    with LocalServer(config(args), {"SPLATCAST_FAKE_GPUS": str(args.replicas)}) as server, joined(server):
+        report["runs"] = {name: asyncio.run(measure(server.ws_url, loads[name], args)) for name in names}
     print(table(report))
     if args.out:
         args.out.write_text(json.dumps(report, indent=2) + "\n")

@@ -11,13 +11,18 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
+import yaml
 
 from benchmarks.machine import ROOT
+from benchmarks.processes import ServerProcesses
 
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 30.0
+ONE_REPLICA = {"autoscaling_config": None, "num_replicas": 1}
+"""Of a deployment whose capacity is to stay what it is."""
 
 
 class ServerError(Exception):
@@ -32,11 +37,29 @@ def free_port() -> int:
     return port
 
 
+def shipped_config(
+    args: Mapping[str, Any] | None = None, deployments: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The shipped CPU config, changed.
+
+    Args:
+        args: ``args:`` of the application; None for the config's own.
+        deployments: Deployment name → keys that replace those of the config.
+    """
+    config: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())
+    (application,) = config["applications"]
+    if args is not None:
+        application["args"] = dict(args)
+    for entry in application["deployments"]:
+        entry.update((deployments or {}).get(entry["name"], {}))
+    return config
+
+
 class LocalServer:
     """``python -m deployments.launch`` in a process of its own, ready when the constructor returns.
 
     Args:
-        config: A serve config; its port is not used.
+        config: A serve config, or where one is; its port is not used.
         settings: More for its environment.
 
     Attributes:
@@ -49,17 +72,21 @@ class LocalServer:
         ServerError: It ended by itself, or was not ready in time.
     """
 
-    def __init__(self, config: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, config: Path | Mapping[str, Any], settings: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
+        self._folder = tempfile.TemporaryDirectory(prefix="splatcast-server-")  # As long as the server.
+        self._log = Path(self._folder.name) / "log"
+        if not isinstance(config, Path):
+            text, config = yaml.safe_dump(dict(config)), Path(self._folder.name) / "config.yaml"
+            config.write_text(text)
         command = [sys.executable, "-m", "deployments.launch", "--profile", "cpu", "--config", str(config)]
         command += ["--port", str(self.port)]
-        self._log = tempfile.NamedTemporaryFile("r", prefix="splatcast-log-")  # noqa: SIM115  # open as long as the server
         self.ray_token = secrets.token_hex(32)
         environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": ""}
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.ray_token, **(settings or {})}
-        with Path(self._log.name).open("w") as output:
+        with self._log.open("w") as output:
             # Its own session: a Ctrl-C at the terminal reaches us, and we end the server in order.
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -85,7 +112,7 @@ class LocalServer:
 
     def said(self) -> str:
         """What it wrote to the terminal so far."""
-        return Path(self._log.name).read_text(errors="replace")
+        return self._log.read_text(errors="replace")
 
     @property
     def ray_address(self) -> str:
@@ -104,6 +131,11 @@ class LocalServer:
         """The launcher and everything it started."""
         return [parent := psutil.Process(self.process.pid), *parent.children(recursive=True)]
 
+    @property
+    def usage(self) -> ServerProcesses:
+        """What they use."""
+        return ServerProcesses(psutil.Process(self.process.pid))
+
     def actors(self, title: str) -> list[psutil.Process]:
         """Ray workers by what their title has in it, such as ``ServeReplica:splatcast:Ingress`` or ``ProxyActor``."""
         return [process for process in self.processes() if any(title in part for part in _command(process))]
@@ -119,7 +151,7 @@ class LocalServer:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             self.process.wait()
-        self._log.close()
+        self._folder.cleanup()
         return self.process.returncode
 
 

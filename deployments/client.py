@@ -11,7 +11,8 @@
 A program that should outlive a restart of the server iterates over :func:`reconnecting` instead.
 
 Send and iterate in different tasks if you like. A reply is acknowledged when the iteration hands it over: a program that
-takes its time gets the newest frame next, and no backlog builds up anywhere.
+takes its time gets the newest frame next, and no backlog builds up anywhere. One that shows what it gets connects with
+``acknowledges=False`` and calls :meth:`Stream.acknowledge` when it has: the server then holds the age at the screen.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage
-from deployments.stream.messages import Ack, Configure, Configured, Dropped, Error, Frame, Hello, Splats, Welcome
+from deployments.stream.messages import Ack, Configure, Configured, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
 
 Reply = Splats | Dropped | Error
 DEFAULT_CODECS = ("packed", "points", "ply")
@@ -62,13 +63,14 @@ class Stream:
         bytes_sent, bytes_received: Of all messages so far.
     """
 
-    def __init__(self, websocket: ClientConnection, clock_s: Callable[[], float]) -> None:
+    def __init__(self, websocket: ClientConnection, clock_s: Callable[[], float], acknowledges: bool = True) -> None:
         self.welcome: Welcome
         self.options: dict[str, Any] = {}
         self.extensions: list[str] = [extension.name for extension in websocket.protocol.extensions]
         self.bytes_sent = self.bytes_received = 0
         self._websocket = websocket
         self._clock_s = clock_s
+        self._acknowledges = acknowledges
         self._seq = -1
 
     async def send_frame(self, views: bytes | Sequence[bytes], captured_ms: float | None = None) -> int:
@@ -94,6 +96,22 @@ class Stream:
         """Change options from the next frame on. A refusal comes as an ``Error`` among the replies."""
         await self._send(Configure(options))
 
+    async def acknowledge(self, ack: Ack) -> None:
+        """Say what became of a reply, by the stream's clock; for sessions that are opened with ``acknowledges=False``.
+
+        Raises:
+            ClientError: The connection is gone.
+        """
+        await self._send(ack)
+
+    async def ping(self) -> None:
+        """Keep a session open that sends no frames.
+
+        Raises:
+            ClientError: The connection is gone.
+        """
+        await self._send(Ping(self._clock_s() * 1e3))
+
     async def __aiter__(self) -> AsyncIterator[Reply]:
         """The replies, until either side closes.
 
@@ -106,10 +124,11 @@ class Stream:
             elif isinstance(message, Error) and message.fatal:
                 raise ClientError(message.code, message.message)
             elif isinstance(message, Splats):
-                now_ms = self._clock_s() * 1e3
-                # If the connection is gone, reading says so after what had still arrived.
-                with suppress(ClientError):
-                    await self._send(Ack(message.seq, now_ms, now_ms, now_ms, max(0.0, now_ms - message.captured_ms)))
+                if self._acknowledges:
+                    now_ms = self._clock_s() * 1e3
+                    # If the connection is gone, reading says so after what had still arrived.
+                    with suppress(ClientError):
+                        await self._send(Ack(message.seq, now_ms, now_ms, now_ms, max(0.0, now_ms - message.captured_ms)))
                 yield message
             elif isinstance(message, (Dropped, Error)):
                 yield message
@@ -160,6 +179,7 @@ async def connect(
     client: str = "splatcast-python",
     open_timeout_s: float = 10.0,
     offer_deflate: bool = False,
+    acknowledges: bool = True,
     clock_s: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Stream]:
     """Open a session; closed at the end of the block.
@@ -171,6 +191,7 @@ async def connect(
         client: Name and version of this program, for the server's log.
         open_timeout_s: For the connection, and again for the welcome.
         offer_deflate: Offer permessage-deflate, as browsers do; a server that is set up well declines.
+        acknowledges: Acknowledge replies as they are handed over; else the caller does.
         clock_s: The clock of ``captured_ms`` and of the ages that are reported back, seconds.
 
     Raises:
@@ -185,7 +206,7 @@ async def connect(
     except (OSError, InvalidHandshake, InvalidURI, *timeouts) as error:
         raise ClientError("unreachable", f"Can't open {url}: {error or type(error).__name__}") from None
     async with websocket:
-        stream = Stream(websocket, clock_s)
+        stream = Stream(websocket, clock_s, acknowledges)
         try:
             hello = Hello(messages.PROTOCOL, list(codecs), client, options or {})
             await asyncio.wait_for(stream._greet(hello), open_timeout_s)

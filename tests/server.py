@@ -1,16 +1,13 @@
 """A real Splatcast for tests, with what they ask of it."""
 
-import tempfile
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
 from benchmarks.machine import ROOT
-from benchmarks.server import LocalServer, free_port
+from benchmarks.server import LocalServer, free_port, shipped_config
 
 __all__ = ["ROOT", "Server", "free_port"]
 
@@ -30,16 +27,7 @@ class Server(LocalServer):
         deployments: dict[str, dict[str, Any]] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        config = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())
-        (application,) = config["applications"]
-        if args is not None:
-            application["args"] = args
-        for entry in application["deployments"]:
-            entry.update((deployments or {}).get(entry["name"], {}))
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="splatcast-test-") as file:
-            yaml.safe_dump(config, file)
-            file.flush()
-            super().__init__(Path(file.name), environment)
+        super().__init__(shipped_config(args, deployments), environment)
 
     def get(self, path: str) -> bytes:
         """The body of a GET."""

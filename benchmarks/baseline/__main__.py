@@ -13,7 +13,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from benchmarks.baseline.talk import Start, Talk, talk_to_graph, talk_to_peer
 from benchmarks.load.monitor import LoopMonitor
 from benchmarks.machine import ROOT, provenance
-from benchmarks.server import LocalServer, ServerError, free_port
+from benchmarks.server import ONE_REPLICA, LocalServer, ServerError, free_port, shipped_config
 from deployments.models.scene import encode_clip
 
 SCHEMA = "splatcast.baseline/1"
@@ -102,24 +100,12 @@ def _listens(port: int) -> bool:
 @contextmanager
 def graph(splats: int, latency_ms: float) -> Iterator[str]:
     """The shipped CPU config with the same engine, one replica of it; gives its WebSocket's address."""
-    config = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())
-    (application,) = config["applications"]
     # Every splat is kept, as the peer keeps them: pruning would make our frames smaller than its.
     keep = {"min_opacity": 0.0, "border": 0.0, "max_splats": splats}
-    application["args"] = {
-        **application["args"],
-        "engine": {"name": "synthetic", "params": {"splats": splats, "latency_ms": latency_ms}},
-        "options": keep,
-    }
-    for entry in application["deployments"]:
-        if entry["name"] == "GaussianInference":
-            entry.pop("autoscaling_config", None)
-            entry["num_replicas"] = 1
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="splatcast-baseline-") as file:
-        yaml.safe_dump(config, file)
-        file.flush()
-        with LocalServer(Path(file.name)) as server:
-            yield server.ws_url
+    engine = {"name": "synthetic", "params": {"splats": splats, "latency_ms": latency_ms}}
+    args = {"engine": engine, "batch": {"max_size": 1}, "options": keep}
+    with LocalServer(shipped_config(args, {"GaussianInference": ONE_REPLICA})) as server:
+        yield server.ws_url
 
 
 def measure(

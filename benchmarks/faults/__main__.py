@@ -4,12 +4,9 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from benchmarks.controller import joined
 from benchmarks.faults import inject, nodes
@@ -44,14 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     def is_wanted(name: str) -> bool:
         return not wanted or any(word in name for word in wanted)
 
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(running, file)
-        file.flush()
-        names = [name for name in inject.faults(None, running) if is_wanted(name)]  # type: ignore[arg-type]
-        if names:
-            with LocalServer(Path(file.name)) as server, joined(server):
-                chosen = {name: fault for name, fault in inject.faults(server, running).items() if name in names}
-                report["faults"] |= asyncio.run(measure(server.ws_url, chosen, args))
+    names = [name for name in inject.faults(None, running) if is_wanted(name)]  # type: ignore[arg-type]
+    if names:
+        with LocalServer(running) as server, joined(server):
+            chosen = {name: fault for name, fault in inject.faults(server, running).items() if name in names}
+            report["faults"] |= asyncio.run(measure(server.ws_url, chosen, args))
     if is_wanted(NODE):
         with nodes.ThreeNodes(inject.config(2)) as cluster:
             report["faults"] |= asyncio.run(measure(cluster.ws_url, {NODE: cluster.kill_node()}, args))

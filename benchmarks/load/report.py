@@ -1,4 +1,4 @@
-"""What to say about a run: one versioned map, and a table of it for people.
+"""What to say about a run: one versioned map.
 
 Every frame is in exactly one of delivered, dropped, errored and unanswered. Ages count from when a frame was due (open loop)
 or sent (closed loop) to when its whole reply was here; showing it comes on top. Percentiles interpolate linearly.
@@ -6,14 +6,19 @@ or sent (closed loop) to when its whole reply was here; showing it comes on top.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
 
+from benchmarks.load.kinds import KINDS
 from benchmarks.load.run import Outcome
+from benchmarks.load.schedule import Step
 from benchmarks.load.session import FrameRecord, LoadSession
+from benchmarks.processes import Sample, by_part, cores
+from deployments.stream.messages import QualityState
 
-SCHEMA = "splatcast.load/1"
+SCHEMA = "splatcast.load/2"
 PERCENTILES = (50, 90, 95, 99)
 STAGES = ("receive", "queue", "decode", "infer", "pack", "send", "total")
 MAX_CPU_FRACTION = 0.9
@@ -54,55 +59,36 @@ def client_limits(lags_ms: Sequence[float], slips_ms: Sequence[float], cpu_fract
     return reasons
 
 
-def build_report(outcome: Outcome, bound_ms: float, about: dict[str, Any]) -> dict[str, Any]:
+def build_report(
+    outcome: Outcome, bound_ms: float, about: dict[str, Any], parts: Sequence[Step] = (), not_measured: str = ""
+) -> dict[str, Any]:
     """The report of a run.
 
     Args:
         outcome: Of the run.
         bound_ms: See :func:`client_limits`.
         about: What else belongs in it: args, server, machine.
+        parts: Of a ramp.
+        not_measured: Why the server's processes were not looked at.
     """
-    frames = [frame for session in outcome.sessions for frame in _measured(session)]
-    delivered = [frame for frame in frames if frame.outcome == "delivered"]
+    sessions, seconds = outcome.sessions, outcome.duration_s
+    frames = [frame for session in sessions for frame in _measured(session)]
     slips_ms = [(frame.woke_s - frame.due_s) * 1e3 for frame in frames]
     limits = client_limits(outcome.lags_ms, slips_ms, outcome.cpu_fraction, bound_ms)
     if not frames:
         limits.append("no frame fell due in the measured time")
-    seconds = outcome.duration_s
-    up, down = sum(frame.sent_bytes for frame in frames), sum(frame.reply_bytes for frame in delivered)
-    per_session = [_session(session, seconds) for session in outcome.sessions]
-    fps = [entry["fps"] for entry in per_session]
+    kinds = [name for name in KINDS if any(session.kind == name for session in sessions)]
     return {
         "schema": SCHEMA,
         "is_measurement": not limits,
         "client_was_the_bottleneck": limits,
         **about,
-        "frames": {
-            "offered": len(frames),
-            "sent": sum(frame.sent_s is not None for frame in frames),
-            "delivered": len(delivered),
-            "dropped": _reasons(frames, "dropped"),
-            "errored": _reasons(frames, "errored"),
-            "unanswered": sum(frame.outcome == "unanswered" for frame in frames),
-        },
-        "delivered_fps": round(len(delivered) / seconds, 3),
-        "age_ms": percentiles(map(age_ms, delivered)),
-        "stages_ms": {
-            **{name: percentiles(f.timings_ms[name] for f in delivered if name in f.timings_ms) for name in STAGES},
-            # What the server can't see: the way there, the way back, and both sockets' buffers.
-            "outside": percentiles(age_ms(f) - f.timings_ms["total"] for f in delivered if "total" in f.timings_ms),
-        },
-        "bytes": {
-            "sent": up,
-            "received": down,
-            "up_mbit_s": round(up * 8e-6 / seconds, 3),
-            "down_mbit_s": round(down * 8e-6 / seconds, 3),
-            "reply": percentiles(frame.reply_bytes for frame in delivered),
-            "splats": percentiles(frame.splats for frame in delivered),
-        },
-        "sessions": per_session,
-        "fairness": {"jain": jain(fps), "min_fps": min(fps), "max_fps": max(fps)},
-        "extensions": sorted({name for session in outcome.sessions for name in session.extensions}),
+        **_figures(frames, seconds),
+        "kinds": {kind: _kind([session for session in sessions if session.kind == kind], seconds) for kind in kinds},
+        "steps": [_step(sessions, part) for part in parts],
+        "sessions": [_session(session, seconds) for session in sessions],
+        "extensions": sorted({name for session in sessions for name in session.extensions}),
+        "server_usage": {"not_measured": not_measured} if not_measured else server_usage(outcome.server, outcome.store_bytes),
         "client": {
             "loop_lag_ms": percentiles(outcome.lags_ms),
             "send_slip_ms": percentiles(slips_ms),
@@ -118,63 +104,142 @@ def age_ms(frame: FrameRecord) -> float:
     return (frame.answered_s - frame.due_s) * 1e3
 
 
-def table(report: dict[str, Any]) -> str:
-    """The report for people."""
-    args, frames, moved, machine = report["args"], report["frames"], report["bytes"], report["machine"]
-    loop = "closed loop" if args["closed_loop"] else f"{args['fps']:g} FPS each, open loop"
-    engine = report["server"].get("engine", {}).get("label", "?")
-    lines = [
-        f"{args['sessions']} sessions, {loop}, {args['duration_s']:g} s after {args['warmup_s']:g} s of warm-up",
-        f"server   {engine} · {args['url']}",
-        f"client   {machine['cpu']}, {machine['cores']} cores, load before the run {machine.get('load_1min', '?')}",
-        f"pictures {args['frame']} JPEG, quality {args['quality']}",
-        f"frames   {frames['offered']} offered, {frames['sent']} sent, {frames['delivered']} delivered, "
-        f"{sum(frames['dropped'].values())} dropped{_named(frames['dropped'])}, "
-        f"{sum(frames['errored'].values())} errored{_named(frames['errored'])}, {frames['unanswered']} unanswered",
-        f"rate     {report['delivered_fps']:.1f} frames/s delivered, {moved['up_mbit_s']:.1f} Mbit/s up, "
-        f"{moved['down_mbit_s']:.1f} Mbit/s down"
-        + (f", {moved['reply']['p50'] / 1e3:.0f} kB and {moved['splats']['p50']:.0f} splats a frame" if moved["reply"] else ""),
-        f"fairness {report['fairness']['min_fps']:.1f} to {report['fairness']['max_fps']:.1f} FPS a session, "
-        f"Jain {report['fairness']['jain']}",
-        f"deflate  {'NEGOTIATED: ' + ', '.join(report['extensions']) if report['extensions'] else 'not negotiated'}"
-        + ("" if args["offer_deflate"] else " (not offered)"),
-        "",
-        f"{'ms':<20}" + "".join(f"{name:>9}" for name in ("p50", "p90", "p95", "p99", "max")),
-    ]
-    rows = [("age at delivery", report["age_ms"]), *((f"  {name}", found) for name, found in report["stages_ms"].items())]
-    rows += [("client loop lag", report["client"]["loop_lag_ms"]), ("client send slip", report["client"]["send_slip_ms"])]
-    for name, found in rows:
-        if found:
-            lines.append(f"{name:<20}" + "".join(f"{found[key]:>9.1f}" for key in ("p50", "p90", "p95", "p99", "max")))
-    failed = [f"  session {entry['index']}: {entry['failure']}" for entry in report["sessions"] if entry["failure"]]
-    if failed:
-        lines += ["", f"{len(failed)} sessions ended before their time:", *failed[:10]]
-    if not report["is_measurement"]:
-        lines += ["", "NOT A MEASUREMENT of the server: the client was the bottleneck."]
-        lines += [f"  {reason}" for reason in report["client_was_the_bottleneck"]]
-    return "\n".join(lines)
+def fairness(delivered: Sequence[int]) -> dict[str, Any]:
+    """Of sessions that should get the same: frames delivered to the least and to the most of them, their ratio, Jain's index."""
+    least, most = min(delivered), max(delivered)
+    return {
+        "min_frames": least,
+        "max_frames": most,
+        "max_over_min": round(most / least, 3) if least else None,
+        "jain": jain(delivered),
+    }
+
+
+def quality_changes(states: Iterable[QualityState]) -> dict[str, int]:
+    """Changes of a stream's quality by cause, as its client saw them: two between two replies are one to it."""
+    found: Counter[str] = Counter()
+    before: QualityState | None = None
+    for state in states:
+        if before and (state.max_splats, state.inference_px) != (before.max_splats, before.inference_px):
+            found[state.cause] += 1
+        before = state
+    return dict(sorted(found.items()))
+
+
+def server_usage(samples: Sequence[tuple[float, Sample]], store_bytes: Sequence[float]) -> dict[str, Any]:
+    """CPU and memory of the server's processes.
+
+    Args:
+        samples: Of rising times, in seconds.
+        store_bytes: In the object store at those times.
+    """
+    if len(samples) < 2:
+        return {"not_measured": "the run was too short for two looks at the server"}
+    (first_s, first), (last_s, last) = samples[0], samples[-1]
+    used = cores(first, last, last_s - first_s)
+    memory = [by_part(sample) for _, sample in samples]
+    parts = {
+        part: {
+            "processes": usage.processes,
+            "cores": used[part],
+            "memory_mb": round(usage.private_bytes / 1e6, 1),
+            "most_memory_mb": round(max(found[part].private_bytes for found in memory if part in found) / 1e6, 1),
+        }
+        for part, usage in memory[-1].items()
+    }
+    totals = [sum(usage.private_bytes for usage in found.values()) for found in memory]
+    return {
+        "seconds": round(last_s - first_s, 1),
+        "cores": round(sum(used.values()), 3),
+        "memory_mb": round(totals[-1] / 1e6, 1),
+        "most_memory_mb": round(max(totals) / 1e6, 1),
+        "most_object_store_mb": round(max(store_bytes) / 1e6, 1) if store_bytes else None,
+        "parts": parts,
+    }
+
+
+def _figures(frames: Sequence[FrameRecord], seconds: float) -> dict[str, Any]:
+    delivered = [frame for frame in frames if frame.outcome == "delivered"]
+    up, down = sum(frame.sent_bytes for frame in frames), sum(frame.reply_bytes for frame in delivered)
+    return {
+        "frames": {
+            "offered": len(frames),
+            "sent": sum(frame.sent_s is not None for frame in frames),
+            "delivered": len(delivered),
+            "dropped": _reasons(frames, "dropped"),
+            "errored": _reasons(frames, "errored"),
+            "unanswered": sum(frame.outcome == "unanswered" for frame in frames),
+        },
+        "offered_fps": round(len(frames) / seconds, 3),
+        "delivered_fps": round(len(delivered) / seconds, 3),
+        "age_ms": percentiles(map(age_ms, delivered)),
+        "stages_ms": {
+            **{name: percentiles(f.timings_ms[name] for f in delivered if name in f.timings_ms) for name in STAGES},
+            # What the server can't see: the way there, the way back, and both sockets' buffers.
+            "outside": percentiles(age_ms(f) - f.timings_ms["total"] for f in delivered if "total" in f.timings_ms),
+        },
+        "bytes": {
+            "sent": up,
+            "received": down,
+            "up_mbit_s": round(up * 8e-6 / seconds, 3),
+            "down_mbit_s": round(down * 8e-6 / seconds, 3),
+            "reply": percentiles(frame.reply_bytes for frame in delivered),
+            "splats": percentiles(frame.splats for frame in delivered),
+        },
+    }
+
+
+def _kind(sessions: Sequence[LoadSession], seconds: float) -> dict[str, Any]:
+    frames = [_measured(session) for session in sessions]
+    states = [[frame.quality for frame in session.frames if frame.quality] for session in sessions]
+    changes = sum((Counter(quality_changes(found)) for found in states), Counter[str]())
+    final = [found[-1] for found in states if found]
+    return {
+        "sessions": len(sessions),
+        "ended_early": sum(session.failure is not None for session in sessions),
+        **_figures([frame for each in frames for frame in each], seconds),
+        "fairness": fairness([_delivered(each) for each in frames]),
+        "quality": {
+            "changes": dict(sorted(changes.items())),
+            "final_max_splats": median(state.max_splats for state in final) if final else None,
+            "final_inference_px": median(state.inference_px for state in final) if final else None,
+        },
+    }
+
+
+def _step(sessions: Sequence[LoadSession], part: Step) -> dict[str, Any]:
+    present = [session for session in sessions if session.schedule.join_s <= part.from_s]
+    frames = [[frame for frame in session.frames if part.from_s <= frame.due_s < part.to_s] for session in present]
+    return {
+        "sessions": part.sessions,
+        "from_s": part.from_s,
+        "to_s": part.to_s,
+        **_figures([frame for each in frames for frame in each], part.to_s - part.from_s),
+        "fairness": fairness([_delivered(each) for each in frames]),
+    }
 
 
 def _measured(session: LoadSession) -> list[FrameRecord]:
     return [frame for frame in session.frames if frame.due_s >= session.schedule.measure_from_s]
 
 
+def _delivered(frames: Sequence[FrameRecord]) -> int:
+    return sum(frame.outcome == "delivered" for frame in frames)
+
+
 def _session(session: LoadSession, seconds: float) -> dict[str, Any]:
     frames = _measured(session)
-    delivered = [frame for frame in frames if frame.outcome == "delivered"]
     return {
         "index": session.index,
+        "kind": session.kind,
         "offered": len(frames),
-        "delivered": len(delivered),
-        "fps": round(len(delivered) / seconds, 3),
-        "age_ms": percentiles(map(age_ms, delivered)),
+        "delivered": _delivered(frames),
+        "fps": round(_delivered(frames) / seconds, 3),
+        "age_ms": percentiles(age_ms(frame) for frame in frames if frame.outcome == "delivered"),
         "failure": str(session.failure) if session.failure else None,
+        "failure_is_expected": KINDS[session.kind].link == "stops",
     }
 
 
 def _reasons(frames: Sequence[FrameRecord], outcome: str) -> dict[str, int]:
     return dict(sorted(Counter(frame.reason for frame in frames if frame.outcome == outcome).items()))
-
-
-def _named(counts: dict[str, int]) -> str:
-    return f" ({', '.join(f'{count} {name}' for name, count in counts.items())})" if counts else ""

@@ -1,4 +1,4 @@
-"""Starting and stopping: all sessions connect, begin together, and are closed whatever happens."""
+"""Starting and stopping: all sessions connect, begin together or join later, and are closed whatever happens."""
 
 import asyncio
 import time
@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from benchmarks.load.monitor import LoopMonitor
 from benchmarks.load.schedule import Schedule
 from benchmarks.load.session import Client, LoadSession
+from benchmarks.processes import STORE_METRIC, Sample, ServerProcesses
 
 LEAD_S = 0.1
 """Between the last session's welcome and the start, so that every session is waiting for it."""
+SAMPLE_PERIOD_S = 2.0
+"""Between looks at the server's processes; one takes some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +25,33 @@ class Outcome:
         duration_s: Measured seconds.
         lags_ms: How late this process woke from its sleeps while it measured.
         cpu_fraction: CPU time it used while it measured, as a fraction of one core.
+        server: What the server's processes used, at times of the run; empty where they were not looked at.
+        store_bytes: What the object store held at those times.
     """
 
     sessions: Sequence[LoadSession]
     duration_s: float
     lags_ms: Sequence[float]
     cpu_fraction: float
+    server: Sequence[tuple[float, Sample]] = ()
+    store_bytes: Sequence[float] = ()
 
 
-async def run(client: Client, schedules: Sequence[Schedule], drain_s: float) -> Outcome:
+async def run(
+    client: Client,
+    schedules: Sequence[Schedule],
+    drain_s: float,
+    kinds: Sequence[str] = (),
+    server: ServerProcesses | None = None,
+) -> Outcome:
     """Run one session for each schedule, to the end or until the caller is cancelled.
 
     Args:
         client: What every session is.
         schedules: When each sends.
         drain_s: How long to wait for the last answers.
+        kinds: Of each session; viewers by default.
+        server: Its processes, to be looked at while it is measured.
 
     Raises:
         ClientError: Not one session could be opened.
@@ -44,8 +59,14 @@ async def run(client: Client, schedules: Sequence[Schedule], drain_s: float) -> 
     begin_s = max(schedule.measure_from_s for schedule in schedules)
     end_s = max(schedule.end_s for schedule in schedules)
     start: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-    sessions = [LoadSession(index, client, schedule) for index, schedule in enumerate(schedules)]
+    kinds = kinds or ["viewer"] * len(schedules)
+    sessions = [
+        LoadSession(index, client, schedule, kind) for index, (schedule, kind) in enumerate(zip(schedules, kinds, strict=True))
+    ]
     tasks = [asyncio.ensure_future(session.run(start, drain_s)) for session in sessions]
+    watching: asyncio.Task[None] | None = None
+    samples: list[tuple[float, Sample]] = []
+    store_bytes: list[float] = []
     try:
         await asyncio.gather(*(session.connected.wait() for session in sessions))
         if all(session.failure for session in sessions):
@@ -56,11 +77,30 @@ async def run(client: Client, schedules: Sequence[Schedule], drain_s: float) -> 
         async with LoopMonitor() as monitor:
             await asyncio.wait(tasks, timeout=start_s + begin_s - time.monotonic(), return_when=asyncio.ALL_COMPLETED)
             monitor.reset()
+            if server:
+                watching = asyncio.ensure_future(_watch(server, start_s, start_s + end_s, samples, store_bytes))
             await asyncio.wait(tasks, timeout=start_s + end_s - time.monotonic(), return_when=asyncio.ALL_COMPLETED)
             lags_ms, cpu_fraction = list(monitor.lags_ms), monitor.cpu_fraction
+        if watching:
+            await watching
         await asyncio.gather(*tasks)
-        return Outcome(sessions, end_s - begin_s, lags_ms, cpu_fraction)
+        return Outcome(sessions, end_s - begin_s, lags_ms, cpu_fraction, samples, store_bytes)
     finally:
-        for task in tasks:
+        for task in (*tasks, *([watching] if watching else ())):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _watch(
+    server: ServerProcesses, start_s: float, until_s: float, samples: list[tuple[float, Sample]], store_bytes: list[float]
+) -> None:
+    while True:
+        sample = await asyncio.to_thread(server.sample)
+        samples.append((time.monotonic() - start_s, sample))
+        metrics = await asyncio.to_thread(server.metrics)
+        if STORE_METRIC in metrics:
+            store_bytes.append(metrics[STORE_METRIC])
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            return
+        await asyncio.sleep(min(SAMPLE_PERIOD_S, left_s))

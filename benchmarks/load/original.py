@@ -1,0 +1,99 @@
+"""A client of the original protocol, as a session of the load tool uses one: bare JPEGs, no hello, replies without a number."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from deployments.client import ClientError
+from deployments.stream.messages import Error
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalReply:
+    """One result: ``size`` is the bytes of its arrays or of its PLY, ``count`` its points; 0: the PLY says."""
+
+    size: int
+    count: int
+
+
+class OriginalStream:
+    """One open session; what :class:`deployments.client.Stream` is to the current protocol.
+
+    Attributes:
+        extensions: WebSocket extensions in use.
+        bytes_sent: Of all messages so far.
+    """
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        self.extensions = [extension.name for extension in websocket.protocol.extensions]
+        self.bytes_sent = 0
+        self._websocket = websocket
+
+    async def send_frame(self, jpeg: bytes, captured_ms: float | None = None) -> None:
+        """Send a picture; the time has no place in this protocol.
+
+        Raises:
+            ClientError: The connection is gone.
+        """
+        try:
+            await self._websocket.send(jpeg)
+        except websockets.ConnectionClosed as closed:
+            raise _failure(closed) from None
+        self.bytes_sent += len(jpeg)
+
+    async def __aiter__(self) -> AsyncIterator[OriginalReply | Error]:
+        """The replies, until either side closes.
+
+        Raises:
+            ClientError: The connection broke, or something came that the protocol does not have.
+        """
+        try:
+            async for data in self._websocket:
+                yield parse(data)
+        except websockets.ConnectionClosed as closed:
+            raise _failure(closed) from None
+
+
+def parse(data: bytes | str) -> OriginalReply | Error:
+    """A message of the server.
+
+    Raises:
+        ClientError: It is none of the original protocol.
+    """
+    message: Any = msgpack.unpackb(data) if isinstance(data, bytes) else None
+    match message:
+        case {"type": "gaussian_ply", "ply_data": bytes(ply)}:
+            return OriginalReply(len(ply), 0)
+        case {"type": "pointcloud", "num_points": int(count), "points": bytes(points), "colors": bytes(colors)}:
+            return OriginalReply(len(points) + len(colors), count)
+        case {"type": "error", "code": str(code), "message": str(text)}:
+            return Error(code, text)
+    raise ClientError("bad_message", f"Expected a reply of the original protocol, got {data!r:.120}")
+
+
+@asynccontextmanager
+async def connect_original(url: str, open_timeout_s: float, offer_deflate: bool) -> AsyncIterator[OriginalStream]:
+    """Open a session; closed at the end of the block.
+
+    Raises:
+        ClientError: Nobody answers there.
+    """
+    compression = "deflate" if offer_deflate else None
+    try:
+        websocket = await websockets.connect(
+            url, compression=compression, max_size=None, proxy=None, open_timeout=open_timeout_s, close_timeout=open_timeout_s
+        )
+    except (OSError, websockets.InvalidHandshake, TimeoutError, asyncio.TimeoutError) as error:
+        raise ClientError("unreachable", f"Can't open {url}: {error or type(error).__name__}") from None
+    async with websocket:
+        yield OriginalStream(websocket)
+
+
+def _failure(closed: websockets.ConnectionClosed) -> ClientError:
+    return ClientError("closed", f"The connection broke: {closed}")

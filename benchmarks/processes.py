@@ -1,0 +1,209 @@
+"""What a server's processes use on this machine: CPU, memory, descriptors and threads, by the part of the graph that they are.
+
+The server is found by what listens on its port. Ray names its workers by what they run, so a process's title says its part.
+"""
+
+import math
+import re
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_REPLICA = re.compile(r"ServeReplica:[^:]+:(\w+)")
+_TITLES = {
+    "ray::ProxyActor": "proxy",
+    "ray::HAProxyManager": "proxy",
+    "/haproxy ": "proxy",
+    "ray::ServeController": "controller",
+    "/raylet ": "raylet",
+    "/gcs_server ": "gcs",
+    "-m deployments.launch": "launcher",
+    "/splatcast ": "launcher",
+}
+"""What a command line has in it → the part. What is none of them is ``other``: Ray's agents and monitors."""
+STORE_METRIC = "ray_object_store_used_memory"
+SPILLED_METRIC = 'ray_spill_manager_objects_bytes{State="Spilled"}'
+SESSIONS_METRIC = "ray_splatcast_sessions"
+_GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
+
+
+class NotMeasured(Exception):
+    """The server's processes can't be seen from here; ``str()`` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process, or several together, use.
+
+    Attributes:
+        cpu_s: CPU time since it began.
+        private_bytes: Resident memory that is not shared; the object store's pages are shared ones.
+        descriptors: Open files and sockets.
+        threads: Of it.
+        processes: How many these are.
+    """
+
+    cpu_s: float = 0.0
+    private_bytes: int = 0
+    descriptors: int = 0
+    threads: int = 0
+    processes: int = 1
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.cpu_s + other.cpu_s,
+            self.private_bytes + other.private_bytes,
+            self.descriptors + other.descriptors,
+            self.threads + other.threads,
+            self.processes + other.processes,
+        )
+
+
+Sample = Mapping[int, tuple[str, Usage]]
+"""Of one moment: process id → its part, and what it uses."""
+
+
+def part_of(command: Sequence[str]) -> str:
+    """Which part of a server a process is, by its command line: a deployment's name, ``proxy``, ``raylet``, …, or ``other``."""
+    line = " ".join(command).strip() + " "
+    replica = _REPLICA.search(line)
+    return replica[1] if replica else next((part for mark, part in _TITLES.items() if mark in line), "other")
+
+
+def by_part(sample: Sample) -> dict[str, Usage]:
+    """What each part uses, all of its processes together."""
+    found: dict[str, Usage] = {}
+    for part, usage in sample.values():
+        found[part] = found[part] + usage if part in found else usage
+    return dict(sorted(found.items()))
+
+
+def cores(first: Sample, last: Sample, seconds: float) -> dict[str, float]:
+    """CPU of each part between two samples, in cores. What a process used that ended in between is not in it."""
+    used: Counter[str] = Counter()
+    for pid, (part, usage) in last.items():
+        used[part] += usage.cpu_s - (first[pid][1].cpu_s if pid in first else 0.0)  # type: ignore[assignment]
+    return {part: round(used[part] / seconds, 3) for part in sorted(used)}
+
+
+class ServerProcesses:
+    """The processes of one server on this machine.
+
+    Args:
+        root: The one that everything else of it descends from.
+    """
+
+    def __init__(self, root: psutil.Process) -> None:
+        self.root = root
+        self._pages: list[str] | None = None
+
+    def processes(self) -> list[psutil.Process]:
+        """All of them, now."""
+        with suppress(*_GONE):
+            return [self.root, *self.root.children(recursive=True)]
+        return []
+
+    def sample(self) -> Sample:
+        """What each uses now. Takes some milliseconds."""
+        found = {}
+        for process in self.processes():
+            with suppress(*_GONE), process.oneshot():
+                times, memory = process.cpu_times(), process.memory_info()
+                # Only Linux says how much is shared.
+                private = memory.rss - getattr(memory, "shared", 0)
+                usage = Usage(times.user + times.system, private, process.num_fds(), process.num_threads())
+                found[process.pid] = (part_of(process.cmdline()), usage)
+        return found
+
+    def metrics(self) -> dict[str, float]:
+        """The node's Prometheus page: ``name`` and ``name{Label=value}`` of some labels → value, summed. Empty without one.
+
+        Ray's agent writes it; its workers report every 10 s.
+        """
+        if self._pages is None:
+            agents = [process for process in self.processes() if "ray::DashboardAgent" in " ".join(_command(process))]
+            ports = {link.laddr.port for agent in agents for link in agent.net_connections("tcp") if link.status == "LISTEN"}
+            self._pages = [f"http://127.0.0.1:{port}/metrics" for port in sorted(ports)]
+        for page in self._pages:
+            with suppress(OSError, ValueError), _OPENER.open(page, timeout=5) as response:
+                found = parse_metrics(response.read().decode(errors="replace").splitlines())
+                if STORE_METRIC in found:
+                    self._pages = [page]
+                    return found
+        return {}
+
+    def log_bytes(self) -> int | None:
+        """Of the logs of its Ray; None without one."""
+        for process in self.processes():
+            for argument in _command(process):
+                if argument.startswith("--session-dir="):
+                    files = (Path(argument.partition("=")[2]) / "logs").rglob("*")
+                    return sum(_size(path) for path in files)
+        return None
+
+
+def find_server(port: int, pid: int | None = None) -> ServerProcesses:
+    """The server that listens on a port of this machine.
+
+    Args:
+        port: Of its HTTP side.
+        pid: One of its processes, where the port does not tell.
+
+    Raises:
+        NotMeasured: It is not there, or not ours to see.
+    """
+    try:
+        if pid is None:
+            listening = [link for link in psutil.net_connections("tcp") if link.status == "LISTEN" and link.laddr.port == port]
+            pid = next((link.pid for link in listening if link.pid), None)
+        if pid is None:
+            raise NotMeasured(f"no process that can be seen from here listens on port {port}; name one with --server-pid")
+        process = psutil.Process(pid)
+        root = next((p for p in (process, *process.parents()) if part_of(_command(p)) in ("launcher", "raylet")), process)
+        # `ray start` leaves a raylet with no parent of its own; else who started it has the rest of Ray as children too.
+        parent = root.parent()
+        if parent and part_of(_command(root)) == "raylet" and any(part_of(_command(c)) == "gcs" for c in parent.children()):
+            root = parent if parent.pid > 1 else root
+    except (*_GONE, psutil.AccessDenied) as error:
+        raise NotMeasured(f"the processes of the server can't be read: {error}") from None
+    if psutil.Process() in (root, *root.children(recursive=True)):
+        raise NotMeasured("client and server are one process")
+    return ServerProcesses(root)
+
+
+def parse_metrics(lines: Iterable[str]) -> dict[str, float]:
+    """Prometheus' text: the sum over all series of a ``name``, and of a ``name{State="…"}`` or ``{Location="…"}``."""
+    found: Counter[str] = Counter()
+    for line in lines:
+        if line.startswith("#") or not line.strip():
+            continue
+        series, _, value = line.rpartition(" ")
+        name = series.partition("{")[0]
+        with suppress(ValueError):
+            number = float(value)
+            if not math.isnan(number):
+                found[name] += number  # type: ignore[assignment]
+                for label in re.findall(r'(?:State|Location)="\w+"', series):
+                    found[f"{name}{{{label}}}"] += number  # type: ignore[assignment]
+    return dict(found)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (*_GONE, psutil.AccessDenied):
+        return []
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.lstat().st_size
+    return 0
+
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
