@@ -3,11 +3,12 @@
 The server is found by what listens on its port. Ray names its workers by what they run, so a process's title says its part.
 """
 
+import http.client
 import math
 import re
 import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,12 @@ _TITLES = {
     "/splatcast ": "launcher",
 }
 """What a command line has in it → the part. What is none of them is ``other``: Ray's agents and monitors."""
-STORE_METRIC = "ray_object_store_used_memory"
-SPILLED_METRIC = 'ray_spill_manager_objects_bytes{State="Spilled"}'
-SESSIONS_METRIC = "ray_splatcast_sessions"
+METRICS = {
+    "store_bytes": ("ray_object_store_used_memory", ""),
+    "spilled_bytes": ("ray_spill_manager_objects_bytes", 'State="Spilled"'),
+    "sessions": ("ray_splatcast_sessions", ""),
+}
+"""What is read of the node's Prometheus page: our name for it → its name there, and what its labels must have in them."""
 _GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
 
 
@@ -121,18 +125,15 @@ class ServerProcesses:
         return found
 
     def metrics(self) -> dict[str, float]:
-        """The node's Prometheus page: ``name`` and ``name{Label=value}`` of some labels → value, summed. Empty without one.
-
-        Ray's agent writes it; its workers report every 10 s.
-        """
+        """:data:`METRICS` of the node's Prometheus page; empty without one. Ray's agent writes it from reports of every 10 s."""
         if self._pages is None:
             agents = [process for process in self.processes() if "ray::DashboardAgent" in " ".join(_command(process))]
             ports = {link.laddr.port for agent in agents for link in agent.net_connections("tcp") if link.status == "LISTEN"}
             self._pages = [f"http://127.0.0.1:{port}/metrics" for port in sorted(ports)]
         for page in self._pages:
-            with suppress(OSError, ValueError), _OPENER.open(page, timeout=5) as response:
-                found = parse_metrics(response.read().decode(errors="replace").splitlines())
-                if STORE_METRIC in found:
+            with suppress(OSError, ValueError, http.client.HTTPException), _OPENER.open(page, timeout=5) as response:
+                found = parse_metrics(response.read().decode(errors="replace"))
+                if "store_bytes" in found:
                     self._pages = [page]
                     return found
         return {}
@@ -176,21 +177,14 @@ def find_server(port: int, pid: int | None = None) -> ServerProcesses:
     return ServerProcesses(root)
 
 
-def parse_metrics(lines: Iterable[str]) -> dict[str, float]:
-    """Prometheus' text: the sum over all series of a ``name``, and of a ``name{State="…"}`` or ``{Location="…"}``."""
-    found: Counter[str] = Counter()
-    for line in lines:
-        if line.startswith("#") or not line.strip():
-            continue
-        series, _, value = line.rpartition(" ")
-        name = series.partition("{")[0]
-        with suppress(ValueError):
-            number = float(value)
-            if not math.isnan(number):
-                found[name] += number  # type: ignore[assignment]
-                for label in re.findall(r'(?:State|Location)="\w+"', series):
-                    found[f"{name}{{{label}}}"] += number  # type: ignore[assignment]
-    return dict(found)
+def parse_metrics(text: str) -> dict[str, float]:
+    """What is asked of Prometheus' text: the sum of the series that begin with each of :data:`METRICS`, where there are any."""
+    found: dict[str, float] = {}
+    for line in text.splitlines():  # Thousands; most are passed over at once.
+        for metric, (name, label) in METRICS.items():
+            if line.startswith(f"{name}{{") and label in line and not math.isnan(value := float(line.rpartition(" ")[2])):
+                found[metric] = found.get(metric, 0.0) + value
+    return found
 
 
 def _command(process: psutil.Process) -> list[str]:

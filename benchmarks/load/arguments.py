@@ -30,34 +30,34 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    number = _between(0.1, 1000.0)
+    number = between(0.1, 1000.0)
     where = parser.add_argument_group("the server")
     where.add_argument("--url", default="ws://127.0.0.1:8000/ws", help="its WebSocket (%(default)s)")
     where.add_argument("--allow-remote", action="store_true", help="it is not on this machine, and it is yours")
-    where.add_argument("--server-pid", type=_between(1, 2**31, int), help="one of its processes, where its port does not tell")
+    where.add_argument("--server-pid", type=between(1, 2**31, int), help="one of its processes, where its port does not tell")
     where.add_argument("--local", metavar="ENGINE|FILE", help="start one, with one replica of this engine, or of a serve config")
-    where.add_argument("--latency-ms", type=_between(0.0, 10_000.0), help="with --local synthetic: what a frame takes (0)")
-    where.add_argument("--splats", type=_between(1, 200_000, int), help="with --local synthetic: Gaussians of a frame (100000)")
+    where.add_argument("--latency-ms", type=between(0.0, 10_000.0), help="with --local synthetic: what a frame takes (0)")
+    where.add_argument("--splats", type=between(1, 200_000, int), help="with --local synthetic: Gaussians of a frame (100000)")
     who = parser.add_argument_group("who comes, and when")
     crowd = who.add_mutually_exclusive_group()
-    crowd.add_argument("--sessions", type=_between(1, 1000, int), default=8, help="viewers at a time (%(default)s)")
+    crowd.add_argument("--sessions", type=between(1, 1000, int), default=8, help="viewers at a time (%(default)s)")
     crowd.add_argument("--mix", type=_mix, metavar="KIND:COUNT,…", help="kinds of clients, such as viewer:4,slow:1,idle:8")
     crowd.add_argument("--ramp", type=_ramp, metavar="COUNT,…", help="viewers that join in steps, such as 1,2,4,8")
-    who.add_argument("--step-s", type=_between(1.0, 600.0), default=15.0, help="of a ramp's step (%(default)s)")
+    who.add_argument("--step-s", type=between(1.0, 600.0), default=15.0, help="of a ramp's step (%(default)s)")
     who.add_argument("--fps", type=number, default=10.0, help="frames per second of each, open loop (%(default)s)")
     who.add_argument("--closed-loop", action="store_true", help="send a frame when the last one is answered; ignores --fps")
-    who.add_argument("--duration-s", type=_between(0.1, 3600.0), default=60.0, help="measured seconds; a ramp has its steps")
-    who.add_argument("--warmup-s", type=_between(0.0, 600.0), default=3.0, help="seconds before that (%(default)s)")
-    who.add_argument("--drain-s", type=_between(0.0, 60.0), default=5.0, help="wait for the last answers (%(default)s)")
+    who.add_argument("--duration-s", type=between(0.1, 3600.0), default=60.0, help="measured seconds; a ramp has its steps")
+    who.add_argument("--warmup-s", type=between(0.0, 600.0), default=3.0, help="seconds before that (%(default)s)")
+    who.add_argument("--drain-s", type=between(0.0, 60.0), default=5.0, help="wait for the last answers (%(default)s)")
     what = parser.add_argument_group("what they send and ask for")
     what.add_argument("--frame", type=_size, default=(640, 480), metavar="WxH", help="size of the pictures (640x480)")
-    what.add_argument("--quality", type=_between(1, 100, int), default=80, help="JPEG quality (%(default)s)")
+    what.add_argument("--quality", type=between(1, 100, int), default=80, help="JPEG quality (%(default)s)")
     what.add_argument("--codecs", type=_names, default=list(DEFAULT_CODECS), help="codecs offered, best first, commas between")
     what.add_argument("--option", action="append", type=_option, default=[], metavar="NAME=VALUE", help="a stream option; repeat")
     what.add_argument("--adapt", choices=("on", "off"), help="whether the server may lower the quality (the server's choice)")
     what.add_argument("--slow-mbit", type=number, default=8.0, help="Mbit/s toward a slow client (%(default)s)")
     what.add_argument("--no-offer-deflate", dest="offer_deflate", action="store_false", help="do not offer what browsers offer")
-    parser.add_argument("--max-lag-ms", type=_between(1.0, 1000.0), default=20.0, help="bound on this process (%(default)s)")
+    parser.add_argument("--max-lag-ms", type=between(1.0, 1000.0), default=20.0, help="bound on this process (%(default)s)")
     parser.add_argument("--out", type=Path, help="write the report as JSON")
     parser.add_argument("--rerun", type=Path, metavar="REPORT", help="with that report's arguments; what follows changes them")
     args = parser.parse_args(argv)
@@ -109,7 +109,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _between(low: float, high: float, kind: type = float) -> Any:
+def between(low: float, high: float, kind: type = float) -> Any:
+    """A parser of numbers within bounds, for ``add_argument(type=…)``."""
+
     def parse_number(text: str) -> float:
         try:
             value = kind(text)

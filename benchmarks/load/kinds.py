@@ -13,14 +13,17 @@ class Kind:
         text: What it does, in a sentence.
         sends: Whether it sends frames.
         is_original: Whether it speaks the original protocol.
-        link: What its connection is like: direct; ``narrow`` (``--slow-mbit``); one that ``stops`` after the first reply.
+        breaks_every: Every so many pictures one is broken; 0: none.
+        link: What its connection is like: direct; ``narrow`` (``--slow-mbit``); one that ``stops`` after the first reply; one that
+            ``vanishes`` at the end: both ways silent, and nobody is told.
         options: Stream options it asks for.
     """
 
     text: str
     sends: bool = True
     is_original: bool = False
-    link: Literal["direct", "narrow", "stops"] = "direct"
+    breaks_every: int = 0
+    link: Literal["direct", "narrow", "stops", "vanishes"] = "direct"
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -31,6 +34,8 @@ KINDS = {
     "deaf": Kind("sends on, and reads nothing after its first reply; the server may end it", link="stops"),
     # Replies of that protocol carry no number: only with one frame on the way is it known which one they answer.
     "original": Kind("bare JPEGs and no hello: the original protocol, one frame on the way", is_original=True),
+    "broken": Kind("a viewer of whose pictures every fifth is cut off", breaks_every=5),
+    "vanishing": Kind("a viewer that is gone at the end without a word, as a laptop whose lid is closed", link="vanishes"),
     "idle": Kind("looks on: a ping every 10 s", sends=False),
 }
 

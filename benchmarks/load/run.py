@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.load.monitor import LoopMonitor
 from benchmarks.load.schedule import Schedule
 from benchmarks.load.session import Client, LoadSession
-from benchmarks.processes import STORE_METRIC, Sample, ServerProcesses
+from benchmarks.processes import Sample, ServerProcesses
 
 LEAD_S = 0.1
 """Between the last session's welcome and the start, so that every session is waiting for it."""
@@ -98,8 +98,8 @@ async def _watch(
         sample = await asyncio.to_thread(server.sample)
         samples.append((time.monotonic() - start_s, sample))
         metrics = await asyncio.to_thread(server.metrics)
-        if STORE_METRIC in metrics:
-            store_bytes.append(metrics[STORE_METRIC])
+        if "store_bytes" in metrics:
+            store_bytes.append(metrics["store_bytes"])
         left_s = until_s - time.monotonic()
         if left_s <= 0:
             return

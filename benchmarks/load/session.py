@@ -65,6 +65,7 @@ class Client:
         offer_deflate: Offer permessage-deflate, as browsers do.
         open_timeout_s: For the connection and the welcome.
         slow_mbit: What the link of a slow one carries, million bits a second.
+        silence_s: How long one that vanished keeps its connection, half-open, before it breaks.
     """
 
     url: str
@@ -74,6 +75,7 @@ class Client:
     offer_deflate: bool = True
     open_timeout_s: float = 15.0
     slow_mbit: float = 8.0
+    silence_s: float = 0.0
 
 
 class LoadSession:
@@ -148,6 +150,9 @@ class LoadSession:
                     )
                 )
             if self._link:
+                if self._kind.link == "vanishes":
+                    self._link.stop(both_ways=True)
+                    await asyncio.sleep(client.silence_s)
                 self._link.cut()  # Nobody waits for a slow goodbye.
 
     async def _converse(self, stream: Stream | OriginalStream, drain_s: float) -> None:
@@ -206,7 +211,10 @@ class LoadSession:
             self._unanswered += 1
             self._idle_since_s = None
             before = stream.bytes_sent
-            await stream.send_frame(clip[(index + offset) % len(clip)], captured_ms=(self._start_s + due_s) * 1e3)
+            jpeg = clip[(index + offset) % len(clip)]
+            if self._kind.breaks_every and index % self._kind.breaks_every == self._kind.breaks_every - 1:
+                jpeg = jpeg[: len(jpeg) // 2]
+            await stream.send_frame(jpeg, captured_ms=(self._start_s + due_s) * 1e3)
             frame.sent_s, frame.sent_bytes = self._now_s(), stream.bytes_sent - before
             index += 1
 

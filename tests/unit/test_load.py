@@ -10,20 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.load.__main__ import local_config, main, server_processes
+from benchmarks.load.__main__ import main
 from benchmarks.load.arguments import is_loopback, parse
-from benchmarks.load.kinds import KINDS, parse_mix
-from benchmarks.load.link import open_link
-from benchmarks.load.original import OriginalReply, parse as parse_original
-from benchmarks.load.report import build_report, client_limits, fairness, jain, percentiles, quality_changes, server_usage
+from benchmarks.load.report import build_report, client_limits, jain, percentiles
 from benchmarks.load.run import Outcome, run
-from benchmarks.load.schedule import ClosedLoop, OpenLoop, Paced, Schedule, Step, next_refresh_s, paced, plan, ramp, steps
+from benchmarks.load.schedule import ClosedLoop, OpenLoop, plan
 from benchmarks.load.session import Client, FrameRecord, LoadSession
 from benchmarks.load.table import table
-from benchmarks.processes import Usage
 from deployments.client import ClientError
 from deployments.config import GraphArgs
-from deployments.stream.messages import Ack, Dropped, Error, QualityState, Splats
+from deployments.stream.messages import Dropped, Error
 from tests.pictures import jpeg
 from tests.server import free_port
 from tests.stub_server import BROKEN, OVERLOAD, REPLY_BYTES, StubPipeline, stub_server

@@ -1,0 +1,145 @@
+"""What is looked at while a server runs, and how much of it may grow."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from benchmarks.processes import Sample, by_part
+from benchmarks.soak.trend import Trend, hours_to, judge
+
+MB = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One moment.
+
+    Attributes:
+        at_s: Since the start.
+        processes: The server's.
+        metrics: The node's; see :data:`~benchmarks.processes.METRICS`.
+        log_bytes: Of Ray's logs, Serve's among them.
+        open_sessions: That the crowd has open.
+        delivered: Frames it got since the start.
+    """
+
+    at_s: float
+    processes: Sample
+    metrics: Mapping[str, float]
+    log_bytes: int | None
+    open_sessions: int
+    delivered: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What a series counts.
+
+    Attributes:
+        unit: Of its values.
+        tolerance: What it may rise in the judged half of a run: how still it is where nothing leaks.
+        tolerance_per_min: What it may rise a minute.
+        full: What there is of it, and in words: how long it lasts is told of a series that grows.
+    """
+
+    unit: str
+    tolerance: float
+    tolerance_per_min: float = 0.0
+    full: tuple[float, str] = (1000.0, "1 GB")
+
+
+QUANTITIES = {
+    # Allocators give back what they like: 8 MB is what replicas were seen to move by under one load.
+    "memory": Quantity("MB", 8.0),
+    "descriptors": Quantity("", 4.0, full=(1024.0, "1024 descriptors")),
+    "threads": Quantity("", 3.0, full=(1000.0, "1000 threads")),
+    "processes": Quantity("", 1.0, full=(100.0, "100 processes")),
+    "object store": Quantity("MB", 16.0, full=(512.0, "its 512 MB")),
+    "spilled": Quantity("MB", 1.0),
+    # Sessions report themselves every 5 s. Serve starts a new file at 100 MB and keeps five of each.
+    "logs": Quantity("MB", 1.0, tolerance_per_min=1.0),
+    "sessions": Quantity("", 3.0, full=(600.0, "600 sessions")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One quantity of one part of the server over time: ``points`` are (seconds, value in the quantity's unit)."""
+
+    part: str
+    quantity: str
+    points: Sequence[tuple[float, float]]
+
+    @property
+    def name(self) -> str:
+        """Such as ``Ingress memory``."""
+        return f"{self.part} {self.quantity}".strip()
+
+    def judge(self) -> Trend:
+        """Whether it grows."""
+        quantity = QUANTITIES[self.quantity]
+        return judge(self.points, quantity.tolerance, quantity.tolerance_per_min)
+
+
+def series(looks: Sequence[Look]) -> list[Series]:
+    """All series of a run. Memory, descriptors and threads are those of a part's average process: replicas come and go."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for look in looks:
+        values: dict[tuple[str, str], float | None] = {}
+        for part, usage in by_part(look.processes).items():
+            values[part, "memory"] = usage.private_bytes / usage.processes / MB
+            values[part, "descriptors"] = usage.descriptors / usage.processes
+            values[part, "threads"] = usage.threads / usage.processes
+        values["", "processes"] = len(look.processes)
+        values["", "object store"] = _mb(look.metrics.get("store_bytes"))
+        values["", "spilled"] = _mb(look.metrics.get("spilled_bytes"))
+        values["", "sessions"] = look.metrics.get("sessions")
+        values["", "logs"] = _mb(look.log_bytes)
+        for name, value in values.items():
+            if value is not None:
+                found.setdefault(name, []).append((look.at_s, value))
+    return [Series(part, quantity, points) for (part, quantity), points in sorted(found.items())]
+
+
+def rates(looks: Sequence[Look], window_s: float = 30.0) -> list[tuple[float, float]]:
+    """Frames delivered a minute, in the window before each look that has one whole."""
+    found = []
+    for look in looks:
+        before = next((other for other in reversed(looks) if other.at_s <= look.at_s - window_s), None)
+        if before:
+            found.append((look.at_s, 60.0 * (look.delivered - before.delivered) / (look.at_s - before.at_s)))
+    return found
+
+
+def sentence(found: Series, trend: Trend) -> str:
+    """The verdict in words."""
+    quantity = QUANTITIES[found.quantity]
+    unit = f" {quantity.unit}" if quantity.unit else ""
+    if trend.verdict != "grows":
+        return f"{trend.verdict}: {found.name} {trend.per_min:+.2g}{unit}/min"
+    amount, words = quantity.full
+    return f"grows: {found.name} {trend.per_min:+.2g}{unit}/min (would fill {words} in {hours_to(amount, trend.per_min)})"
+
+
+def describe(found: Series, trend: Trend) -> dict[str, Any]:
+    """For the report."""
+    values = [value for _, value in found.points]
+    return {
+        "part": found.part,
+        "quantity": found.quantity,
+        "unit": QUANTITIES[found.quantity].unit,
+        "verdict": trend.verdict,
+        "sentence": sentence(found, trend),
+        "per_min": trend.per_min,
+        "rise": trend.rise,
+        "noise": trend.noise,
+        "tolerance": trend.tolerance,
+        "median": round(median(values), 3),
+        "most": round(max(values), 3),
+        "points": [(round(at_s, 1), round(value, 3)) for at_s, value in found.points],
+    }
+
+
+def _mb(value: float | None) -> float | None:
+    return None if value is None else value / MB
