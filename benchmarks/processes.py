@@ -170,11 +170,13 @@ def find_server(port: int, pid: int | None = None) -> ServerProcesses:
         parent = root.parent()
         if parent and part_of(_command(root)) == "raylet" and any(part_of(_command(c)) == "gcs" for c in parent.children()):
             root = parent if parent.pid > 1 else root
+        if psutil.Process() in (root, *root.children(recursive=True)):
+            raise NotMeasured("client and server are one process")
+        server = ServerProcesses(root)
+        server.sample()  # Or it is another user's.
     except (*_GONE, psutil.AccessDenied) as error:
         raise NotMeasured(f"the processes of the server can't be read: {error}") from None
-    if psutil.Process() in (root, *root.children(recursive=True)):
-        raise NotMeasured("client and server are one process")
-    return ServerProcesses(root)
+    return server
 
 
 def parse_metrics(text: str) -> dict[str, float]:

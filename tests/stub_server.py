@@ -11,6 +11,7 @@ import uvicorn
 
 from deployments.asgi import create_app
 from deployments.config import GraphArgs
+from deployments.metrics import Sink
 from deployments.pipeline import Camera, Capture, Overloaded, PackedFrame
 from deployments.stream.errors import FrameError, ImageBroken
 from deployments.stream.messages import Engine
@@ -44,11 +45,13 @@ class StubPipeline:
 
 
 @asynccontextmanager
-async def stub_server(pipeline: StubPipeline, args: GraphArgs | None = None, deflate: bool = False) -> AsyncIterator[str]:
+async def stub_server(
+    pipeline: StubPipeline, args: GraphArgs | None = None, deflate: bool = False, sink: Sink | None = None
+) -> AsyncIterator[str]:
     """Serve until the end of the block. Gives ``ws://…/ws``."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        app = create_app(pipeline, args or GraphArgs.model_validate({"session": {"max_views": 4}}), Path("/nonexistent"))
+        app = create_app(pipeline, args or GraphArgs.model_validate({"session": {"max_views": 4}}), Path("/nonexistent"), sink)
         config = uvicorn.Config(app, ws="websockets-sansio", ws_per_message_deflate=deflate, lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         task = asyncio.ensure_future(server.serve(sockets=[listener]))

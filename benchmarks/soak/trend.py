@@ -82,6 +82,5 @@ def judge(points: Sequence[tuple[float, float]], tolerance: float, tolerance_per
 def hours_to(amount: float, per_min: float) -> str:
     """How long a slope takes for an amount, in words."""
     minutes = amount / per_min
-    return next(
-        f"{minutes / unit:.0f} {name}" for unit, name in ((1440, "days"), (60, "h"), (1, "min")) if minutes >= 3 * unit or unit == 1
-    )
+    unit, name = next(((unit, name) for unit, name in ((1440, "days"), (60, "h")) if minutes >= 3 * unit), (1, "min"))
+    return f"{minutes / unit:.0f} {name}"

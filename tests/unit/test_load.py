@@ -2,24 +2,34 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.load.__main__ import main
+from benchmarks.load.__main__ import local_config, main, server_processes
 from benchmarks.load.arguments import is_loopback, parse
-from benchmarks.load.report import build_report, client_limits, jain, percentiles
+from benchmarks.load.kinds import KINDS, parse_mix
+from benchmarks.load.link import open_link
+from benchmarks.load.original import OriginalReply
+from benchmarks.load.original import parse as parse_original
+from benchmarks.load.report import build_report, client_limits, fairness, jain, percentiles, quality_changes, server_usage
 from benchmarks.load.run import Outcome, run
-from benchmarks.load.schedule import ClosedLoop, OpenLoop, plan
+from benchmarks.load.schedule import ClosedLoop, OpenLoop, Paced, Step, next_refresh_s, paced, plan, ramp, steps
 from benchmarks.load.session import Client, FrameRecord, LoadSession
 from benchmarks.load.table import table
+from benchmarks.processes import Usage
 from deployments.client import ClientError
 from deployments.config import GraphArgs
-from deployments.stream.messages import Dropped, Error
+from deployments.metrics import NoSink
+from deployments.stream.messages import Dropped, Error, QualityState
 from tests.pictures import jpeg
 from tests.server import free_port
 from tests.stub_server import BROKEN, OVERLOAD, REPLY_BYTES, StubPipeline, stub_server
@@ -71,6 +81,75 @@ def test_a_closed_loop_waits_for_the_answer() -> None:
     assert (schedule.measure_from_s, schedule.end_s) == (1.0, 3.0)
 
 
+def test_a_paced_session_keeps_an_open_loops_times_and_waits_for_the_answer() -> None:
+    schedule = paced(OpenLoop(5.0, 0.1, 0.0, 10.0))
+    assert isinstance(schedule, Paced)
+    assert schedule.due_s(0, 0.0) == pytest.approx(0.1)
+    assert schedule.due_s(1, None) is None
+    assert schedule.due_s(1, 0.15) == pytest.approx(0.3) and schedule.due_s(1, 0.71) == pytest.approx(0.9)
+    closed = ClosedLoop(0.0, 1.0)
+    assert paced(closed) is closed, "it waits already"
+
+
+@given(st.floats(0, 100), st.floats(0.5, 60), st.floats(0, 2))
+def test_a_paced_frame_is_due_after_the_answer_and_not_a_whole_period_later(idle_s: float, fps: float, phase_s: float) -> None:
+    due_s = Paced(fps, phase_s, 0.0, 1000.0).due_s(7, idle_s)
+    assert due_s is not None and due_s >= phase_s
+    assert idle_s - 1e-9 <= due_s <= max(phase_s, idle_s + 1.0 / fps) + 1e-9
+
+
+def test_a_ramps_sessions_join_with_their_step_and_stay() -> None:
+    parts = steps([1, 2, 4], warmup_s=3.0, step_s=10.0)
+    assert parts == [Step(1, 3.0, 13.0), Step(2, 13.0, 23.0), Step(4, 23.0, 33.0)]
+    schedules = ramp(parts, 5.0, closed_loop=False)
+    assert [schedule.join_s for schedule in schedules] == [0.0, 13.0, 23.0, 23.0]
+    assert {(schedule.measure_from_s, schedule.end_s) for schedule in schedules} == {(3.0, 33.0)}
+    firsts = [schedule.due_s(0, None) for schedule in schedules]
+    assert firsts == pytest.approx([0.0, 13.05, 23.1, 23.15]), "spread over a frame's time"
+    assert [schedule.join_s for schedule in ramp(parts, 5.0, closed_loop=True)] == [0.0, 13.0, 23.0, 23.0]
+
+
+def test_a_screen_shows_at_its_next_refresh() -> None:
+    assert next_refresh_s(1.0, 50.0, 0.005) == pytest.approx(1.005)
+    assert next_refresh_s(1.006, 50.0, 0.005) == pytest.approx(1.025)
+
+
+# --- who comes ---
+
+
+def test_a_mix_names_kinds_and_how_many() -> None:
+    assert parse_mix("viewer:4, slow:1,idle:8") == {"viewer": 4, "slow": 1, "idle": 8}
+
+
+@pytest.mark.parametrize("text", ["viewer", "viewer:0", "nobody:1", "viewer:1,viewer:2", "viewer:x", ""])
+def test_a_wrong_mix_is_refused_with_the_kinds_there_are(text: str) -> None:
+    with pytest.raises(ValueError, match="viewer, points, slow, deaf"):
+        parse_mix(text)
+
+
+def test_the_original_protocol_needs_a_schedule_that_waits() -> None:
+    with pytest.raises(ValueError, match="a schedule that waits for answers, got OpenLoop"):
+        LoadSession(0, client(""), OpenLoop(10.0, 0.0, 0.0, 1.0), "original")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"type": "pointcloud", "num_points": 2, "points": b"p" * 24, "colors": b"c" * 6, "timestamp": 1.0}, OriginalReply(30, 2)),
+        ({"type": "gaussian_ply", "ply_data": b"ply", "timestamp": 1.0}, OriginalReply(3, 0)),
+        ({"type": "error", "code": "image_broken", "message": "It is.", "seq": None}, Error("image_broken", "It is.")),
+    ],
+)
+def test_replies_of_the_original_protocol_are_read(message: dict[str, Any], expected: OriginalReply | Error) -> None:
+    assert parse_original(msgpack.packb(message)) == expected
+
+
+@pytest.mark.parametrize("data", [msgpack.packb({"type": "splats"}), "text", msgpack.packb(3)])
+def test_what_the_original_protocol_does_not_have_is_an_error(data: bytes | str) -> None:
+    with pytest.raises(ClientError, match="Expected a reply of the original protocol"):
+        parse_original(data)
+
+
 # --- what to say ---
 
 
@@ -90,6 +169,74 @@ def test_percentiles_interpolate_and_nothing_has_none() -> None:
 @pytest.mark.parametrize(("values", "expected"), [([5, 5, 5], 1.0), ([9, 0, 0], 0.3333), ([0, 0], None), ([4, 2], 0.9)])
 def test_fairness_is_jains_index(values: list[float], expected: float | None) -> None:
     assert jain(values) == expected
+
+
+def test_fairness_names_the_least_and_the_most() -> None:
+    assert fairness([4, 6]) == {"min_frames": 4, "max_frames": 6, "max_over_min": 1.5, "jain": 0.9615}
+    assert fairness([0, 6])["max_over_min"] is None
+
+
+def quality(max_splats: int, px: int = 0, cause: str = "") -> QualityState:
+    return QualityState(max_splats, px, cause, "")
+
+
+def test_quality_changes_are_counted_by_the_cause_that_came_with_them() -> None:
+    states = [quality(100), quality(100), quality(50, 0, "network"), quality(50, 0, "network"), quality(60, 0, "recovered")]
+    assert quality_changes([*states, quality(60, 196, "compute"), quality(60, 196, "compute")]) == {
+        "compute": 1,
+        "network": 1,
+        "recovered": 1,
+    }
+    assert quality_changes([]) == {}
+
+
+def test_the_servers_usage_is_by_part_over_the_measured_time() -> None:
+    def sample(cpu_s: float, memory: int) -> dict[int, tuple[str, Usage]]:
+        return {1: ("Ingress", Usage(cpu_s, memory, 10, 4)), 2: ("proxy", Usage(1.0, 10**7, 10, 4))}
+
+    usage = server_usage([(3.0, sample(5.0, 10**8)), (5.0, sample(5.4, 3 * 10**8)), (13.0, sample(7.0, 2 * 10**8))], [1e6, 4e6])
+    assert usage["seconds"] == 10.0 and usage["cores"] == 0.2 and usage["most_object_store_mb"] == 4.0
+    assert usage["parts"]["Ingress"] == {"processes": 1, "cores": 0.2, "memory_mb": 200.0, "most_memory_mb": 300.0}
+    assert usage["most_memory_mb"] == 310.0
+    assert "too short" in server_usage([(3.0, sample(1.0, 1))], [])["not_measured"]
+
+
+def test_kinds_have_rows_of_their_own() -> None:
+    def session(index: int, kind: str, *frames: FrameRecord) -> LoadSession:
+        made = LoadSession(index, client(""), OpenLoop(10.0, 0.0, 0.0, 2.0), kind)
+        made.frames.extend(frames)
+        return made
+
+    outcome = Outcome(
+        [
+            session(0, "viewer", frame(0.0, 0.1, quality=quality(100)), frame(0.1, 0.1, quality=quality(50, 0, "network"))),
+            session(1, "viewer", frame(0.0, 0.1, quality=quality(100))),
+            session(2, "slow", frame(0.0, 0.9), frame(0.5, 0.1, "dropped", "slow_client")),
+        ],
+        2.0,
+        [1.0],
+        0.1,
+    )
+    report = build_report(outcome, 20.0, ABOUT, not_measured="not on this machine")
+    viewer, slow = report["kinds"]["viewer"], report["kinds"]["slow"]
+    assert list(report["kinds"]) == ["viewer", "slow"] and viewer["sessions"] == 2
+    assert viewer["fairness"]["max_over_min"] == 2.0 and viewer["quality"]["changes"] == {"network": 1}
+    assert viewer["quality"]["final_max_splats"] == 75
+    assert slow["frames"]["dropped"] == {"slow_client": 1} and slow["age_ms"]["p50"] == pytest.approx(900.0)
+    text = table(report)
+    assert "3 sessions (2 viewer, 1 slow)" in text and "1 slow_client" in text and "not measured: not on this machine" in text
+
+
+def test_a_ramps_steps_have_rows_of_the_sessions_that_were_there() -> None:
+    parts = steps([1, 2], 0.0, 1.0)
+    sessions = [LoadSession(index, client(""), schedule) for index, schedule in enumerate(ramp(parts, 10.0, False))]
+    sessions[0].frames.extend([frame(0.5, 0.1), frame(1.5, 0.2), frame(1.6, 0.2)])
+    sessions[1].frames.append(frame(1.5, 0.4))
+    report = build_report(Outcome(sessions, 2.0, [1.0], 0.1), 20.0, ABOUT, parts)
+    one, two = report["steps"]
+    assert (one["sessions"], one["frames"]["offered"], one["age_ms"]["p50"]) == (1, 1, pytest.approx(100.0))
+    assert (two["sessions"], two["delivered_fps"], two["fairness"]["max_over_min"]) == (2, 3.0, 2.0)
+    assert "from s" in table(report)
 
 
 def test_a_client_that_kept_up_has_no_excuse_and_one_that_did_not_says_why() -> None:
@@ -162,8 +309,8 @@ def test_a_run_without_a_frame_is_no_measurement_and_still_a_report() -> None:
 # --- a whole run ---
 
 
-def client(url: str, *clip: bytes, **more: Any) -> Client:
-    return Client(url, clip or (jpeg(),), ["packed"], {}, **more)
+def client(url: str, *clip: bytes, codecs: Sequence[str] = ("packed",), **more: Any) -> Client:
+    return Client(url, clip or (jpeg(),), codecs, {}, **more)
 
 
 async def test_an_open_loop_against_the_real_app_accounts_for_every_frame() -> None:
@@ -257,6 +404,102 @@ async def test_a_server_that_goes_away_ends_the_sessions_with_a_reason() -> None
     assert outcome.sessions[0].failure and outcome.sessions[0].failure.code == "closed"
 
 
+class Acks(NoSink):
+    """What the server hears of its clients' screens."""
+
+    def __init__(self) -> None:
+        self.ages_ms: list[float] = []
+
+    def observe(self, name: str, value: float, labels: Any) -> None:
+        if name == "splatcast_age_at_display_ms":
+            self.ages_ms.append(value)
+
+
+async def test_a_viewer_says_what_its_screen_showed_and_how_old_it_was() -> None:
+    sink = Acks()
+    async with stub_server(StubPipeline(), sink=sink) as url:
+        outcome = await run(client(url), plan(1, 10.0, 0.0, 0.5, closed_loop=False), drain_s=5.0)
+    delivered = [record for record in outcome.sessions[0].frames if record.outcome == "delivered"]
+    # It may leave before the last one is on its screen.
+    assert len(sink.ages_ms) >= len(delivered) - 1 > 0
+    for record, age_ms in zip(delivered, sink.ages_ms, strict=False):
+        assert record.answered_s is not None
+        assert age_ms >= (record.answered_s - record.due_s) * 1e3, "shown after it has arrived"
+
+
+async def test_every_kind_gets_its_answers_in_one_run() -> None:
+    kinds = [kind for kind in KINDS if kind != "deaf"]
+    schedules = [
+        paced(s) if KINDS[kind].is_original else s for s, kind in zip(plan(len(kinds), 10.0, 0.0, 1.0, False), kinds, strict=True)
+    ]
+    async with stub_server(StubPipeline()) as url:
+        outcome = await run(client(url, codecs=["packed", "points"]), schedules, drain_s=5.0, kinds=kinds)
+    rows = build_report(outcome, 1e6, ABOUT)["kinds"]
+    assert [row["ended_early"] for row in rows.values()] == [0] * len(kinds), outcome.sessions
+    assert rows["idle"]["frames"]["offered"] == 0
+    for kind in set(kinds) - {"idle"}:
+        assert rows[kind]["frames"]["delivered"] > 0 and rows[kind]["frames"]["unanswered"] == 0, kind
+
+
+async def test_a_deaf_client_takes_one_reply_and_sends_on() -> None:
+    async with stub_server(StubPipeline()) as url:
+        outcome = await run(client(url), plan(1, 20.0, 0.0, 1.0, closed_loop=False), drain_s=5.0, kinds=["deaf"])
+    row = build_report(outcome, 1e6, ABOUT)["kinds"]["deaf"]["frames"]
+    assert row["delivered"] <= 3, "the first one, and what was on the wire with it"
+    assert row["sent"] == row["offered"] == 20 == row["delivered"] + row["unanswered"]
+
+
+async def test_a_session_joins_a_running_ramp_when_its_step_begins() -> None:
+    parts = steps([1, 2], 0.0, 1.2)
+    async with stub_server(StubPipeline()) as url:
+        outcome = await run(client(url), ramp(parts, 10.0, closed_loop=False), drain_s=5.0)
+    first, second = outcome.sessions
+    assert first.failure is None and second.failure is None
+    assert min(record.due_s for record in second.frames) >= 1.2 > first.frames[0].due_s
+    assert build_report(outcome, 1e6, ABOUT, parts)["steps"][1]["frames"]["delivered"] > 0
+
+
+async def test_a_narrow_link_carries_what_it_may_and_a_stopped_one_nothing() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(200_000))
+        await writer.drain()
+        writer.write(await reader.readexactly(3))
+        writer.close()
+
+    listener = await asyncio.start_server(talk, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{listener.sockets[0].getsockname()[1]}/ws"
+    async with listener:
+        async with open_link(url, mbit_s=8.0) as link:
+            reader, writer = await connected_to(link.url)
+            began_s = time.monotonic()
+            assert await reader.readexactly(200_000) == bytes(200_000)
+            assert time.monotonic() - began_s >= 0.19, "0.2 s at 8 Mbit/s"
+            writer.write(b"end")
+            assert await reader.read() == b"end"
+            writer.close()
+        async with open_link(url) as link:
+            reader, writer = await connected_to(link.url)
+            await reader.readexactly(1)
+            link.stop(both_ways=True)
+            writer.write(b"end")
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(_all_of(reader), 0.2)
+            link.cut()
+            with suppress(ConnectionError):
+                await asyncio.wait_for(_all_of(reader), 5.0)
+            writer.close()
+
+
+async def connected_to(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    address = urlsplit(url)
+    return await asyncio.open_connection(address.hostname, address.port)
+
+
+async def _all_of(reader: asyncio.StreamReader) -> None:
+    while await reader.read(65536):
+        pass
+
+
 async def test_deflate_is_reported_when_the_server_agrees_to_it() -> None:
     async with stub_server(StubPipeline(), deflate=True) as url:
         outcome = await run(client(url, offer_deflate=True), plan(1, 20.0, 0.0, 0.1, closed_loop=False), drain_s=5.0)
@@ -284,6 +527,13 @@ def test_loopback_is_told_from_elsewhere_without_asking_anyone(host: str, expect
         (["--duration-s", "1e9"], "from 0.1 to 3600.0"),
         (["--frame", "8x8"], "expected WIDTHxHEIGHT"),
         (["--option", "max_splats"], "expected NAME=VALUE"),
+        (["--mix", "nobody:1"], "expected KIND:COUNT"),
+        (["--ramp", "2,1"], "rising whole numbers"),
+        (["--ramp", "1,2", "--mix", "viewer:1"], "not allowed with"),
+        (["--local", "nothing"], "a serve config's file, got 'nothing'"),
+        (["--latency-ms", "5"], "need --local synthetic"),
+        (["--url", "wss://127.0.0.1/ws", "--mix", "slow:1"], "needs a ws:// address"),
+        (["--rerun", "/nonexistent.json"], "expected a report of this tool"),
     ],
 )
 def test_wrong_arguments_are_refused_with_words(argv: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -299,6 +549,31 @@ def test_options_reach_the_session_as_what_they_are() -> None:
     assert parse(["--url", "wss://example.org/ws", "--allow-remote"]).url == "wss://example.org/ws"
 
 
+def test_a_report_is_rerun_from_itself_with_changes(tmp_path: Path) -> None:
+    report = tmp_path / "run.json"
+    first = parse(["--ramp", "1,2,4", "--fps", "5", "--option", "max_splats=5", "--adapt", "off"])
+    report.write_text(json.dumps({"argv": first.argv}))
+    again = parse(["--rerun", str(report), "--fps", "7"])
+    assert (again.ramp, again.fps, again.options) == ([1, 2, 4], 7.0, {"max_splats": 5, "adapt": False})
+    assert again.mix == {"viewer": 4} and "--rerun" not in again.argv
+    assert vars(parse(again.argv)) == vars(again)
+
+
+def test_a_local_server_has_one_replica_of_the_engine() -> None:
+    config = local_config(parse(["--local", "synthetic", "--latency-ms", "100"]))
+    assert isinstance(config, dict)
+    (application,) = config["applications"]
+    assert application["args"]["engine"] == {"name": "synthetic", "params": {"latency_ms": 100.0}}
+    (inference,) = (entry for entry in application["deployments"] if entry["name"] == "GaussianInference")
+    assert inference["num_replicas"] == 1 and inference["autoscaling_config"] is None
+
+
+def test_a_server_elsewhere_is_not_looked_at() -> None:
+    assert server_processes(parse(["--url", "ws://example.org/ws", "--allow-remote"])) == (None, "not on this machine")
+    _, reason = server_processes(parse(["--url", f"ws://127.0.0.1:{free_port()}/ws"]))
+    assert "--server-pid" in reason
+
+
 async def test_the_command_prints_a_table_and_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run.json"
     async with stub_server(StubPipeline()) as url:
@@ -307,6 +582,7 @@ async def test_the_command_prints_a_table_and_writes_a_report(tmp_path: Path, ca
     report = json.loads(out.read_text())
     assert status == 0, capsys.readouterr()
     assert report["schema"] == "splatcast.load/2" and report["frames"]["delivered"] > 0
+    assert report["server_usage"] == {"not_measured": "client and server are one process"}
     assert report["server"]["engine"]["label"] == "A stub" and report["machine"]["cores"] and "--fps 20" in report["command"]
     assert "age at delivery" in capsys.readouterr().out
 
