@@ -86,9 +86,10 @@ async def run(
         await asyncio.gather(*tasks)
         return Outcome(sessions, end_s - begin_s, lags_ms, cpu_fraction, samples, store_bytes)
     finally:
-        for task in (*tasks, *([watching] if watching else ())):
+        every = [*tasks, *([watching] if watching else [])]
+        for task in every:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*every, return_exceptions=True)
 
 
 async def _watch(

@@ -118,7 +118,7 @@ class LoadSession:
                 self._start_s = await start
                 await asyncio.sleep(self.schedule.join_s - CONNECT_LEAD_S - self._now_s())
             async with self._open() as stream:
-                self.extensions = stream.extensions
+                self.extensions = list(stream.extensions)
                 self.connected.set()
                 self._start_s = await start
                 await self._converse(stream, 0.0 if self._kind.link == "stops" else drain_s)
@@ -136,41 +136,46 @@ class LoadSession:
                 self._link = await stack.enter_async_context(open_link(url, narrow))
                 url = self._link.url
             if self._kind.is_original:
-                yield await stack.enter_async_context(connect_original(url, client.open_timeout_s, client.offer_deflate))
+                opening: Any = connect_original(url, client.open_timeout_s, client.offer_deflate)
             else:
-                yield await stack.enter_async_context(
-                    connect(
-                        url,
-                        codecs=client.codecs,
-                        options={**client.options, **self._kind.options},
-                        client=f"benchmarks.load/{self.index} {self.kind}",
-                        offer_deflate=client.offer_deflate,
-                        open_timeout_s=client.open_timeout_s,
-                        acknowledges=False,
-                    )
+                opening = connect(
+                    url,
+                    codecs=client.codecs,
+                    options={**client.options, **self._kind.options},
+                    client=f"benchmarks.load/{self.index} {self.kind}",
+                    offer_deflate=client.offer_deflate,
+                    open_timeout_s=client.open_timeout_s,
+                    acknowledges=False,
                 )
-            if self._link:
-                if self._kind.link == "vanishes":
-                    self._link.stop(both_ways=True)
-                    await asyncio.sleep(client.silence_s)
-                self._link.cut()  # Nobody waits for a slow goodbye.
+            stream = await stack.enter_async_context(opening)
+            stack.push_async_exit(self._leave)
+            yield stream
+
+    async def _leave(self, error: type[BaseException] | None, *_: object) -> None:
+        if self._link:
+            if self._kind.link == "vanishes" and not error:
+                self._link.stop(both_ways=True)
+                await asyncio.sleep(self._client.silence_s)
+            self._link.cut()  # Nobody waits for a slow goodbye.
 
     async def _converse(self, stream: Stream | OriginalStream, drain_s: float) -> None:
         reading = asyncio.ensure_future(self._read(stream))
         writing = asyncio.ensure_future(self._write(stream) if self._kind.sends else self._ping(stream))
         showing = asyncio.ensure_future(self._show(stream))
+        deadline_s = self.schedule.end_s + drain_s
         try:
-            await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
+            # A server that no longer reads may hold the writer up for ever.
+            await asyncio.wait({reading, writing}, timeout=deadline_s - self._now_s(), return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 reading.result()
                 raise ClientError("closed", "The server closed the session before the run was over")
-            if writing.exception():
-                # The reader may still find out why.
-                await asyncio.wait({reading}, timeout=1.0)
-                if reading.done():
-                    reading.result()
-            writing.result()
-            deadline_s = self.schedule.end_s + drain_s
+            if writing.done():
+                if writing.exception():
+                    # The reader may still find out why.
+                    await asyncio.wait({reading}, timeout=1.0)
+                    if reading.done():
+                        reading.result()
+                writing.result()
             while self._unanswered and not reading.done() and self._now_s() < deadline_s:
                 self._answered.clear()
                 waiting = asyncio.ensure_future(self._answered.wait())

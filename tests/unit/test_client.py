@@ -10,7 +10,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from deployments.client import ClientError, Stream, connect, reconnecting
 from deployments.config import GraphArgs
 from deployments.stream import messages
-from deployments.stream.messages import Dropped, Error, Splats
+from deployments.stream.messages import Ack, Dropped, Error, Splats
 from tests.pictures import jpeg
 from tests.server import free_port
 from tests.stub_server import BROKEN, OVERLOAD, REPLY_BYTES, StubPipeline, stub_server
@@ -75,6 +75,22 @@ async def test_an_ack_reports_the_age_on_the_clock_of_the_stream(pipeline: StubP
         await stream.send_frame(jpeg())
         (reply,) = await replies(stream, 1)
     assert isinstance(reply, Splats) and reply.captured_ms == 100_000.0
+
+
+async def test_a_program_with_a_screen_acknowledges_by_itself(url: str) -> None:
+    async with connect(url, acknowledges=False, options={"adapt": False}) as stream:
+        await stream.ping()
+        limit = stream.welcome.limits.max_unacked
+        for _ in range(limit):
+            await stream.send_frame(jpeg())
+            (reply,) = await replies(stream, 1)
+        await stream.send_frame(jpeg())
+        with pytest.raises(asyncio.TimeoutError):  # The server waits for an ack.
+            await asyncio.wait_for(replies(stream, 1), 0.2)
+        assert isinstance(reply, Splats)
+        await stream.acknowledge(Ack(reply.seq, 1.0, 2.0, 3.0, 4.0))
+        (reply,) = await replies(stream, 1)
+        assert isinstance(reply, Splats) and reply.seq == limit
 
 
 async def test_several_views_are_one_frame(url: str, pipeline: StubPipeline) -> None:
