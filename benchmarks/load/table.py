@@ -74,11 +74,8 @@ def _kinds(kinds: Mapping[str, Any]) -> list[str]:
     rows = []
     for name, row in kinds.items():
         quality = row["quality"]
-        final = (
-            "–"
-            if quality["final_max_splats"] is None
-            else f"{quality['final_max_splats']:.0f}, {quality['final_inference_px']:.0f}"
-        )
+        splats, px = quality["final_max_splats"], quality["final_inference_px"]
+        final = "–" if splats is None else f"{splats:.0f}, {px:.0f}"
         rows.append([name, *_common(row), str(row["ended_early"]), final, _counts(quality["changes"])])
     return _aligned([["kind", *_COMMON, "ended", "splats, px at the end", "quality changes"], *rows])
 

@@ -106,7 +106,9 @@ async def _run(crowd: Crowd, server: ServerProcesses, args: argparse.Namespace, 
     staying = asyncio.ensure_future(crowd.stay(args.duration_s))
     try:
         while not staying.done():
-            looks.append(await asyncio.to_thread(_look, crowd, server, began_s))
+            at_s, now, delivered = time.monotonic() - began_s, crowd.open_sessions, crowd.frames["delivered"]
+            seen = await asyncio.to_thread(lambda: (server.sample(), server.metrics(), server.log_bytes()))
+            looks.append(Look(at_s, *seen, now, delivered))
             await asyncio.wait({staying}, timeout=args.sample_s)
     finally:
         staying.cancel()
@@ -116,11 +118,6 @@ async def _run(crowd: Crowd, server: ServerProcesses, args: argparse.Namespace, 
     while (left := (await asyncio.to_thread(server.metrics)).get("sessions")) and time.monotonic() < deadline_s:
         await asyncio.sleep(1.0)
     return left
-
-
-def _look(crowd: Crowd, server: ServerProcesses, began_s: float) -> Look:
-    at_s = time.monotonic() - began_s
-    return Look(at_s, server.sample(), server.metrics(), server.log_bytes(), crowd.open_sessions, crowd.frames["delivered"])
 
 
 def exit_status(report: dict[str, Any]) -> int:

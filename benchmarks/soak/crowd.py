@@ -47,6 +47,7 @@ class Crowd:
         self._client, self._places, self._fps, self._stay_s = client, places, fps, stay_s
         self._random = random.Random(seed)
         self._present: set[LoadSession] = set()
+        self._half_open: set[asyncio.Task[None]] = set()
         self._frames: Counter[str] = Counter()
 
     @property
@@ -62,7 +63,13 @@ class Crowd:
     async def stay(self, seconds: float) -> None:
         """Come and go for so long, then leave in order."""
         until_s = time.monotonic() + seconds
-        await asyncio.gather(*(self._take_turns(until_s) for _ in range(self._places)))
+        try:
+            await asyncio.gather(*(self._take_turns(until_s) for _ in range(self._places)))
+            await asyncio.gather(*self._half_open)
+        finally:
+            for each in self._half_open:
+                each.cancel()
+            await asyncio.gather(*self._half_open, return_exceptions=True)
 
     async def _take_turns(self, until_s: float) -> None:
         # Not in step: the first ones leave at different times.
@@ -71,7 +78,15 @@ class Crowd:
             late = left_s < self._client.silence_s + self._stay_s[1]
             shares = {kind: share for kind, share in SHARES.items() if not (late and KINDS[kind].link == "vanishes")}
             (kind,) = self._random.choices(list(shares), list(shares.values()))
-            await self._be(kind, min(left_s, self._random.uniform(*self._stay_s)))
+            seconds = min(left_s, self._random.uniform(*self._stay_s))
+            if KINDS[kind].link != "vanishes":
+                await self._be(kind, seconds)
+                continue
+            # It comes back at once, as a browser does that lost its network, while the server still has the old connection.
+            half_open = asyncio.ensure_future(self._be(kind, seconds))
+            self._half_open.add(half_open)
+            half_open.add_done_callback(self._half_open.discard)
+            await asyncio.sleep(seconds)
 
     async def _be(self, kind: str, seconds: float) -> None:
         schedule = OpenLoop(self._fps, self._random.uniform(0.0, 1.0 / self._fps), 0.0, seconds)
