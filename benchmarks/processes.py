@@ -166,10 +166,10 @@ def find_server(port: int, pid: int | None = None) -> ServerProcesses:
             raise NotMeasured(f"no process that can be seen from here listens on port {port}; name one with --server-pid")
         process = psutil.Process(pid)
         root = next((p for p in (process, *process.parents()) if part_of(_command(p)) in ("launcher", "raylet")), process)
-        # `ray start` leaves a raylet with no parent of its own; else who started it has the rest of Ray as children too.
-        parent = root.parent()
-        if parent and part_of(_command(root)) == "raylet" and any(part_of(_command(c)) == "gcs" for c in parent.children()):
-            root = parent if parent.pid > 1 else root
+        # Whoever started a raylet has the rest of Ray as children too; `ray start` leaves it to init.
+        starter = root.parent()
+        if starter and starter.pid > 1 and any(part_of(_command(child)) == "gcs" for child in starter.children()):
+            root = starter
         if psutil.Process() in (root, *root.children(recursive=True)):
             raise NotMeasured("client and server are one process")
         server = ServerProcesses(root)
