@@ -198,7 +198,8 @@ def _kind(sessions: Sequence[LoadSession], seconds: float) -> dict[str, Any]:
         "sessions": len(sessions),
         "ended_early": sum(session.failure is not None for session in sessions),
         **_figures([frame for each in frames for frame in each], seconds),
-        "fairness": fairness([_delivered(each) for each in frames]),
+        # Equals were there all the time; a ramp has the fairness of each step.
+        "fairness": fairness([_delivered(each) for each, s in zip(frames, sessions, strict=True) if not s.schedule.join_s]),
         "quality": {
             "changes": dict(sorted(changes.items())),
             "final_max_splats": median(state.max_splats for state in final) if final else None,
