@@ -21,14 +21,17 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from deployments.access import Access, Places
 from deployments.admitted import AdmittedPipeline
 from deployments.config import GraphArgs
 from deployments.frames import FrameLimits
 from deployments.metrics import IngressMetrics, NoSink, Sink
+from deployments.middleware import AccessGate, PageHeaders
 from deployments.pipeline import Capture, Overloaded, Pipeline
 from deployments.prepare import sample_clip
+from deployments.refusals import refusal, refusal_of
 from deployments.splats.codec import CODECS
 from deployments.stream import messages
 from deployments.stream.admission import Admission
@@ -37,10 +40,8 @@ from deployments.stream.errors import (
     FrameEmpty,
     FrameError,
     FrameTooLarge,
-    GraphFailed,
     NotReady,
     StreamError,
-    UnsupportedImage,
 )
 from deployments.stream.session import Session
 from deployments.websocket import endpoint
@@ -56,12 +57,17 @@ BODY_TIMEOUT_S = 30.0
 """A picture of 4 MiB over 1 Mbit/s. Slower than that is a client that holds a place on purpose."""
 MAX_UPLOADS = 16
 """Pictures read at a time; each holds one of the ingress's ongoing requests, and the sockets need theirs."""
+MAX_UPLOADS_PER_ADDRESS = 8
+"""So that one client can't hold them all."""
 
-_STATUS = {FrameEmpty: 400, FrameTooLarge: 413, UnsupportedImage: 415, GraphFailed: 503}
-"""HTTP status of a refused picture; 422 for what is not named here."""
 
-
-def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC_FOLDER, sink: Sink | None = None) -> ASGIApp:
+def create_app(
+    pipeline: Pipeline,
+    args: GraphArgs,
+    static_folder: Path = STATIC_FOLDER,
+    sink: Sink | None = None,
+    token: str | None = None,
+) -> ASGIApp:
     """The ASGI application of one ingress replica.
 
     Args:
@@ -69,10 +75,13 @@ def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC
         args: Its arguments: defaults and limits of the sessions.
         static_folder: Where the build put the viewer.
         sink: Where metrics go; None: nowhere.
+        token: What clients must know; None: nothing.
     """
     api = _Api(pipeline, args, sink or NoSink(), static_folder)
+    access = Access(args.access, token)
+    places = Places(args.max_sessions, args.access.max_sessions_per_address, "sessions")
     routes = [
-        WebSocketRoute("/ws", endpoint(api.open_session, api.pipeline, api.metrics, args.max_sessions)),
+        WebSocketRoute("/ws", endpoint(api.open_session, api.pipeline, api.metrics, access, places)),
         Route("/", api.page("index.html")),
         Route("/selftest", api.page("selftest.html")),
         Route("/healthz", api.healthz),
@@ -82,8 +91,9 @@ def create_app(pipeline: Pipeline, args: GraphArgs, static_folder: Path = STATIC
         Route("/api/splat", api.splat, methods=["POST"]),
         Mount("/static", StaticFiles(directory=static_folder, check_dir=False)),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, StreamError: _not_ready, Exception: _failed})
-    return _PageHeaders(app)  # Outside of Starlette's own error handling, so that errors have the headers too.
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, StreamError: _not_served, Exception: _failed})
+    # Outside of Starlette's own error handling, so that errors have the headers too.
+    return PageHeaders(AccessGate(app, access))
 
 
 class _Api:
@@ -96,7 +106,7 @@ class _Api:
         self._version = version("splatcast")
         self._engine: messages.Engine | None = None
         self._sample: asyncio.Task[bytes] | None = None
-        self._uploads = 0
+        self._uploads = Places(MAX_UPLOADS, MAX_UPLOADS_PER_ADDRESS, "uploads")
         self._probe = _probe_image(args.frames)
         self._probing: asyncio.Task[str | None] | None = None
 
@@ -202,23 +212,17 @@ class _Api:
         except BadMessage as error:
             raise HTTPException(400, error.reason) from None
         engine = await self._describe()
-        if self._uploads >= MAX_UPLOADS:
-            raise HTTPException(503, f"{MAX_UPLOADS} pictures are being uploaded: try again in a moment.", {"retry-after": "1"})
-        self._uploads += 1
-        try:
-            with anyio.fail_after(BODY_TIMEOUT_S):
-                body = await self._body(request)
-            outcome = await self.pipeline(Capture((body,), options))
-        except FrameError as error:
-            outcome = error
-        except TimeoutError:
-            raise HTTPException(408, f"The picture did not arrive within {BODY_TIMEOUT_S:g} s.") from None
-        except Overloaded:
-            raise HTTPException(503, "The server is busy: try again in a moment.", {"retry-after": "1"}) from None
-        finally:
-            self._uploads -= 1
+        with self._uploads.take(request.scope):
+            try:
+                with anyio.fail_after(BODY_TIMEOUT_S):
+                    body = await self._body(request)
+                outcome = await self.pipeline(Capture((body,), options))
+            except TimeoutError:
+                raise HTTPException(408, f"The picture did not arrive within {BODY_TIMEOUT_S:g} s.") from None
+            except Overloaded:
+                raise HTTPException(503, "The server is busy: try again in a moment.", {"retry-after": "1"}) from None
         if isinstance(outcome, FrameError):
-            return _refusal(outcome.code, str(outcome), _STATUS.get(type(outcome), 422))
+            raise outcome
         codec = CODECS[name]
         headers = {
             "content-disposition": f'attachment; filename="splatcast-{time.strftime("%Y%m%d-%H%M%S")}{codec.suffix}"',
@@ -261,23 +265,19 @@ def _number(value: str) -> str | int | float:
     return value
 
 
-def _refusal(code: str, message: str, status: int, headers: Any = None) -> Response:
-    return JSONResponse({"code": code, "message": message}, status, headers)
-
-
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _refusal(f"http_{error.status_code}", error.detail, error.status_code, error.headers)
+    return refusal(f"http_{error.status_code}", error.detail, error.status_code, error.headers)
 
 
-async def _not_ready(request: Request, error: Exception) -> Response:
+async def _not_served(request: Request, error: Exception) -> Response:
     assert isinstance(error, StreamError)
-    return _refusal(error.code, str(error), 503, {"retry-after": "1"})
+    return refusal_of(error)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     # Starlette raises it again for the log; the client learns that it happened and nothing of where.
-    return _refusal("internal", "The server met an unexpected error; its log has the details.", 500)
+    return refusal("internal", "The server met an unexpected error; its log has the details.", 500)
 
 
 def _probe_image(limits: FrameLimits) -> bytes:
@@ -287,30 +287,3 @@ def _probe_image(limits: FrameLimits) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG")
     return buffer.getvalue()
-
-
-class _PageHeaders:
-    """Adds to every response what a browser should hold the page to."""
-
-    _HEADERS = (
-        # What the viewer was seen to need: Spark compiles WASM and starts its sort worker from a blob; a dropped video is a blob.
-        (
-            b"content-security-policy",
-            b"default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; media-src 'self' blob:; "
-            b"object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
-        ),
-        (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
-        (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
-    )
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *self._HEADERS]}
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

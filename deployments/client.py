@@ -32,7 +32,7 @@ from deployments.stream.messages import Ack, Configure, Configured, Dropped, Err
 
 Reply = Splats | Dropped | Error
 DEFAULT_CODECS = ("packed", "points", "ply")
-PASSING = ("unreachable", "no_welcome", "closed", "not_ready", "server_full")
+PASSING = ("unreachable", "no_welcome", "closed", "not_ready", "server_full", "too_many_from_address")
 """Codes of a :class:`ClientError` that another try may get over."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 """Between tries; doubled, with a random part, so that the clients of a lost server do not come back all at once."""
@@ -174,6 +174,7 @@ class Stream:
 async def connect(
     url: str,
     *,
+    token: str | None = None,
     codecs: Sequence[str] = DEFAULT_CODECS,
     options: dict[str, Any] | None = None,
     client: str = "splatcast-python",
@@ -186,6 +187,7 @@ async def connect(
 
     Args:
         url: Such as ``ws://127.0.0.1:8000/ws``. Connected directly, whatever proxies the environment names.
+        token: The server's access token, where it has one. Sent as a header, so that it is in nobody's log of addresses.
         codecs: Codecs this program decodes, best first.
         options: Changes to the server's defaults; see :class:`~deployments.stream.options.FrameOptions`.
         client: Name and version of this program, for the server's log.
@@ -201,7 +203,13 @@ async def connect(
     timeouts = (TimeoutError, asyncio.TimeoutError)  # Two classes until Python 3.11.
     try:
         websocket = await open_websocket(
-            url, compression=compression, max_size=None, proxy=None, open_timeout=open_timeout_s, close_timeout=open_timeout_s
+            url,
+            additional_headers={} if token is None else {"Authorization": f"Bearer {token}"},
+            compression=compression,
+            max_size=None,
+            proxy=None,
+            open_timeout=open_timeout_s,
+            close_timeout=open_timeout_s,
         )
     except (OSError, InvalidHandshake, InvalidURI, *timeouts) as error:
         raise ClientError("unreachable", f"Can't open {url}: {error or type(error).__name__}") from None

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from deployments.access import AccessSettings, check_settings
 from deployments.frames import FrameLimits
 from deployments.packing import PackSettings
 from deployments.splats.codec import CODECS
@@ -104,6 +105,7 @@ class GraphArgs(_Section):
             does not bind clients of the original protocol, which can't ask.
         session: What one session may cost.
         quality: What a stream's quality is adapted to.
+        access: Who may use the server.
         admission: What all sessions of an ingress replica together may have in the graph.
         pack: How splats are coded.
         max_sessions: Sessions an ingress replica serves; must be below the Ingress's ``max_ongoing_requests``.
@@ -117,6 +119,7 @@ class GraphArgs(_Section):
     option_limits: Annotated[OptionLimits, AfterValidator(_all_positive), AfterValidator(_codecs_exist)] = OptionLimits()
     session: Annotated[SessionLimits, AfterValidator(_all_positive)] = SessionLimits()
     quality: Annotated[QualitySettings, AfterValidator(_target_is_positive)] = QualitySettings()
+    access: Annotated[AccessSettings, AfterValidator(check_settings)] = AccessSettings()
     admission: Annotated[AdmissionLimits, AfterValidator(_all_positive)] = AdmissionLimits()
     pack: PackSettings = PackSettings()
     max_sessions: int = Field(default=600, ge=1)

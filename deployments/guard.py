@@ -114,4 +114,4 @@ class GuardedModel:
         logger.error("model %s failed", name, exc_info=error, extra=about)
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which only models/ import
             return InferenceFailed(f"{name} has not enough memory for it")
-        return InferenceFailed(f"{type(error).__name__} in {name}")
+        return InferenceFailed(f"{name} failed on it; the server's log says why")

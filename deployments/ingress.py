@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 
 from ray import serve
@@ -9,6 +10,7 @@ from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from deployments.access import token_from
 from deployments.asgi import create_app
 from deployments.config import GraphArgs
 from deployments.metrics import RaySink
@@ -85,6 +87,7 @@ class Ingress:
 
     def __init__(self, decoder: DeploymentHandle, inference: DeploymentHandle, packer: DeploymentHandle, args: GraphArgs) -> None:
         self._args = args
+        self._token = token_from(os.environ)
         self._pipeline = GraphPipeline(decoder, inference, packer, args.frame_timeout_s)
         logging.getLogger("ray.serve").addFilter(_is_no_backpressure_line)
         if warning := missing_environment():
@@ -92,7 +95,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Called by Serve after ``__init__``, when the handles exist."""
-        return create_app(self._pipeline, self._args, sink=RaySink())
+        return create_app(self._pipeline, self._args, sink=RaySink(), token=self._token)
 
     async def splat(self, capture: Capture) -> PackedFrame | FrameError:
         """One capture through the graph, for programs in the same cluster: ``handle.splat.remote(Capture((jpeg,)))``."""

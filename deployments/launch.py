@@ -21,6 +21,7 @@ import urllib.request
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -85,20 +86,25 @@ def _launch(options: argparse.Namespace) -> int:
     http["port"] = options.port or http.get("port") or 8000
     if options.model:
         use_model(config["applications"][0], options.model)
+    token = check_token()
     check_graph(config, profile)
     if profile == "gpu" and not _has_gpu():
         raise LaunchError("PROFILE=gpu, but this machine shows no NVIDIA GPU: install its driver, or use PROFILE=cpu")
     check_address(http["host"], http["port"])
+    allow_host(config["applications"][0], http["host"])
     fetch(config)
     set_environment()
     # Replicas import the package from wherever this process found it.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
+    if warning := open_to_others(http["host"], token):
+        _say(warning)
     _say(f"profile {profile}" + ("" if options.profile else " (PROFILE=cpu|gpu chooses)") + "; starting Ray …")
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="splatcast-") as file:
         yaml.safe_dump(config, file)
         file.flush()
-        return _serve(Path(file.name), http["host"], http["port"], START_TIMEOUT_S[profile])
+        hint = "; open it with #token= and your SPLATCAST_TOKEN" if token else ""
+        return _serve(Path(file.name), page_url(http["host"], http["port"]), START_TIMEOUT_S[profile], hint)
 
 
 def _shipped(name: str) -> Path:
@@ -191,6 +197,44 @@ def check_graph(config: dict[str, Any], profile: str) -> None:
             )
 
 
+def allow_host(application: dict[str, Any], host: str) -> None:
+    """Let the server be asked for by the name that it was told to listen on, where ``access.hosts`` is a list."""
+    access = (application.get("args") or {}).get("access") or {}
+    if isinstance(hosts := access.get("hosts"), list) and ":" not in host:
+        access["hosts"] = [*hosts, host]
+
+
+def check_token() -> str | None:
+    """The access token that replicas will find in their environment; None: there is none.
+
+    Raises:
+        LaunchError: It is none that could be used.
+    """
+    from deployments.access import token_from
+
+    try:
+        return token_from(os.environ)
+    except ValueError as error:
+        raise LaunchError(str(error)) from None
+
+
+def open_to_others(host: str, token: str | None) -> str | None:
+    """A warning where others than this machine's users can use the server and nothing keeps them from it."""
+    if token or host == "localhost" or _is_loopback(host):
+        return None
+    return (
+        f"HOST={host}: everybody who reaches this machine can use the server; to let in only who knows a token: "
+        "SPLATCAST_TOKEN=$(openssl rand -hex 32) make run"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _sentence(where: str, error: ValidationError) -> str:
     found = (".".join(map(str, (where, *detail["loc"]))) + f": {detail['msg']}" for detail in error.errors())
     return "; ".join(text.replace("Value error, ", "") for text in found)
@@ -257,7 +301,7 @@ def read_environment_file(path: Path) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
+def _serve(config_path: Path, url: str, timeout_s: float, hint: str) -> int:
     # Its successors, two environment variables, are not read by Ray 2.60.
     warnings.filterwarnings("ignore", "The `metrics_interval_s` field", DeprecationWarning)
     import click
@@ -277,7 +321,7 @@ def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
         asked.set()
         raise KeyboardInterrupt
 
-    watcher = _Watcher(page_url(host, port), timeout_s)
+    watcher = _Watcher(url, timeout_s, hint)
     try:
         # "local": never somebody else's cluster, nor the stale address of one that was killed.
         ray.init(
@@ -318,9 +362,10 @@ def _serve(config_path: Path, host: str, port: int, timeout_s: float) -> int:
 class _Watcher(threading.Thread):
     """Polls until a frame goes through the graph; says so, or why not."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, hint: str = "") -> None:
         super().__init__(name="watcher", daemon=True)
         self._url = url
+        self._hint = hint
         # Not urlopen: a proxy named in the environment knows nothing of this machine's ports.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._deadline_s = time.monotonic() + timeout_s
@@ -345,7 +390,7 @@ class _Watcher(threading.Thread):
                 _say(state)
             if self._ready():
                 _say(f"metrics: {_metrics_url()}  (for Prometheus)")
-                _say(f"ready: {self._url}  (Ctrl-C stops it)")
+                _say(f"ready: {self._url}  (Ctrl-C stops it{self._hint})")
                 return
 
     def _ready(self) -> bool:

@@ -15,17 +15,22 @@ import anyio
 from anyio.abc import TaskGroup
 from starlette.websockets import WebSocket, WebSocketState
 
+from deployments.access import Access, Places, chosen_subprotocol
 from deployments.admitted import AdmittedPipeline
 from deployments.metrics import IngressMetrics
 from deployments.pipeline import Capture, Overloaded
 from deployments.proxy import RECEIPT_HEADER
 from deployments.stream import messages
-from deployments.stream.errors import FrameError, GraphFailed, ServerFull, StreamError
+from deployments.stream.errors import FrameError, GraphFailed, StreamError
 from deployments.stream.session import Session
 
 logger = logging.getLogger("ray.serve.splatcast")
 
 REPORT_PERIOD_S = 5.0
+REFUSAL_TIMEOUT_S = 5.0
+"""A refused client that does not take the reason in that time is left without."""
+MAX_REFUSALS = 64
+"""Refused clients that are told why at the same time; the others get a bare HTTP 403, which costs nearly nothing."""
 _MAX_CLOSE_REASON_BYTES = 123
 """RFC 6455: a control frame has 125 bytes, two of them the code."""
 
@@ -185,17 +190,18 @@ async def close(websocket: WebSocket, error: StreamError) -> None:
 
 async def refuse(websocket: WebSocket, error: StreamError) -> None:
     """Accept, say why not, close: a refused handshake would show the browser a bare 1006."""
-    with contextlib.suppress(_SocketGoneError), _gone_if_it_raises():
-        await websocket.accept()
+    with anyio.move_on_after(REFUSAL_TIMEOUT_S), contextlib.suppress(_SocketGoneError), _gone_if_it_raises():
+        await websocket.accept(chosen_subprotocol(websocket.scope))
         await websocket.send_bytes(messages.encode(messages.Error(error.code, str(error), fatal=True)))
-    await close(websocket, error)
+        await close(websocket, error)
 
 
 def endpoint(
     open_session: Callable[[], Coroutine[Any, Any, Session]],
     pipeline: AdmittedPipeline,
     metrics: IngressMetrics,
-    max_sessions: int,
+    access: Access,
+    places: Places,
 ) -> Callable[[WebSocket], Coroutine[Any, Any, None]]:
     """The handler of ``/ws``.
 
@@ -203,25 +209,34 @@ def endpoint(
         open_session: Makes the state machine of a new session; may raise a StreamError.
         pipeline: Where captures go.
         metrics: Told of sessions that begin, end or are refused.
-        max_sessions: Sessions served at a time; the next one is refused with 1013.
+        access: Who may open a session.
+        places: Where sessions are counted; the one that finds none is refused with 1013.
     """
-    open_sessions = 0
+    refusing = 0
 
     async def serve_socket(websocket: WebSocket) -> None:
-        nonlocal open_sessions
-        open_sessions += 1
-        metrics.session_opened()
+        nonlocal refusing
         try:
-            if open_sessions > max_sessions:
-                raise ServerFull(max_sessions)
-            session = await open_session()
-            await websocket.accept()
-            await SessionSocket(websocket, session, pipeline).run()
+            access.check(websocket.scope)
+            # What is refused holds no place: nobody is kept out by those who may not come in.
+            with places.take(websocket.scope):
+                metrics.session_opened()
+                try:
+                    session = await open_session()
+                    await websocket.accept(chosen_subprotocol(websocket.scope))
+                    await SessionSocket(websocket, session, pipeline).run()
+                finally:
+                    metrics.session_closed()
         except StreamError as error:
             metrics.session_refused(error.code)
-            await refuse(websocket, error)
-        finally:
-            open_sessions -= 1
-            metrics.session_closed()
+            if refusing >= MAX_REFUSALS:
+                with contextlib.suppress(_SocketGoneError), _gone_if_it_raises():
+                    await websocket.close()
+                return
+            refusing += 1
+            try:
+                await refuse(websocket, error)
+            finally:
+                refusing -= 1
 
     return serve_socket

@@ -16,7 +16,11 @@ CONFIGS = {"gpu": "serve_config.yaml", "cpu": "serve_config.cpu.yaml"}
 ENVIRONMENT = ("serve.env", "serve.cluster.env")
 SET_BY_KUBERAY = ("RAY_AUTH_MODE",)
 """``authOptions`` puts it into every pod, with the token."""
-FOR_A_CLUSTER = {"proxy_location: HeadOnly": "proxy_location: EveryNode", "host: 127.0.0.1": "host: 0.0.0.0"}
+FOR_A_CLUSTER = {
+    "proxy_location: HeadOnly": "proxy_location: EveryNode",
+    "host: 127.0.0.1": "host: 0.0.0.0",
+    "access:": 'access: { hosts: "*", max_sessions_per_address: 600 }',
+}
 """What of the laptop's config would serve only the laptop: its lines, and what they must be in a pod."""
 
 

@@ -198,7 +198,8 @@ class DepthAnything3:
                 torch.cuda.empty_cache()
             if len(jobs) == 1:
                 self._proven_s = float("-inf")
-                return [_failed(error)]
+                # The log has the rest; a client has no use for it.
+                return [InferenceFailed("the network failed on it; the server's log says why")]
         return [outcome for job in jobs for outcome in self._together_or_alone([job])]
 
     def _run(self, pictures: NDArray[np.uint8], k: int, wishes: Sequence[Wish] | None = None) -> list[Result]:
@@ -248,8 +249,3 @@ def _device(name: str) -> torch.device:
 def _centre(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     return picture[top : top + height, left : left + width]
-
-
-def _failed(error: Exception) -> InferenceFailed:
-    # The log has the rest; a client has no use for it.
-    return InferenceFailed(f"{type(error).__name__} in the network")

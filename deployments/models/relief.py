@@ -9,6 +9,7 @@ has their back to the camera all the time is part of the slope. Hands reaching f
 have no depth of their own. Only the first view of a capture is used. Units are arbitrary: the person is about 1.3 away.
 """
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from deployments.splats.gaussians import Gaussians
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions
+
+logger = logging.getLogger("ray.serve.splatcast")
 
 F32 = NDArray[np.float32]
 
@@ -88,8 +91,9 @@ class ReliefModel:
             began_s = time.perf_counter()
             try:
                 result = self._predict_one(capture)
-            except cv2.error as error:
-                results.append(InferenceFailed(f"OpenCV refused it ({error.err})"))
+            except cv2.error:
+                logger.exception("OpenCV refused a picture", extra={"frame": capture.frame_id})
+                results.append(InferenceFailed("OpenCV refused it; the server's log says why"))
                 continue
             result.timings["infer"] = (time.perf_counter() - began_s) * 1e3
             results.append(result)

@@ -194,6 +194,23 @@ class TooManyBadMessages(StreamError):
         return f"Closed after {self.limit} messages in a row that were not understood: see docs/protocol.md."
 
 
+class Flooded(StreamError):
+    """A client that sends far more than anyone could use."""
+
+    code = "too_many_messages"
+    close_code = 1008
+
+    def __init__(self, messages_per_s: float, bytes_per_s: float) -> None:
+        super().__init__(messages_per_s, bytes_per_s)
+        self.messages_per_s, self.bytes_per_s = messages_per_s, bytes_per_s
+
+    def __str__(self) -> str:
+        return (
+            f"Closed: expected {self.messages_per_s:g} messages and {self.bytes_per_s / 1e6:.0f} MB a second at most, "
+            "got more for too long. Send less, and acknowledge replies."
+        )
+
+
 class NotReady(StreamError):
     """The graph does not answer yet, or not now."""
 
@@ -205,17 +222,78 @@ class NotReady(StreamError):
 
 
 class ServerFull(StreamError):
-    """The ingress holds as many sessions as it may."""
+    """The ingress holds as many sessions, or uploads, as it may."""
 
     code = "server_full"
     close_code = 1013
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self.limit = limit
+    def __init__(self, limit: int, what: str = "sessions") -> None:
+        super().__init__(limit, what)
+        self.limit, self.what = limit, what
 
     def __str__(self) -> str:
-        return f"This server already serves its limit of {self.limit} sessions: try again in a moment."
+        return f"This server already serves its limit of {self.limit} {self.what}: try again in a moment."
+
+
+class TooManyFromAddress(StreamError):
+    """One address holds as many sessions, or uploads, as it may."""
+
+    code = "too_many_from_address"
+    close_code = 1013
+
+    def __init__(self, limit: int, what: str = "sessions") -> None:
+        super().__init__(limit, what)
+        self.limit, self.what = limit, what
+
+    def __str__(self) -> str:
+        return f"Your address already has its limit of {self.limit} {self.what}: close one, or try again in a moment."
+
+
+class Unauthorized(StreamError):
+    """No token, or another one than the server's. Says nothing of either."""
+
+    code = "unauthorized"
+    close_code = 1008
+
+    def __str__(self) -> str:
+        return (
+            "This server needs its access token: open the page with #token= and the token behind its address; "
+            "programs send it as 'Authorization: Bearer'."
+        )
+
+
+class ForbiddenOrigin(StreamError):
+    """A page of another site asks."""
+
+    code = "forbidden_origin"
+    close_code = 1008
+
+    def __init__(self, got: str) -> None:
+        super().__init__(got)
+        self.got = got
+
+    def __str__(self) -> str:
+        return (
+            f"Pages from {self.got!a:.80} may not use this server: expected its own pages or a site of access.origins. "
+            "Behind a proxy, pass the Host header on as the browser sent it."
+        )
+
+
+class ForbiddenHost(StreamError):
+    """The server was asked for by a name that is not known to be its own: perhaps another site's, made to point here."""
+
+    code = "forbidden_host"
+    close_code = 1008
+
+    def __init__(self, got: str) -> None:
+        super().__init__(got)
+        self.got = got
+
+    def __str__(self) -> str:
+        return (
+            f"This server does not answer to the name {self.got!a:.80}: expected an IP address, localhost or a name of "
+            "access.hosts; add it there."
+        )
 
 
 class SessionIdle(StreamError):

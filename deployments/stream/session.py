@@ -11,6 +11,7 @@ Invariants:
 - Every frame is answered once: ``splats``, ``error``, or counted in a ``dropped`` notice.
 - Memory is bounded whatever the client does: notices are counted, not queued; of the refusals and other answers that a client
   does not read, the newest 64 are kept.
+- Frames above a rate are dropped before they cost more than being read; a flood of messages ends the session.
 - Closing, it says why and nothing more.
 """
 
@@ -23,6 +24,7 @@ from deployments.pipeline import Capture, PackedFrame
 from deployments.stream import legacy, messages
 from deployments.stream.errors import (
     BadMessage,
+    Flooded,
     FrameEmpty,
     FrameError,
     FrameTooLarge,
@@ -35,6 +37,7 @@ from deployments.stream.errors import (
 )
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import CAUSES, Quality, QualitySettings
+from deployments.stream.rate import Allowance
 from deployments.stream.tally import SessionObserver, Tally
 
 DROP_REASONS = {
@@ -42,10 +45,15 @@ DROP_REASONS = {
     "stale": "A newer frame's result was ready first.",
     "slow_client": "Earlier replies had not been taken yet; the newest result was kept instead.",
     "overloaded": "The graph's queues were full.",
+    "rate_limited": "Frames came faster than one session may send them.",
 }
 _KEPT_UNREAD = 64
 _KEPT_SEQS = 64
 _BAD_MESSAGES_IN_A_ROW = 64
+_MESSAGES_PER_S = 1000.0
+"""Beside the frames that are taken, and an ack for each: sliders, pings, and frames above the rate. 3 % of a core."""
+_FLOOD = 2.0
+"""Times the byte rate at which a session is closed: until then what is too much is dropped, and the client told."""
 _MAX_AGE_MS = 60_000.0
 """An age above that is a clock that was set, or a page that was asleep."""
 _MAX_SEQ = 2**53 - 1
@@ -62,6 +70,8 @@ class SessionLimits:
         max_unacked: Replies on the way to the client. Covers a round trip of 100 ms at 30 frames per second.
         idle_timeout_s: A session from which nothing comes for that long is closed, so half-open sockets end.
         stall_s: With a reply undelivered for that long, no further frame of the session is computed.
+        max_frames_per_s: Frames above that are dropped. As many as the fastest webcams give, and more than any engine shows.
+        max_bytes_per_s: Encoded bytes, likewise. 4K JPEGs of 1 MB at 60 a second.
     """
 
     max_views: int = 1
@@ -69,6 +79,8 @@ class SessionLimits:
     max_unacked: int = 4
     idle_timeout_s: float = 60.0
     stall_s: float = 1.0
+    max_frames_per_s: float = 120.0
+    max_bytes_per_s: float = 64 * 2**20
 
 
 @dataclass(slots=True)
@@ -143,6 +155,10 @@ class Session:
         self._refusals: deque[messages.Error] = deque(maxlen=_KEPT_UNREAD)
         self._drop_seqs: dict[str, tuple[int, deque[int]]] = {}
         self._bad_in_a_row = 0
+        self._frames = Allowance(limits.max_frames_per_s, now_s)
+        self._frame_bytes = Allowance(limits.max_bytes_per_s, now_s)
+        self._messages = Allowance(_MESSAGES_PER_S + 2 * limits.max_frames_per_s, now_s)
+        self._bytes = Allowance(_FLOOD * limits.max_bytes_per_s, now_s)
         self._send_began_s: float | None = None
         self._send_ms = 0.0
         self._last_heard_s = now_s
@@ -154,6 +170,11 @@ class Session:
         self._last_heard_s = now_s
         if self.closing:
             return
+        if not (self._messages.has(now_s) and self._bytes.has(now_s)):
+            self._close(Flooded(self._messages.per_s, self._bytes.per_s))
+            return
+        self._messages.take(1)
+        self._bytes.take(len(data))
         try:
             if isinstance(data, str):
                 self._on_text(data)
@@ -360,6 +381,11 @@ class Session:
         except FrameError as error:
             self._refuse(error, seq)
             return
+        if not (self._frames.has(now_s) and self._frame_bytes.has(now_s)):
+            self._drop("rate_limited", seq)
+            return
+        self._frames.take(1)
+        self._frame_bytes.take(size)
         if self._waiting:
             self._drop("superseded", self._waiting.seq)
         options = self._options if self._greeted else self._legacy_options

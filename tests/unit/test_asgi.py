@@ -268,8 +268,9 @@ def test_full_queues_drop_the_frame_and_count_it(client: TestClient, pipeline: P
         assert isinstance(notice, Dropped) and (notice.code, notice.seqs) == ("overloaded", [1])
 
 
-def test_a_flood_of_frames_is_answered_to_the_last(client: TestClient, pipeline: Pipeline) -> None:
-    with client.websocket_connect("/ws") as socket:
+def test_a_flood_of_frames_is_answered_to_the_last(pipeline: Pipeline, tmp_path: Path) -> None:
+    args = GraphArgs.model_validate({**ARGS.model_dump(), "session": {"max_in_flight": 1, "max_frames_per_s": 1000}})
+    with TestClient(create_app(pipeline, args, tmp_path)).websocket_connect("/ws") as socket:
         greet(socket)
         pipeline.hold = threading.Event()
         for seq in range(1000):

@@ -1,0 +1,45 @@
+"""An error as an HTTP answer: JSON ``{code, message}``, and one table error → status."""
+
+from collections.abc import Mapping
+
+from starlette.responses import JSONResponse, Response
+
+from deployments.stream.errors import (
+    ForbiddenHost,
+    ForbiddenOrigin,
+    FrameEmpty,
+    FrameTooLarge,
+    GraphFailed,
+    NotReady,
+    ServerFull,
+    StreamError,
+    TooManyFromAddress,
+    Unauthorized,
+    UnsupportedImage,
+)
+
+_STATUS = {
+    FrameEmpty: 400,
+    FrameTooLarge: 413,
+    UnsupportedImage: 415,
+    GraphFailed: 503,
+    NotReady: 503,
+    ServerFull: 503,
+    TooManyFromAddress: 429,
+    Unauthorized: 401,
+    ForbiddenOrigin: 403,
+    ForbiddenHost: 403,
+}
+"""422, a picture that is understood and of no use, for what is not named here."""
+_HEADERS = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "1"}, 503: {"retry-after": "1"}}
+
+
+def refusal(code: str, message: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer of a given code and status."""
+    return JSONResponse({"code": code, "message": message}, status, headers)
+
+
+def refusal_of(error: StreamError) -> Response:
+    """The answer that says what the error says."""
+    status = _STATUS.get(type(error), 422)
+    return refusal(error.code, str(error), status, _HEADERS.get(status))
