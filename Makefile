@@ -12,7 +12,7 @@ DA3_STAMP := $(VENV)/.installed-da3
 export HOST PORT PROFILE MODEL
 
 .DEFAULT_GOAL := help
-.PHONY: help run install-da3 test lint format bench web messages vectors kubernetes clean
+.PHONY: help run install-da3 test lint audit format bench web messages vectors kubernetes clean
 
 help: ## List the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: $(DEV_STAMP) ## Linters and type checks, Python and web
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python hatch_build.py lint
+
+audit: $(DEV_STAMP) ## Known vulnerabilities in Python and npm packages: 0 none, 1 some, 3 a database could not be asked
+	@$(BIN)/python audit.py
 
 format: $(DEV_STAMP) ## Format Python and web sources
 	$(BIN)/ruff check --fix .

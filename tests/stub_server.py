@@ -46,12 +46,17 @@ class StubPipeline:
 
 @asynccontextmanager
 async def stub_server(
-    pipeline: StubPipeline, args: GraphArgs | None = None, deflate: bool = False, sink: Sink | None = None
+    pipeline: StubPipeline,
+    args: GraphArgs | None = None,
+    deflate: bool = False,
+    sink: Sink | None = None,
+    static_folder: Path = Path("/nonexistent"),
+    token: str | None = None,
 ) -> AsyncIterator[str]:
     """Serve until the end of the block. Gives ``ws://…/ws``."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        app = create_app(pipeline, args or GraphArgs.model_validate({"session": {"max_views": 4}}), Path("/nonexistent"), sink)
+        app = create_app(pipeline, args or GraphArgs.model_validate({"session": {"max_views": 4}}), static_folder, sink, token)
         config = uvicorn.Config(app, ws="websockets-sansio", ws_per_message_deflate=deflate, lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         task = asyncio.ensure_future(server.serve(sockets=[listener]))

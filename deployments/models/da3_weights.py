@@ -3,12 +3,14 @@
     python -m deployments.models.da3_weights da3-giant        # download ahead, into the cache that HF_HOME names
 
 A checkpoint is a folder with ``config.json`` (``{"model_name": …}``) and ``model.safetensors``, as on the hub. A folder may bring
-its own architecture as ``architecture.yaml``, in the package's config language, for networks that the package does not list; such
-a file names Python classes to construct, so it is trusted like code.
+its own architecture as ``architecture.yaml``, in the package's config language, for networks that the package does not list.
+Such a file names Python classes to construct, so it is refused unless they are the package's: a folder of weights must be no
+program. What other modules it may name is up to the operator: their prefixes in ``SPLATCAST_DA3_MODULES``, with spaces between.
 """
 
 import errno
 import json
+import os
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,6 +22,8 @@ import yaml
 from deployments.models.da3_registry import MODELS, ModelCard, default_kind, model_card
 from deployments.models.errors import ModelUnavailable
 
+_MODULES, _LAYOUTS = ("depth_anything_3.model.",), ("depth_anything_3.configs.",)
+MODULES_VARIABLE = "SPLATCAST_DA3_MODULES"
 CONFIG, TENSORS, ARCHITECTURE = "config.json", "model.safetensors", "architecture.yaml"
 
 
@@ -110,6 +114,7 @@ def _card_of_architecture(path: Path, name: str) -> ModelCard:
         layout = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ModelUnavailable(f"{path} can't be read: {error}") from None
+    _check_layout(layout, path)
     main = layout.get("anyview", layout) if isinstance(layout, dict) else {}
     return ModelCard(
         name=name,
@@ -122,6 +127,31 @@ def _card_of_architecture(path: Path, name: str) -> ModelCard:
         metric="metric" in layout,
         several_views=bool(main.get("cam_dec")),
     )
+
+
+def _check_layout(part: Any, path: Path) -> None:
+    """Refuse what would run more than the package's networks.
+
+    Its config language can: ``__object__`` imports and calls whatever it names, and ``${eval:…}`` is Python. Weights are passed
+    around, and a folder of them must be no program.
+
+    Raises:
+        ModelUnavailable: Naming the entry.
+    """
+    if isinstance(part, dict):
+        for key, allowed in (("__object__", (*_MODULES, *os.environ.get(MODULES_VARIABLE, "").split())), ("__inherit__", _LAYOUTS)):
+            named = part.get(key, [])
+            for name in named if isinstance(named, list) else [named.get("path") if isinstance(named, dict) else named]:
+                if not (isinstance(name, str) and name.startswith(allowed)):
+                    raise ModelUnavailable(
+                        f"{path}: {key}: expected names that begin with {' or '.join(allowed)}, got {name!r:.80}"
+                    )
+        part = [*part, *part.values()]
+    if isinstance(part, list):
+        for entry in part:
+            _check_layout(entry, path)
+    elif isinstance(part, str) and "${" in part:
+        raise ModelUnavailable(f"{path}: expected plain values, got {part!r:.80}, which would be evaluated")
 
 
 def _download(card: ModelCard) -> Path:

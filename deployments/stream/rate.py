@@ -18,8 +18,7 @@ class Allowance:
 
     def has(self, now_s: float) -> bool:
         """Whether anything is left."""
-        # A clock that went back gives nothing, and takes nothing.
-        self._left = min(self.per_s, self._left + max(0.0, now_s - self._at_s) * self.per_s)
+        self._left = min(self.per_s, self._left + (now_s - self._at_s) * self.per_s)
         self._at_s = now_s
         return self._left > 0
 

@@ -51,7 +51,7 @@ _KEPT_UNREAD = 64
 _KEPT_SEQS = 64
 _BAD_MESSAGES_IN_A_ROW = 64
 _MESSAGES_PER_S = 1000.0
-"""Beside the frames that are taken, and an ack for each: sliders, pings, and frames above the rate. 3 % of a core."""
+"""Beside the frames that are taken, and an ack for each: sliders, pings, and frames above the rate. At 50 µs each."""
 _FLOOD = 2.0
 """Times the byte rate at which a session is closed: until then what is too much is dropped, and the client told."""
 _MAX_AGE_MS = 60_000.0

@@ -6,6 +6,7 @@ biases say a camera: no translation, no rotation (or one that depends on the vie
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from safetensors.torch import save_model
 from torch import nn
 
 from deployments.models.da3_network import MODEL_REGISTRY, create_object, load_config
-from deployments.models.da3_weights import ARCHITECTURE, CONFIG, TENSORS
+from deployments.models.da3_weights import ARCHITECTURE, CONFIG, MODULES_VARIABLE, TENSORS
+
+# Of this process and of every server that it starts: their checkpoints name the transformer beside this file.
+os.environ.setdefault(MODULES_VARIABLE, "tests.da3.")
 
 
 def _object(path: str, name: str, **arguments: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from deployments.models import check_engine, da3_network, load_model
 from deployments.models.da3 import DepthAnything3
@@ -149,6 +150,35 @@ def test_missing_files_are_named(checkpoints: Any, tmp_path: Path) -> None:
     (folder / CONFIG).write_text(json.dumps({"model_name": "da4"}))
     (folder / "architecture.yaml").unlink()
     sentence(lambda: find("", str(folder)), "'da4'", "da3-small")
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        ({"__object__": {"path": "os", "name": "system"}}, "'os'"),
+        ({"__object__": {"path": "depth_anything_3.modelling", "name": "Net"}}, "modelling"),
+        ({"__object__": "os.system"}, "os.system"),
+        ({"__object__": {"name": "Net"}}, "None"),
+        ({"net": {"heads": [{"__object__": {"path": "subprocess", "name": "Popen"}}]}}, "subprocess"),
+        ({"__inherit__": "/tmp/other.yaml"}, "other.yaml"),
+        ({"net": {"__inherit__": ["depth_anything_3.configs.da3-small", "../up.yaml"]}}, "up.yaml"),
+        ({"net": {"depth": '${eval:"__import__(chr(111)+chr(115))"}'}}, "evaluated"),
+        ({"net": [[{"${oc.env:HOME}": 1}]]}, "evaluated"),
+    ],
+)
+def test_an_architecture_that_would_run_something_else_is_refused(
+    layout: Any, words: str, checkpoints: Any, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(checkpoints["micro"], tmp_path / "program"))
+    (folder / "architecture.yaml").write_text(yaml.safe_dump(layout))
+    sentence(lambda: find("", str(folder)), "architecture.yaml", words)
+
+
+def test_the_packages_own_layouts_are_architectures(checkpoints: Any, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoints["micro"], tmp_path / "own"))
+    for card in MODELS.values():
+        shutil.copy(da3_network.MODEL_REGISTRY[card.config], folder / "architecture.yaml")
+        assert find("", str(folder)).architecture == folder / "architecture.yaml"
 
 
 def test_a_folder_with_a_name_of_its_own_is_what_the_config_says(tmp_path: Path) -> None:

@@ -226,3 +226,16 @@ async def test_a_reconnecting_client_does_not_insist_where_it_is_refused_for_goo
         with pytest.raises(ClientError, match="update the client"):
             async for _ in reconnecting(f"ws://127.0.0.1:{port}/ws"):
                 raise AssertionError("refused")
+
+
+async def test_the_token_opens_a_server_that_has_one_and_its_lack_is_said(pipeline: StubPipeline) -> None:
+    async with stub_server(pipeline, token="0123456789abcdef") as url:
+        async with connect(url, token="0123456789abcdef") as stream:
+            await stream.send_frame(jpeg())
+            (reply,) = await replies(stream, 1)
+            assert isinstance(reply, Splats)
+        for token in (None, "another-token-of-16"):
+            with pytest.raises(ClientError) as refused:
+                async with connect(url, token=token):
+                    pytest.fail("it is open to everybody")
+            assert refused.value.code == "unauthorized" and "access token" in str(refused.value)
