@@ -56,7 +56,9 @@ async def stub_server(
     """Serve until the end of the block. Gives ``ws://…/ws``."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        app = create_app(pipeline, args or GraphArgs.model_validate({"session": {"max_views": 4}}), static_folder, sink, token)
+        # The stub answers a closed loop faster than any engine: the rate would be what is measured.
+        args = args or GraphArgs.model_validate({"session": {"max_views": 4, "max_frames_per_s": 100_000}})
+        app = create_app(pipeline, args, static_folder, sink, token)
         config = uvicorn.Config(app, ws="websockets-sansio", ws_per_message_deflate=deflate, lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         task = asyncio.ensure_future(server.serve(sockets=[listener]))

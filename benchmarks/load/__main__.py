@@ -7,6 +7,7 @@
 import argparse
 import asyncio
 import json
+import os
 import shlex
 import sys
 import urllib.request
@@ -26,6 +27,7 @@ from benchmarks.load.table import table
 from benchmarks.machine import provenance
 from benchmarks.processes import NotMeasured, ServerProcesses, find_server
 from benchmarks.server import ONE_REPLICA, LocalServer, ServerError, shipped_config
+from deployments.access import token_from
 from deployments.client import ClientError
 from deployments.models.scene import encode_clip
 
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if server:
                 args.url = server.ws_url
             report = measure(args, origin)
-    except (ClientError, ServerError, OSError) as error:
+    except (ClientError, ServerError, OSError, ValueError) as error:
         print(f"benchmarks.load: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -75,9 +77,11 @@ def measure(args: argparse.Namespace, origin: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ClientError: Not one session could be opened.
         OSError: Nobody answers there.
+        ValueError: The access token in the environment is none.
     """
     width, height = args.frame
-    info = fetch_info(args.url)
+    token = token_from(os.environ)  # Not an argument: those are in the report.
+    info = fetch_info(args.url, token)
     forth = encode_clip(CLIP_S, CLIP_FPS, width, height, args.quality)
     client = Client(
         url=args.url,
@@ -86,6 +90,7 @@ def measure(args: argparse.Namespace, origin: dict[str, Any]) -> dict[str, Any]:
         options=args.options,
         offer_deflate=args.offer_deflate,
         slow_mbit=args.slow_mbit,
+        token=token,
     )
     kinds = [kind for kind, count in args.mix.items() for _ in range(count)]
     measured = Step(len(kinds), args.warmup_s, args.warmup_s + args.duration_s)
@@ -117,8 +122,12 @@ def server_processes(args: argparse.Namespace) -> tuple[ServerProcesses | None, 
         return None, str(reason)
 
 
-def fetch_info(ws_url: str) -> dict[str, Any]:
+def fetch_info(ws_url: str, token: str | None = None) -> dict[str, Any]:
     """``/api/info`` of the server behind a WebSocket address.
+
+    Args:
+        ws_url: That address.
+        token: The server's access token, if it has one.
 
     Raises:
         OSError: Nobody answers there, or not with JSON.
@@ -128,7 +137,8 @@ def fetch_info(ws_url: str) -> dict[str, Any]:
     url = f"{address.scheme.replace('ws', 'http', 1)}://{address.netloc}{prefix}/api/info"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=15) as response:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=15) as response:
             found = json.load(response)
     except (OSError, ValueError) as error:
         raise OSError(f"can't read {url}: {error}") from None

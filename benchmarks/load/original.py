@@ -78,7 +78,9 @@ def parse(data: bytes | str) -> OriginalReply | Error:
 
 
 @asynccontextmanager
-async def connect_original(url: str, open_timeout_s: float, offer_deflate: bool) -> AsyncIterator[OriginalStream]:
+async def connect_original(
+    url: str, open_timeout_s: float, offer_deflate: bool, token: str | None = None
+) -> AsyncIterator[OriginalStream]:
     """Open a session; closed at the end of the block.
 
     Raises:
@@ -87,7 +89,13 @@ async def connect_original(url: str, open_timeout_s: float, offer_deflate: bool)
     compression = "deflate" if offer_deflate else None
     try:
         websocket = await websockets.connect(
-            url, compression=compression, max_size=None, proxy=None, open_timeout=open_timeout_s, close_timeout=open_timeout_s
+            url,
+            additional_headers={} if token is None else {"Authorization": f"Bearer {token}"},
+            compression=compression,
+            max_size=None,
+            proxy=None,
+            open_timeout=open_timeout_s,
+            close_timeout=open_timeout_s,
         )
     except (OSError, websockets.InvalidHandshake, TimeoutError, asyncio.TimeoutError) as error:
         raise ClientError("unreachable", f"Can't open {url}: {error or type(error).__name__}") from None

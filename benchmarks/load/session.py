@@ -66,6 +66,7 @@ class Client:
         open_timeout_s: For the connection and the welcome.
         slow_mbit: What the link of a slow one carries, million bits a second.
         silence_s: How long one that vanished keeps its connection, half-open, before it breaks.
+        token: The server's access token, if it has one.
     """
 
     url: str
@@ -76,6 +77,7 @@ class Client:
     open_timeout_s: float = 15.0
     slow_mbit: float = 8.0
     silence_s: float = 0.0
+    token: str | None = field(default=None, repr=False)
 
 
 class LoadSession:
@@ -136,10 +138,11 @@ class LoadSession:
                 self._link = await stack.enter_async_context(open_link(url, narrow))
                 url = self._link.url
             if self._kind.is_original:
-                opening: Any = connect_original(url, client.open_timeout_s, client.offer_deflate)
+                opening: Any = connect_original(url, client.open_timeout_s, client.offer_deflate, client.token)
             else:
                 opening = connect(
                     url,
+                    token=client.token,
                     codecs=client.codecs,
                     options={**client.options, **self._kind.options},
                     client=f"benchmarks.load/{self.index} {self.kind}",

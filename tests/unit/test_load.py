@@ -587,6 +587,19 @@ async def test_the_command_prints_a_table_and_writes_a_report(tmp_path: Path, ca
     assert "age at delivery" in capsys.readouterr().out
 
 
+async def test_the_command_takes_the_token_from_its_environment_and_tells_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, token = tmp_path / "run.json", "0123456789abcdef-load"
+    async with stub_server(StubPipeline(), token=token) as url:
+        argv = ["--url", url, "--sessions", "1", "--fps", "20", "--duration-s", "0.2", "--warmup-s", "0", "--frame", "64x48"]
+        argv += ["--max-lag-ms", "1000", "--out", str(out)]
+        assert await asyncio.to_thread(main, argv) == 2, "it is not let in without"
+        monkeypatch.setenv("SPLATCAST_TOKEN", token)
+        assert await asyncio.to_thread(main, argv) == 0, capsys.readouterr()
+    assert token not in out.read_text() + "".join(capsys.readouterr())
+
+
 def test_the_command_says_when_nobody_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--url", f"ws://127.0.0.1:{free_port()}/ws"]) == 2
     assert "can't read http://127.0.0.1" in capsys.readouterr().err
