@@ -84,7 +84,7 @@ class LocalServer:
         command = [sys.executable, "-m", "deployments.launch", "--profile", "cpu", "--config", str(config)]
         command += ["--port", str(self.port)]
         self.ray_token = secrets.token_hex(32)
-        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": ""}
+        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": "", "SPLATCAST_TOKEN": ""}
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.ray_token, **(settings or {})}
         with self._log.open("w") as output:
             # Its own session: a Ctrl-C at the terminal reaches us, and we end the server in order.

@@ -176,10 +176,11 @@ def presented_tokens(scope: Scope) -> list[str]:
 
 def without_token(scope: Scope) -> dict[str, Any]:
     """The scope without a token in its query: nothing further in can then write it anywhere."""
-    if b"token" not in (scope.get("query_string") or b""):
+    query = _query(scope)
+    rest = [(name, value) for name, value in query if name != "token"]
+    if len(rest) == len(query):
         return dict(scope)
-    rest = urlencode([(name, value) for name, value in _query(scope) if name != "token"], encoding="latin-1")
-    return {**scope, "query_string": rest.encode()}
+    return {**scope, "query_string": urlencode(rest, encoding="latin-1").encode()}
 
 
 def chosen_subprotocol(scope: Scope) -> str | None:
