@@ -49,7 +49,8 @@ def shipped_config(
     config: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())
     (application,) = config["applications"]
     if args is not None:
-        application["args"] = dict(args)
+        # All clients of a test or a load have this machine's address.
+        application["args"] = {"access": {"max_sessions_per_address": 600}, **args}
     for entry in application["deployments"]:
         entry.update((deployments or {}).get(entry["name"], {}))
     return config

@@ -29,8 +29,7 @@ RECOVERY_TIMEOUT_S = 90.0
 @pytest.fixture(scope="module")
 def behind() -> Iterator[Server]:
     """A server of this module's own behind HAProxy."""
-    args = {**SYNTHETIC, "access": {"max_sessions_per_address": 600}}
-    server = Server(args, {"Ingress": {"num_replicas": 2}}, haproxy_environment())
+    server = Server(SYNTHETIC, {"Ingress": {"num_replicas": 2}}, haproxy_environment())
     yield server
     server.stop()
 
