@@ -103,7 +103,8 @@ def graph(splats: int, latency_ms: float) -> Iterator[str]:
     # Every splat is kept, as the peer keeps them: pruning would make our frames smaller than its.
     keep = {"min_opacity": 0.0, "border": 0.0, "max_splats": splats}
     engine = {"name": "synthetic", "params": {"splats": splats, "latency_ms": latency_ms}}
-    args = {"engine": engine, "batch": {"max_size": 1}, "options": keep}
+    # And at full quality, as the peer's are: fewer splats would be ahead too easily.
+    args = {"engine": engine, "batch": {"max_size": 1}, "options": keep, "quality": {"enabled": False}}
     with LocalServer(shipped_config(args, {"GaussianInference": ONE_REPLICA})) as server:
         yield server.ws_url
 

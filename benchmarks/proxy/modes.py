@@ -38,6 +38,7 @@ def start(mode: str) -> LocalServer:
     args = {
         "engine": {"name": "synthetic", "params": {"splats": splats}},
         "options": {"max_splats": splats, "border": 0.0},
+        "quality": {"enabled": False},  # Replies of one size, however late they are.
         "option_limits": {"max_splats": splats},
     }
     # The same graph for every round: a replica more would be the difference.
