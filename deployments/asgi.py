@@ -7,6 +7,7 @@ import asyncio
 import io
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,7 @@ from deployments.pipeline import Capture, Overloaded, Pipeline
 from deployments.prepare import sample_clip
 from deployments.refusals import refusal, refusal_of
 from deployments.splats.codec import CODECS
+from deployments.status import GraphState, Status
 from deployments.stream import messages
 from deployments.stream.admission import Admission
 from deployments.stream.errors import (
@@ -43,6 +45,7 @@ from deployments.stream.errors import (
     NotReady,
     StreamError,
 )
+from deployments.stream.recent import Recent
 from deployments.stream.session import Session
 from deployments.websocket import endpoint
 
@@ -61,12 +64,18 @@ MAX_UPLOADS_PER_ADDRESS = 8
 """So that one client can't hold them all."""
 
 
+async def _no_graph() -> GraphState:
+    return GraphState("RUNNING")
+
+
 def create_app(
     pipeline: Pipeline,
     args: GraphArgs,
     static_folder: Path = STATIC_FOLDER,
     sink: Sink | None = None,
     token: str | None = None,
+    graph: Callable[[], Awaitable[GraphState]] = _no_graph,
+    replica: str = "",
 ) -> ASGIApp:
     """The ASGI application of one ingress replica.
 
@@ -76,17 +85,21 @@ def create_app(
         static_folder: Where the build put the viewer.
         sink: Where metrics go; None: nowhere.
         token: What clients must know; None: nothing.
+        graph: Asks how the deployments are, for ``/status``.
+        replica: This replica's name.
     """
-    api = _Api(pipeline, args, sink or NoSink(), static_folder)
+    api = _Api(pipeline, args, sink or NoSink(), static_folder, graph, replica)
     access = Access(args.access, token)
     places = Places(args.max_sessions, args.access.max_sessions_per_address, "sessions")
     routes = [
-        WebSocketRoute("/ws", endpoint(api.open_session, api.pipeline, api.metrics, access, places)),
+        WebSocketRoute("/ws", endpoint(api.open_session, api.pipeline, api.observers, api.sessions, access, places)),
         Route("/", api.page("index.html")),
         Route("/selftest", api.page("selftest.html")),
+        Route("/status", api.page("status.html")),
         Route("/healthz", api.healthz),
         Route("/readyz", api.readyz),
         Route("/api/info", api.info),
+        Route("/api/status", api.status),
         Route("/api/sample", api.sample),
         Route("/api/splat", api.splat, methods=["POST"]),
         Mount("/static", StaticFiles(directory=static_folder, check_dir=False)),
@@ -97,13 +110,24 @@ def create_app(
 
 
 class _Api:
-    def __init__(self, pipeline: Pipeline, args: GraphArgs, sink: Sink, static_folder: Path) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        args: GraphArgs,
+        sink: Sink,
+        static_folder: Path,
+        graph: Callable[[], Awaitable[GraphState]],
+        replica: str,
+    ) -> None:
         admission = Admission(args.admission)
         self.pipeline = AdmittedPipeline(pipeline, admission, args.batch.max_size)
-        self.metrics = IngressMetrics(sink, admission)
+        self.sessions: set[Session] = set()
+        recent = Recent(time.monotonic)
+        self.observers = (IngressMetrics(sink, admission, args.max_sessions), recent)
         self._args = args
         self._static_folder = static_folder
         self._version = version("splatcast")
+        self._status = Status(recent, admission, self.sessions, args, self._version, replica, self._describe, graph)
         self._engine: messages.Engine | None = None
         self._sample: asyncio.Task[bytes] | None = None
         self._uploads = Places(MAX_UPLOADS, MAX_UPLOADS_PER_ADDRESS, "uploads")
@@ -122,7 +146,7 @@ class _Api:
             max_frame_bytes=self._args.frames.max_frame_bytes,
             max_frame_pixels=self._args.frames.max_pixels,
             now_s=time.monotonic(),
-            observer=self.metrics,
+            observers=self.observers,
         )
 
     async def _describe(self) -> messages.Engine:
@@ -163,7 +187,8 @@ class _Api:
     async def _why_not_ready(self) -> str | None:
         """Send a frame through the graph; None when it came through."""
         try:
-            outcome = await asyncio.wait_for(self.pipeline(Capture((self._probe,), self._args.options)), PROBE_TIMEOUT_S)
+            capture = Capture((self._probe,), self._args.options, frame_id="readyz/0")
+            outcome = await asyncio.wait_for(self.pipeline(capture), PROBE_TIMEOUT_S)
         except Overloaded:
             return None  # Full queues are served queues: taking this ingress out of rotation would make it worse.
         except (TimeoutError, asyncio.TimeoutError):
@@ -189,6 +214,13 @@ class _Api:
                 "limits": {**asdict(session), **asdict(choice), **asdict(frames), "max_sessions": self._args.max_sessions},
             }
         )
+
+    async def status(self, request: Request) -> Response:
+        """How well the stream is; what ``/status`` shows."""
+        report = await self._status.report()
+        if report is None:
+            raise HTTPException(503, "The status could not be collected; the server's log has the details.")
+        return JSONResponse(report, headers={"cache-control": "no-store"})
 
     async def sample(self, request: Request) -> Response:
         """The clip for people without a camera: a msgpack map of ``fps``, ``width``, ``height`` and JPEG ``frames``."""
@@ -216,7 +248,7 @@ class _Api:
             try:
                 with anyio.fail_after(BODY_TIMEOUT_S):
                     body = await self._body(request)
-                outcome = await self.pipeline(Capture((body,), options))
+                outcome = await self.pipeline(Capture((body,), options, frame_id=f"photo-{uuid4().hex[:12]}/0"))
             except TimeoutError:
                 raise HTTPException(408, f"The picture did not arrive within {BODY_TIMEOUT_S:g} s.") from None
             except Overloaded:

@@ -6,6 +6,7 @@ import logging
 from ray import serve
 
 from deployments.frames import FrameLimits, decode_capture
+from deployments.logs import frame_fields
 from deployments.pipeline import Capture, DecodedCapture
 from deployments.stream.errors import FrameError, GraphFailed
 
@@ -25,5 +26,5 @@ class FrameDecoder:
             # In a thread: a large picture takes most of a second, and the decoders release the GIL.
             return await asyncio.to_thread(decode_capture, capture, self._limits)
         except Exception:
-            logger.exception("decoding failed", extra={"frame": capture.frame_id})
+            logger.exception("decoding failed", extra=frame_fields(capture.frame_id))
             return GraphFailed()

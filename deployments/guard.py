@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from deployments.logs import frame_fields
 from deployments.models.base import SplatModel
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.stream.errors import FrameError, InferenceFailed
@@ -107,7 +108,7 @@ class GuardedModel:
             call.result()  # Too late, whatever it is; asked for so that nothing warns that nobody did.
 
     def _refusal(self, error: Exception, capture: DecodedCapture) -> FrameError:
-        name, about = self.model.info.name, {"frame": capture.frame_id}
+        name, about = self.model.info.name, frame_fields(capture.frame_id)
         if isinstance(error, _HungError):
             logger.error("model %s did not return within %g s", name, self._timeout_s, extra=about)
             return InferenceFailed(f"{name} took longer than {self._timeout_s:g} s")

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import time
 
 from ray import serve
 from ray.serve.exceptions import BackPressureError
@@ -13,9 +12,11 @@ from starlette.types import ASGIApp
 from deployments.access import token_from
 from deployments.asgi import create_app
 from deployments.config import GraphArgs
+from deployments.logs import Seldom, frame_fields
 from deployments.metrics import RaySink
 from deployments.pipeline import Capture, Overloaded, PackedFrame
 from deployments.proxy import missing_environment
+from deployments.status import DeploymentState, GraphState
 from deployments.stream.errors import FrameError, GraphFailed
 from deployments.stream.messages import Engine
 
@@ -39,7 +40,7 @@ class GraphPipeline:
         self._decode, self._predict, self._pack = decoder.decode, inference.predict, packer.pack
         self._describe = inference.describe
         self._frame_timeout_s = frame_timeout_s
-        self._lost, self._lost_told_s = 0, float("-inf")
+        self._lost = Seldom(_LOST_REPORT_PERIOD_S)
 
     async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
         """Run one capture through the graph; see :class:`~deployments.pipeline.Pipeline`."""
@@ -62,22 +63,26 @@ class GraphPipeline:
 
     def _count_lost(self, error: Exception, frame_id: str) -> None:
         """A log line every few seconds, whatever number of frames is lost."""
-        self._lost += 1
-        now_s = time.monotonic()
-        if now_s - self._lost_told_s >= _LOST_REPORT_PERIOD_S:
-            logger.warning(
-                "%d frames lost in the graph, the last one to %s: %.300s",
-                self._lost,
-                type(error).__name__,
-                error,
-                extra={"frame": frame_id},
-            )
-            self._lost, self._lost_told_s = 0, now_s
+        if count := self._lost.count():
+            text = "%d frames lost in the graph, the last one to %s: %.300s"
+            logger.warning(text, count, type(error).__name__, error, extra=frame_fields(frame_id))
 
     async def describe(self) -> Engine:
         """What the model is, asked of a replica that has loaded it."""
         info: Engine = await self._describe.remote()
         return info
+
+
+async def graph_state() -> GraphState:
+    """How the deployments of this replica's application are."""
+    name = serve.get_replica_context().app_name
+    # In a thread: Serve's function waits for the controller.
+    application = (await asyncio.to_thread(serve.status)).applications[name]
+    deployments = [
+        DeploymentState(name, deployment.status.value, {state.value: count for state, count in deployment.replica_states.items()})
+        for name, deployment in application.deployments.items()
+    ]
+    return GraphState(application.status.value, deployments)
 
 
 @serve.deployment
@@ -95,7 +100,8 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Called by Serve after ``__init__``, when the handles exist."""
-        return create_app(self._pipeline, self._args, sink=RaySink(), token=self._token)
+        replica = serve.get_replica_context().replica_id.unique_id
+        return create_app(self._pipeline, self._args, sink=RaySink(), token=self._token, graph=graph_state, replica=replica)
 
     async def splat(self, capture: Capture) -> PackedFrame | FrameError:
         """One capture through the graph, for programs in the same cluster: ``handle.splat.remote(Capture((jpeg,)))``."""

@@ -42,6 +42,8 @@ METRICS = {
     metric.name: metric
     for metric in (
         Metric("splatcast_sessions", "gauge", "Sessions open on this ingress replica."),
+        Metric("splatcast_sessions_max", "gauge", "Sessions it takes at most."),
+        Metric("splatcast_sessions_opened_total", "counter", "Sessions that came, those that were refused among them."),
         Metric("splatcast_sessions_refused_total", "counter", "Sessions refused, by error code.", ("code",)),
         Metric("splatcast_frames_received_total", "counter", "Frames that came from clients."),
         Metric("splatcast_received_bytes_total", "counter", "Bytes of their pictures."),
@@ -49,7 +51,7 @@ METRICS = {
         Metric("splatcast_sent_bytes_total", "counter", "Bytes of these replies."),
         Metric("splatcast_frames_shown_total", "counter", "Replies that a client says it has shown."),
         Metric("splatcast_frames_dropped_total", "counter", "Frames dropped, by reason.", ("reason",)),
-        Metric("splatcast_errors_total", "counter", "Frames and messages refused, by error code.", ("code",)),
+        Metric("splatcast_errors_total", "counter", "Frames and messages refused, sessions closed, by error code.", ("code",)),
         Metric("splatcast_quality_changes_total", "counter", "Changes of a stream's quality, by cause.", ("cause",)),
         Metric("splatcast_stage_ms", "histogram", "Milliseconds of a frame in each stage.", ("stage",), _MS),
         Metric("splatcast_age_at_display_ms", "histogram", "Capture to pixels, by the client's clock.", (), _MS),
@@ -117,28 +119,26 @@ class RaySink:
 
 
 class IngressMetrics:
-    """What an ingress replica's sessions do, all together: a :class:`~deployments.stream.tally.SessionObserver`."""
+    """What an ingress replica's sessions do, all together: an :class:`~deployments.stream.tally.IngressObserver`."""
 
-    def __init__(self, sink: Sink, admission: Admission, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, sink: Sink, admission: Admission, max_sessions: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._sink = sink
         self._admission = admission
+        self._max_sessions = max_sessions
         self._clock = clock
         self._counts: Counts[tuple[str, str, str]] = Counts()
         self._sessions = self._served = self._wanted = 0
-        self._flushed_s = clock()
+        self.flush()  # The gauges are there before the first visitor.
 
-    def session_opened(self) -> None:
-        """A session began."""
+    def session_opened(self) -> None:  # noqa: D102
         self._sessions += 1
-        self._flush_if_due()
+        self._count("splatcast_sessions_opened_total", 1)
 
-    def session_closed(self) -> None:
-        """A session ended."""
+    def session_closed(self) -> None:  # noqa: D102
         self._sessions -= 1
         self.flush()  # Perhaps the last event for long.
 
-    def session_refused(self, code: str) -> None:
-        """A session was refused with an error of this code."""
+    def session_refused(self, code: str) -> None:  # noqa: D102
         self._count("splatcast_sessions_refused_total", 1, "code", code)
 
     def frame_received(self, size: int) -> None:  # noqa: D102
@@ -179,6 +179,7 @@ class IngressMetrics:
             if count:
                 self._sink.count(name, count, {label: value} if label else {})
         self._sink.set("splatcast_sessions", self._sessions)
+        self._sink.set("splatcast_sessions_max", self._max_sessions)
         self._sink.set("splatcast_admission_limit", door.limit)
         self._sink.set("splatcast_admission_in_flight", door.in_flight)
         self._sink.set("splatcast_admission_waiting", door.waiting)

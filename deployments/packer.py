@@ -5,6 +5,7 @@ import logging
 
 from ray import serve
 
+from deployments.logs import frame_fields
 from deployments.packing import Packer, PackSettings
 from deployments.pipeline import PackedFrame, Prediction
 from deployments.stream.errors import FrameError, GraphFailed
@@ -26,5 +27,5 @@ class SplatPacker:
             # In a thread: the kernels release the GIL, and another frame's bytes go out meanwhile.
             return await asyncio.to_thread(self._packer.pack, prediction)
         except Exception:
-            logger.exception("packing failed", extra={"frame": getattr(prediction, "frame_id", "")})
+            logger.exception("packing failed", extra=frame_fields(getattr(prediction, "frame_id", "")))
             return GraphFailed()

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextvars import copy_context
 from typing import Any
 
@@ -17,12 +17,13 @@ from starlette.websockets import WebSocket, WebSocketState
 
 from deployments.access import Access, Places, chosen_subprotocol
 from deployments.admitted import AdmittedPipeline
-from deployments.metrics import IngressMetrics
+from deployments.logs import Seldom, frame_fields
 from deployments.pipeline import Capture, Overloaded
 from deployments.proxy import RECEIPT_HEADER
 from deployments.stream import messages
 from deployments.stream.errors import FrameError, GraphFailed, StreamError
 from deployments.stream.session import Session
+from deployments.stream.tally import IngressObserver
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -59,6 +60,7 @@ class SessionSocket:
         self._receipt = asyncio.Event()
         self._receipt_token = websocket.headers.get(RECEIPT_HEADER.decode())
         self._told: set[str] = set()
+        self._left: dict[str, Any] = {"ended_by": "a lost connection"}
         self._tasks: TaskGroup
         # Serve's request of this socket is in it. The door may call _start from another session's task: a frame that began in
         # there would be cancelled as a child of that session's request when its client leaves, and take this session along.
@@ -72,7 +74,9 @@ class SessionSocket:
                     self._tasks.start_soon(self._run_loop, loop)
         finally:
             self._pipeline.admission.withdraw(self._start)
-            logger.info("session ended", extra=self._session.summary(time.monotonic()))
+            if error := self._session.closing:
+                self._left = {"ended_by": "us", "close_code": error.close_code, "reason": error.code}
+            logger.info("session ended", extra={**self._session.summary(time.monotonic()), **self._left})
 
     async def _run_loop(self, loop: Callable[[], Awaitable[None]]) -> None:
         """One of the three loops; whichever ends first ends the session."""
@@ -89,10 +93,12 @@ class SessionSocket:
             self._tasks.cancel_scope.cancel()
 
     async def _read(self) -> None:
+        began = False
         while True:
             with _gone_if_it_raises():
                 message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
+                self._left = {"ended_by": "the client", "close_code": message.get("code"), "reason": message.get("reason") or ""}
                 return
             binary: bytes | None = message.get("bytes")
             data: bytes | str = message["text"] if binary is None else binary
@@ -100,6 +106,9 @@ class SessionSocket:
                 self._receipt.set()
                 continue
             self._session.received(data, time.monotonic())
+            if not began:
+                began = True
+                logger.info("session began", extra=self._session.named({}))
             self._pump()
 
     async def _write(self) -> None:
@@ -154,12 +163,13 @@ class SessionSocket:
         except Overloaded:
             outcome = None
         except Exception:
-            logger.exception("frame failed", extra={"frame": capture.frame_id})
+            logger.exception("frame failed", extra=frame_fields(capture.frame_id))
             outcome = GraphFailed()
         if isinstance(outcome, FrameError) and outcome.code not in self._told:
             # One line for each code and period: a client can send bad frames faster than a log can grow.
             self._told.add(outcome.code)
-            logger.info("frame refused", extra={"frame": capture.frame_id, "code": outcome.code, "reason": str(outcome)})
+            about = {**frame_fields(capture.frame_id), "code": outcome.code, "reason": str(outcome)}
+            logger.info("frame refused", extra=about)
         self._session.finished(ticket, outcome, time.monotonic())
         self._pump()
 
@@ -199,7 +209,8 @@ async def refuse(websocket: WebSocket, error: StreamError) -> None:
 def endpoint(
     open_session: Callable[[], Coroutine[Any, Any, Session]],
     pipeline: AdmittedPipeline,
-    metrics: IngressMetrics,
+    observers: Sequence[IngressObserver],
+    sessions: set[Session],
     access: Access,
     places: Places,
 ) -> Callable[[WebSocket], Coroutine[Any, Any, None]]:
@@ -208,11 +219,13 @@ def endpoint(
     Args:
         open_session: Makes the state machine of a new session; may raise a StreamError.
         pipeline: Where captures go.
-        metrics: Told of sessions that begin, end or are refused.
+        observers: Told of sessions that begin, end or are refused.
+        sessions: Has those that are open, while they are.
         access: Who may open a session.
         places: Where sessions are counted; the one that finds none is refused with 1013.
     """
     refusing = 0
+    refusals = Seldom(REPORT_PERIOD_S)
 
     async def serve_socket(websocket: WebSocket) -> None:
         nonlocal refusing
@@ -220,15 +233,12 @@ def endpoint(
             access.check(websocket.scope)
             # What is refused holds no place: nobody is kept out by those who may not come in.
             with places.take(websocket.scope):
-                metrics.session_opened()
-                try:
-                    session = await open_session()
-                    await websocket.accept(chosen_subprotocol(websocket.scope))
-                    await SessionSocket(websocket, session, pipeline).run()
-                finally:
-                    metrics.session_closed()
+                await serve_session(websocket)
         except StreamError as error:
-            metrics.session_refused(error.code)
+            for each in observers:
+                each.session_refused(error.code)
+            if count := refusals.count():
+                logger.info("session refused", extra={"code": error.code, "close_code": error.close_code, "refused": count})
             if refusing >= MAX_REFUSALS:
                 with contextlib.suppress(_SocketGoneError), _gone_if_it_raises():
                     await websocket.close()
@@ -238,5 +248,20 @@ def endpoint(
                 await refuse(websocket, error)
             finally:
                 refusing -= 1
+
+    async def serve_session(websocket: WebSocket) -> None:
+        session: Session | None = None
+        for each in observers:
+            each.session_opened()
+        try:
+            session = await open_session()
+            sessions.add(session)
+            await websocket.accept(chosen_subprotocol(websocket.scope))
+            await SessionSocket(websocket, session, pipeline).run()
+        finally:
+            if session:
+                sessions.discard(session)
+            for each in observers:
+                each.session_closed()
 
     return serve_socket

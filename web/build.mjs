@@ -17,8 +17,8 @@ const MODELS = [
   "@mediapipe/face_detection/face_detection_short_range.tflite",
 ];
 /** Workers are files of their own: 'self' in worker-src is then enough for them. */
-const ENTRIES = ["viewer.ts", "selftest.ts", "workers/socket.worker.ts", "workers/capture.worker.ts"];
-const PAGES = ["index.html", "selftest.html", "viewer.css", "favicon.svg"];
+const ENTRIES = ["viewer.ts", "selftest.ts", "status.ts", "workers/socket.worker.ts", "workers/capture.worker.ts"];
+const PAGES = ["index.html", "selftest.html", "status.html", "viewer.css", "status.css", "favicon.svg"];
 
 const LICENCES = "THIRD_PARTY_LICENSES.txt";
 

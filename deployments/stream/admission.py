@@ -88,11 +88,13 @@ class Admission:
         served: Frames that came through, since the start.
         passed_over: Frames that a newer one of their session replaced while it waited for its turn, since the start.
         pressure: Frames wanted (served and passed over) for every frame served, lately; 1 where all are served.
+        fill: How full the batches of the last round were, 0 to 1; 0 before the first.
     """
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self.in_flight = self.served = self.passed_over = 0
         self.pressure = 1.0
+        self.fill = 0.0
         self._limits = limits
         self._limit = min(_FIRST_LIMIT, limits.max_in_flight)
         self._waiting: dict[Start, _Turn] = {}
@@ -180,6 +182,7 @@ class Admission:
         self._patience = max(0, self._patience - 1)
         shrink = 0.8 if past.refused else 1.0
         if past.frames:
+            self.fill = past.fill / past.frames
             self.pressure += _SMOOTHING * ((past.frames + past.passed_over) / past.frames - self.pressure)
             worked_s, trip_s = past.worked_s / past.frames, past.trip_s / past.frames
             hops_s = min(self._hops_s) if len(self._hops_s) >= _ALONE_FRAMES // 4 else 0.0

@@ -17,6 +17,7 @@ Invariants:
 
 import json
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -111,7 +112,7 @@ class Session:
         max_frame_bytes: int,
         max_frame_pixels: int,
         now_s: float,
-        observer: SessionObserver | None = None,
+        observers: Sequence[SessionObserver] = (),
     ) -> None:
         """Open a session.
 
@@ -126,12 +127,12 @@ class Session:
             max_frame_bytes: Encoded bytes of all views of a frame together; more is refused here.
             max_frame_pixels: Pixels of one view; announced here, refused by the decoder.
             now_s: The time.
-            observer: Told what happens.
+            observers: Told what happens.
         """
         self.session_id = session_id
         self.client = ""
         self.closing: StreamError | None = None
-        self.tally = Tally(observer, now_s)
+        self.tally = Tally(observers, now_s)
         self._version = version
         self._engine = engine
         self._options = defaults
@@ -161,6 +162,7 @@ class Session:
         self._bytes = Allowance(_FLOOD * limits.max_bytes_per_s, now_s)
         self._send_began_s: float | None = None
         self._send_ms = 0.0
+        self._sent: tuple[int, messages.QualityState | None] = 0, None
         self._last_heard_s = now_s
 
     # --- what happened ---
@@ -274,13 +276,20 @@ class Session:
 
     def report(self, now_s: float) -> dict[str, Any]:
         """Numbers since the last report, for one log line."""
-        return self._named(self.tally.report(now_s))
+        return self.named(self.tally.report(now_s))
 
     def summary(self, now_s: float) -> dict[str, Any]:
         """Numbers since the session began, for the log line at its end."""
-        return self._named(self.tally.summary(now_s))
+        return self.named(self.tally.summary(now_s))
 
-    def _named(self, numbers: dict[str, Any]) -> dict[str, Any]:
+    def row(self, now_s: float) -> dict[str, Any]:
+        """Who it is and how it goes, for a table of sessions: the last report's numbers, and what the newest reply was."""
+        count, quality = self._sent
+        open_s = round(now_s - self.tally.began_s, 1)
+        return self.named({**self.tally.lately(now_s), "open_s": open_s, "splats": count, "quality": quality and asdict(quality)})
+
+    def named(self, numbers: dict[str, Any]) -> dict[str, Any]:
+        """Whose numbers they are, and they."""
         return {"session": self.session_id, "client": self.client or "original protocol", **numbers}
 
     # --- messages ---
@@ -417,11 +426,13 @@ class Session:
         # Everything that is not work: the wait for a credit, the graph's queues and hops.
         queue_ms = max(0.0, (ready_s - frame.arrived_s) * 1e3 - receive_ms - sum(stages.values()))
         timings = {"receive": receive_ms, "queue": queue_ms, **stages, "send": self._send_ms, "total": total_ms}
+        quality: messages.QualityState | None = None
         if frame.seq is not None:
             self._unacked.append(frame.seq)
             px, compute_s = max(packed.camera.width, packed.camera.height), ready_s - frame.arrived_s
             self._quality.sent(frame.seq, frame.quality_version, packed.count, px, compute_s, now_s)
             options, cause = frame.capture.options, self._quality.cause
+            quality = messages.QualityState(options.max_splats, options.inference_px, cause or "", CAUSES[cause] if cause else "")
             reply = messages.encode(
                 messages.Splats(
                     seq=frame.seq,
@@ -434,14 +445,13 @@ class Session:
                     pruned=packed.pruned,
                     timings_ms={name: round(ms, 3) for name, ms in timings.items()},
                     dropped=dict(self.tally.totals.drops),
-                    quality=messages.QualityState(
-                        options.max_splats, options.inference_px, cause or "", CAUSES[cause] if cause else ""
-                    ),
+                    quality=quality,
                     data=packed.data.data,  # type: ignore[arg-type]  # a view: msgpack writes it without a copy of ours
                 )
             )
         else:
             reply = legacy.reply(packed)
+        self._sent = packed.count, quality
         self.tally.splats_sent(len(reply), timings)
         return reply
 
@@ -466,6 +476,7 @@ class Session:
     def _close(self, error: StreamError) -> None:
         if not self.closing:
             self.closing = error
+            self.tally.refused(error.code)
             self._waiting = self._result = None
             self._refusals.clear()
             self._drop_seqs.clear()

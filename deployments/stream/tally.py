@@ -1,7 +1,7 @@
 """What a session did, counted: for its log lines, and for whoever else watches."""
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -29,6 +29,19 @@ class SessionObserver(Protocol):
 
     def quality_changed(self, cause: str) -> None:
         """The stream's quality was changed."""
+
+
+class IngressObserver(SessionObserver, Protocol):
+    """Told of all sessions of an ingress replica."""
+
+    def session_opened(self) -> None:
+        """A session began."""
+
+    def session_closed(self) -> None:
+        """A session ended, or one was refused."""
+
+    def session_refused(self, code: str) -> None:
+        """A session was refused with an error of this code."""
 
 
 @dataclass(slots=True)
@@ -90,49 +103,55 @@ class Totals:
 
 
 class Tally:
-    """A :class:`SessionObserver` that counts since the session began and since the last report, and tells another observer."""
+    """A :class:`SessionObserver` that counts since the session began and since the last report, and tells other observers."""
 
-    def __init__(self, observer: SessionObserver | None, now_s: float) -> None:
+    def __init__(self, observers: Sequence[SessionObserver], now_s: float) -> None:
         self.totals = Totals()
-        self._period = Totals()
-        self._observer = observer
-        self._began_s = self._period_began_s = now_s
+        self._observers = observers
+        self.began_s = now_s
+        self._last_report: dict[str, Any] | None = None
+        self._begin_period(now_s)
 
     def report(self, now_s: float) -> dict[str, Any]:
         """Numbers since the last report."""
-        period, began_s = self._period, self._period_began_s
-        self._period, self._period_began_s = Totals(), now_s
-        return period.describe(now_s - began_s)
+        self._last_report = self._period.describe(now_s - self._period_began_s)
+        self._begin_period(now_s)
+        return self._last_report
+
+    def lately(self, now_s: float) -> dict[str, Any]:
+        """The last report's numbers; those of now where there was none yet."""
+        return self._last_report or self._period.describe(now_s - self._period_began_s)
 
     def summary(self, now_s: float) -> dict[str, Any]:
         """Numbers since the session began."""
-        return self.totals.describe(now_s - self._began_s)
+        return self.totals.describe(now_s - self.began_s)
 
-    def _each(self) -> tuple[SessionObserver, ...]:
-        return (self.totals, self._period, self._observer) if self._observer else (self.totals, self._period)
+    def _begin_period(self, now_s: float) -> None:
+        self._period, self._period_began_s = Totals(), now_s
+        self._each: tuple[SessionObserver, ...] = (self.totals, self._period, *self._observers)
 
     def frame_received(self, size: int) -> None:  # noqa: D102
-        for each in self._each():
+        for each in self._each:
             each.frame_received(size)
 
     def splats_sent(self, size: int, timings_ms: Mapping[str, float]) -> None:  # noqa: D102
-        for each in self._each():
+        for each in self._each:
             each.splats_sent(size, timings_ms)
 
     def dropped(self, reason: str) -> None:  # noqa: D102
-        for each in self._each():
+        for each in self._each:
             each.dropped(reason)
 
     def refused(self, code: str) -> None:  # noqa: D102
-        for each in self._each():
+        for each in self._each:
             each.refused(code)
 
     def acked(self, shown: bool, age_ms: float | None) -> None:  # noqa: D102
-        for each in self._each():
+        for each in self._each:
             each.acked(shown, age_ms)
 
     def quality_changed(self, cause: str) -> None:  # noqa: D102
-        for each in self._each():
+        for each in self._each:
             each.quality_changed(cause)
 
 

@@ -337,5 +337,8 @@ def test_a_session_reports_itself_and_no_frame_does(client: TestClient, caplog: 
                 hear(socket)
                 socket.send_bytes(messages.encode(Ack(seq, age_ms=50.0)))
         records = [record for record in caplog.records if record.name == "ray.serve.splatcast"]
-    assert len(records) == 1
-    assert (records[0].frames_in, records[0].splats_out, records[0].client) == (20, 20, "test")  # type: ignore[attr-defined]
+    began, ended = (record.__dict__ for record in records)
+    assert (began["msg"], ended["msg"]) == ("session began", "session ended")
+    assert began["session"] == ended["session"] and (ended["frames_in"], ended["splats_out"]) == (20, 20)
+    assert began["client"] == ended["client"] == "test"
+    assert (ended["ended_by"], ended["close_code"]) == ("the client", 1000)

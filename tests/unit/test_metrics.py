@@ -36,7 +36,7 @@ class Sink:
 
 def test_everything_that_happens_reaches_its_row_and_no_row_is_left_empty() -> None:
     sink, door, now_s = Sink(), Admission(AdmissionLimits()), 0.0
-    metrics = IngressMetrics(sink, door, lambda: now_s)
+    metrics = IngressMetrics(sink, door, 600, lambda: now_s)
     metrics.session_opened()
     metrics.frame_received(1000)
     for frame in range(4):

@@ -1,0 +1,99 @@
+// `/status`: asks `/api/status` every two seconds and shows it. Behind several ingress replicas an answer comes from whichever the
+// proxy chose: the newest of each is kept, and one is shown.
+
+import { History } from "./status/history.js";
+import type { Report } from "./status/report.js";
+import { show } from "./status/show.js";
+import { byId, make, setText } from "./ui/dom.js";
+
+const PERIOD_MS = 2000;
+const TIMEOUT_MS = 15_000;
+/** An ingress replica that no answer came from for that long is gone, or the proxy sends us nowhere near it. */
+const FORGET_MS = 60_000;
+
+interface Known {
+  report: Report;
+  atMs: number;
+  history: History;
+}
+
+const known = new Map<string, Known>();
+let chosen: string | null = null;
+let failure = "";
+
+void run();
+
+async function run(): Promise<void> {
+  while (true) {
+    // A hidden page costs nobody anything.
+    if (!document.hidden) {
+      try {
+        take(await ask());
+        failure = "";
+      } catch (error) {
+        failure = error instanceof Error ? error.message : String(error);
+      }
+      draw();
+    }
+    await new Promise((resolve) => setTimeout(resolve, PERIOD_MS));
+  }
+}
+
+async function ask(): Promise<Report> {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  const response = await fetch("api/status", {
+    headers: token ? { authorization: `Bearer ${token}` } : {},
+    cache: "no-store",
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  if (response.status === 401 || response.status === 403)
+    throw new Error("The server wants its token: add #token=… to the address.");
+  if (!response.ok) throw new Error(`The server answered ${response.status}.`);
+  return (await response.json()) as Report;
+}
+
+function take(report: Report): void {
+  const history = known.get(report.replica)?.history ?? new History();
+  const { recent, sessions } = report;
+  history.add("sessions", sessions.open);
+  history.add("shown", recent.shown_s);
+  history.add("age", recent.age_ms.p50 ?? 0);
+  history.add("out", recent.mbit_out_s);
+  known.set(report.replica, { report, atMs: performance.now(), history });
+}
+
+function draw(): void {
+  const nowMs = performance.now();
+  for (const [replica, { atMs }] of known) if (nowMs - atMs > FORGET_MS && known.size > 1) known.delete(replica);
+  if (chosen === null || !known.has(chosen)) chosen = known.keys().next().value ?? null;
+  const current = chosen === null ? undefined : known.get(chosen);
+  drawReplicas();
+  document.body.classList.toggle("stale", failure !== "");
+  if (current) show(current.report, current.history);
+  const age = current ? Math.round((nowMs - current.atMs) / 1000) : 0;
+  setText(byId("freshness"), failure ? `No answer: ${failure}` : age > PERIOD_MS / 1000 ? `${age} s ago` : "live");
+}
+
+/** Which ingress replica is shown, where there are several. */
+function drawReplicas(): void {
+  const box = byId("replicas");
+  box.hidden = known.size < 2;
+  const names = [...known.keys()].sort();
+  const same = names.join() === [...box.querySelectorAll("input")].map((input) => input.value).join();
+  if (!same) {
+    box.replaceChildren(
+      ...names.map((name) => {
+        const label = make("label", "", "segment");
+        const input = make("input");
+        Object.assign(input, { type: "radio", name: "replica", value: name });
+        input.addEventListener("change", () => {
+          chosen = name;
+          draw();
+        });
+        label.append(input, make("span", `ingress ${name}`));
+        return label;
+      }),
+    );
+  }
+  for (const input of box.querySelectorAll("input")) input.checked = input.value === chosen;
+}
