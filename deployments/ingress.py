@@ -79,7 +79,7 @@ async def graph_state() -> GraphState:
     # In a thread: Serve's function waits for the controller.
     application = (await asyncio.to_thread(serve.status)).applications[name]
     deployments = [
-        DeploymentState(name, deployment.status.value, {state.value: count for state, count in deployment.replica_states.items()})
+        DeploymentState(name, deployment.status.value, dict(deployment.replica_states))
         for name, deployment in application.deployments.items()
     ]
     return GraphState(application.status.value, deployments)

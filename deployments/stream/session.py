@@ -331,6 +331,7 @@ class Session:
     def _on_hello(self, hello: messages.Hello) -> None:
         if self._greeted:
             raise BadMessage("'hello' was said already; use 'configure' to change options")
+        self.client = hello.client[:80] or "unnamed"
         common = tuple(codec for codec in self._option_limits.codecs if codec in hello.codecs)
         if not common:
             raise NoCommonCodec(tuple(hello.codecs), self._option_limits.codecs)
@@ -345,7 +346,6 @@ class Session:
         self._options = options
         self._greeted = True
         self._waiting = None  # A bare image from before: its reply would be of the original protocol.
-        self.client = hello.client[:80]
         limits, choice = self._limits, self._option_limits
         self._say(
             messages.encode(

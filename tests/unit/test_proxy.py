@@ -12,6 +12,7 @@ import uvicorn
 import websockets
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from deployments import proxy
@@ -117,3 +118,31 @@ def test_serve_env_holds_what_the_ingress_looks_for() -> None:
     script = f'set -a; . ./serve.env; set +a; exec "{sys.executable}" -c "{code}"'
     out = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]})
     assert out.stdout.strip() == "None"
+
+
+@pytest.mark.parametrize(
+    "sent, passed",
+    [
+        (b"0af7651916cd43dd8448eb211c80319c", True),
+        (b"Root=1-67891233", False),
+        (b"a" * 64, True),
+        (b"a" * 65, False),
+        (b"", False),
+        (b"x\ty", False),
+        (b"\xff", False),
+        (b'"}{', False),
+    ],
+)
+async def test_a_request_id_that_a_log_would_suffer_from_is_taken_off(sent: bytes, passed: bool) -> None:
+    seen: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend(value for name, value in scope["headers"] if name == b"x-request-id")
+
+    async def nothing(*_: object) -> Message:
+        raise AssertionError
+
+    scope: Scope = {"type": "websocket", "headers": [(b"host", b"x"), (b"x-request-id", sent)]}
+    await proxy.RequestIds(app)(scope, nothing, nothing)
+    assert seen == ([sent] if passed else [])
+    assert len(scope["headers"]) == 2, "the caller's scope is its own"
