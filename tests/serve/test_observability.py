@@ -6,15 +6,18 @@ import re
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
+import websockets
 
 from benchmarks.faults.inject import poison_picture
 from deployments.metrics import METRICS
 from deployments.stream import messages
-from deployments.stream.messages import Ack, Error, Frame, Splats
+from deployments.stream.messages import Ack, Error, Frame, Hello, Splats, Welcome
 from tests.serve.talk import PICTURE, connect, frame, hear
 from tests.server import Server
+from tests.unit.test_monitoring import RAYS_OWN
 
 EXPORT_TIMEOUT_S = 60.0
 """Ray's workers report every 10 s."""
@@ -47,6 +50,48 @@ async def test_prometheus_sees_every_metric_that_has_happened(server: Server) ->
     exported = {name.removesuffix(end) for name in names for end in ("_bucket", "_sum", "_count", "") if name.endswith(end)}
     assert wanted <= exported, wanted - exported
     assert 'stage="infer"' in text and 'code="image_broken"' in text
+    for name, labels in RAYS_OWN.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"{name}{{"))
+        assert all(f'{label}="' in line for label in labels), line
+
+
+async def test_the_status_is_of_a_live_session_and_of_all_deployments(server: Server) -> None:
+    client = await connect(server)
+    for seq in range(3):
+        assert isinstance(await frame(client, seq), Splats)
+    status = json.loads(await asyncio.to_thread(server.get, "/api/status"))
+    await client.close()
+    states = {each["name"]: (each["state"], each["replicas"]["RUNNING"] >= 1) for each in status["graph"]["deployments"]}
+    assert states == dict.fromkeys(("Ingress", "FrameDecoder", "GaussianInference", "SplatPacker"), ("HEALTHY", True))
+    assert status["graph"]["state"] == "RUNNING" and status["replica"]
+    assert any(row["client"] == "test" and row["fps"] > 0 for row in status["sessions"]["slowest"])
+    assert status["recent"]["stages_ms"]["infer"]["p50"] >= 20.0, "what the engine was told to take"
+    assert b"status.js" in await asyncio.to_thread(server.get, "/status")
+
+
+async def test_a_session_is_followed_through_the_log_by_its_id_and_its_requests(server: Server) -> None:
+    sessions = {}
+    for request_id in ("trace-7", "x" * 5000):
+        headers = {"X-Request-ID": request_id}
+        async with websockets.connect(server.ws_url, max_size=None, compression=None, additional_headers=headers) as client:
+            await client.send(messages.encode(Hello(1, ["packed", "points"], "follower/1.0")))
+            welcome = await hear(client)
+            assert isinstance(welcome, Welcome)
+            sessions[request_id] = welcome.session
+            assert isinstance(await frame(client, 0, b"\xff\xd8\xff not a picture"), Error)
+            await client.close(4001, "had enough")
+    deadline_s = time.monotonic() + 20.0
+    while len(ended := [line for line in _lines(server) if line["message"] == "session ended"]) < 2:
+        assert time.monotonic() < deadline_s, ended
+        await asyncio.sleep(0.2)
+    for request_id, session in sessions.items():
+        lines = [line for line in _lines(server) if line.get("session") == session]
+        assert [line["message"] for line in lines] == ["session began", "frame refused", "session ended"]
+        began, refused, last = lines
+        assert began["client"] == "follower/1.0" and refused["frame"] == f"{session}/0"
+        assert (last["ended_by"], last["close_code"], last["reason"]) == ("the client", 4001, "had enough")
+        (known_as,) = {line["request_id"] for line in lines}
+        assert known_as == request_id if len(request_id) <= 64 else len(known_as) == 36, known_as
 
 
 @pytest.mark.cluster
@@ -69,7 +114,12 @@ async def test_a_frame_that_fails_is_followed_by_its_id_from_the_ingress_to_the_
         server.stop()
 
 
-def _lines_with_a_frame(server: Server) -> list[dict[str, str]]:
+def _lines_with_a_frame(server: Server) -> list[dict[str, Any]]:
+    return [entry for entry in _lines(server) if entry.get("frame")]
+
+
+def _lines(server: Server) -> list[dict[str, Any]]:
+    """What the replicas logged, oldest first."""
     logs = Path(server.argument("--session-dir=")) / "logs" / "serve"
     lines = [line for path in logs.glob("replica_*.log") for line in path.read_text().splitlines()]
-    return [entry for entry in map(json.loads, lines) if entry.get("frame")]
+    return sorted(map(json.loads, lines), key=lambda entry: entry["asctime"])

@@ -301,7 +301,8 @@ def test_a_client_of_another_version_is_closed_with_1008(client: TestClient) -> 
         assert closed.value.code == 1008 and "99" in closed.value.reason
 
 
-def test_one_session_too_many_is_told_to_come_back(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_one_session_too_many_is_told_to_come_back(pipeline: Pipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ray.serve.splatcast")
     app = create_app(pipeline, ARGS.model_copy(update={"max_sessions": 1}), tmp_path)
     with TestClient(app) as client, client.websocket_connect("/ws") as first:
         greet(first)
@@ -311,6 +312,8 @@ def test_one_session_too_many_is_told_to_come_back(pipeline: Pipeline, tmp_path:
             with pytest.raises(WebSocketDisconnect) as closed:
                 second.receive_bytes()
             assert closed.value.code == 1013
+        refused = next(record.__dict__ for record in caplog.records if record.message == "session refused")
+        assert (refused["code"], refused["close_code"], refused["refused"]) == ("server_full", 1013, 1)
         first.send_bytes(messages.encode(Frame(1, [jpeg()])))
         assert isinstance(hear(first), Splats)
 
