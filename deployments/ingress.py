@@ -75,9 +75,9 @@ class GraphPipeline:
 
 async def graph_state() -> GraphState:
     """How the deployments of this replica's application are."""
-    name = serve.get_replica_context().app_name
     # In a thread: Serve's function waits for the controller.
-    application = (await asyncio.to_thread(serve.status)).applications[name]
+    status = await asyncio.to_thread(serve.status)
+    application = status.applications[serve.get_replica_context().app_name]
     deployments = [
         DeploymentState(name, deployment.status.value, dict(deployment.replica_states))
         for name, deployment in application.deployments.items()

@@ -6,7 +6,7 @@ values as there are visitors would grow Prometheus without end. Counts are hande
 """
 
 import time
-from collections import Counter as Counts
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -16,7 +16,8 @@ from deployments.stream.admission import Admission
 FLUSH_PERIOD_S = 1.0
 _MS = (1, 2, 5, 10, 20, 35, 50, 75, 100, 150, 200, 250, 350, 500, 750, 1000, 2000, 5000, 10_000)
 """Finest around the 250 ms that the quality controller aims at."""
-_BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+_BATCH = (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 12.5, 16.5, 32.5, 64.5)
+"""Whole numbers are in the middle: Ray 2.60 exports a histogram's ``_sum`` as if every value were the middle of its bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Metric:
     kind: Literal["counter", "gauge", "histogram"]
     text: str
     labels: tuple[str, ...] = ()
-    buckets: tuple[int, ...] = ()
+    buckets: tuple[float, ...] = ()
 
 
 METRICS = {
@@ -54,6 +55,7 @@ METRICS = {
         Metric("splatcast_errors_total", "counter", "Frames and messages refused, sessions closed, by error code.", ("code",)),
         Metric("splatcast_quality_changes_total", "counter", "Changes of a stream's quality, by cause.", ("cause",)),
         Metric("splatcast_stage_ms", "histogram", "Milliseconds of a frame in each stage.", ("stage",), _MS),
+        Metric("splatcast_stage_seconds_total", "counter", "The same added up, exactly: a histogram's sum is not.", ("stage",)),
         Metric("splatcast_age_at_display_ms", "histogram", "Capture to pixels, by the client's clock.", (), _MS),
         Metric("splatcast_batch_size", "histogram", "Frames of a batch of the model.", (), _BATCH),
         Metric("splatcast_admission_limit", "gauge", "Frames this ingress replica lets into the graph at a time."),
@@ -126,7 +128,7 @@ class IngressMetrics:
         self._admission = admission
         self._max_sessions = max_sessions
         self._clock = clock
-        self._counts: Counts[tuple[str, str, str]] = Counts()
+        self._counts: defaultdict[tuple[str, str, str], float] = defaultdict(float)
         self._sessions = self._served = self._wanted = 0
         self.flush()  # The gauges are there before the first visitor.
 
@@ -148,6 +150,7 @@ class IngressMetrics:
     def splats_sent(self, size: int, timings_ms: Mapping[str, float]) -> None:  # noqa: D102
         for stage, ms in timings_ms.items():
             self._sink.observe("splatcast_stage_ms", ms, {"stage": stage})
+            self._counts["splatcast_stage_seconds_total", "stage", stage] += ms / 1e3
         self._count("splatcast_sent_bytes_total", size)
         self._count("splatcast_frames_sent_total", 1)
 
@@ -174,7 +177,7 @@ class IngressMetrics:
         self._counts["splatcast_frames_served_total", "", ""] += door.served - self._served
         self._counts["splatcast_frames_wanted_total", "", ""] += wanted - self._wanted
         self._served, self._wanted = door.served, wanted
-        counts, self._counts = self._counts, Counts()
+        counts, self._counts = self._counts, defaultdict(float)
         for (name, label, value), count in counts.items():
             if count:
                 self._sink.count(name, count, {label: value} if label else {})

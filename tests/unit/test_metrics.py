@@ -59,6 +59,7 @@ def test_everything_that_happens_reaches_its_row_and_no_row_is_left_empty() -> N
     assert sink.counts["splatcast_frames_dropped_total", "superseded"] == 1
     assert sink.counts["splatcast_frames_served_total", ""] == 1
     assert sink.counts["splatcast_frames_wanted_total", ""] == 1 + door.passed_over
+    assert sink.counts["splatcast_stage_seconds_total", "decode"] == 0.001
     assert sink.times["splatcast_stage_ms", "decode"] == [1.0] and sink.times["splatcast_age_at_display_ms", ""] == [120.0]
     assert sink.gauges["splatcast_sessions"] == 1 and sink.gauges["splatcast_admission_limit"] == door.limit
     metrics.session_closed()
