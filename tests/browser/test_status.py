@@ -9,14 +9,12 @@ from tests.browser.conftest import AppServer, Viewer
 pytestmark = pytest.mark.browser
 
 
-def test_the_status_page_shows_a_live_session_and_breaks_no_rule(
-    open_viewer: Callable[..., Viewer], synthetic: AppServer, serve: Callable[..., AppServer]
-) -> None:
+def test_the_status_page_shows_a_live_session_and_breaks_no_rule(open_viewer: Callable[..., Viewer], synthetic: AppServer) -> None:
     viewer = open_viewer(f"{synthetic.url}/?source=camera&autostart=1&max_splats=500&width=64&fps=5", size=(160, 120))
     viewer.wait_shown(5)
     page = open_viewer(f"{synthetic.url}/status", size=(1280, 900))
-    violations = "window.violations = 0; document.addEventListener('securitypolicyviolation', () => window.violations++)"
-    page.page.evaluate(violations)
+    # Those before this line are in the console, which must stay empty.
+    page.page.evaluate("window.violations = 0; document.addEventListener('securitypolicyviolation', () => window.violations++)")
     page.wait("document.querySelector('#sessions td:nth-child(2)')?.textContent.startsWith('splatcast-viewer/')")
     page.wait("parseFloat(document.querySelector('#tiles .tile b').textContent) > 0")
     assert page.page.inner_text("#freshness") == "live"
@@ -25,9 +23,7 @@ def test_the_status_page_shows_a_live_session_and_breaks_no_rule(
     assert stages == ["receive", "queue", "decode", "infer", "pack", "send", "total"]
     widest = page.page.evaluate("Math.max(...[...document.querySelectorAll('#stages rect')].map(bar => bar.getBBox().width))")
     assert widest == pytest.approx(100)
-    shown = viewer.get("stats.shown")
-    viewer.wait_shown(5)
-    assert viewer.get("stats.shown") > shown, "looking does not stop the stream"
+    viewer.wait_shown(5)  # Looking does not stop the stream.
     page.page.evaluate("document.body.style.height = '4000px'; scrollTo(0, 500)")
     uptime = page.page.inner_text("#about")
     page.wait(f"document.getElementById('about').innerText !== {uptime!r}")
