@@ -44,7 +44,7 @@ METRICS = {
     for metric in (
         Metric("splatcast_sessions", "gauge", "Sessions open on this ingress replica."),
         Metric("splatcast_sessions_max", "gauge", "Sessions it takes at most."),
-        Metric("splatcast_sessions_opened_total", "counter", "Sessions that came, those that were refused among them."),
+        Metric("splatcast_sessions_opened_total", "counter", "Sessions that found a place."),
         Metric("splatcast_sessions_refused_total", "counter", "Sessions refused, by error code.", ("code",)),
         Metric("splatcast_frames_received_total", "counter", "Frames that came from clients."),
         Metric("splatcast_received_bytes_total", "counter", "Bytes of their pictures."),

@@ -38,7 +38,7 @@ class IngressObserver(SessionObserver, Protocol):
         """A session began."""
 
     def session_closed(self) -> None:
-        """A session ended, or one was refused."""
+        """A session ended."""
 
     def session_refused(self, code: str) -> None:
         """A session was refused with an error of this code."""

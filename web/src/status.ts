@@ -40,15 +40,15 @@ async function run(): Promise<void> {
 }
 
 async function ask(): Promise<Report> {
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  const [inFragment, inQuery] = [location.hash.slice(1), location.search].map((text) => new URLSearchParams(text).get("token"));
+  const token = inFragment ?? inQuery;
   const response = await fetch("api/status", {
     headers: token ? { authorization: `Bearer ${token}` } : {},
     cache: "no-store",
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
-  if (response.status === 401 || response.status === 403)
-    throw new Error("The server wants its token: add #token=… to the address.");
-  if (!response.ok) throw new Error(`The server answered ${response.status}.`);
+  if (response.status === 401) throw new Error("the server wants its token; add ?token=… to the address");
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
   return (await response.json()) as Report;
 }
 
@@ -71,7 +71,7 @@ function draw(): void {
   document.body.classList.toggle("stale", failure !== "");
   if (current) show(current.report, current.history);
   const age = current ? Math.round((nowMs - current.atMs) / 1000) : 0;
-  setText(byId("freshness"), failure ? `No answer: ${failure}` : age > PERIOD_MS / 1000 ? `${age} s ago` : "live");
+  setText(byId("freshness"), failure ? `no answer: ${failure}` : age > PERIOD_MS / 1000 ? `${age} s ago` : "live");
 }
 
 /** Which ingress replica is shown, where there are several. */
