@@ -28,7 +28,8 @@ SUBPROTOCOL = "splatcast"
 TOKEN_SUBPROTOCOL = f"{SUBPROTOCOL}.token."
 PROBES = ("/healthz", "/readyz")
 """Asked by machines, under whatever name these have for the server; they say nothing that is worth a secret."""
-PAGES = ("/", "/selftest")
+PAGES = ("/", "/selftest", "/status")
+"""The same for everybody; what they show comes from the API, with the token that the page has from its address's fragment."""
 STATIC = "/static/"
 _MIN_TOKEN = 16
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")

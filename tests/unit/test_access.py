@@ -106,7 +106,7 @@ def test_the_servers_own_pages_may_use_it(origin: str, host: str) -> None:
         ("http://127.0.0.1:8000", "[::1]:8000"),
     ],
 )
-@pytest.mark.parametrize("path", ["/ws", "/api/splat", "/api/info", "/status", "/whatever/comes"])
+@pytest.mark.parametrize("path", ["/ws", "/api/splat", "/api/info", "/api/status", "/whatever/comes"])
 def test_pages_of_other_sites_may_not(origin: str, host: str, path: str) -> None:
     with pytest.raises(ForbiddenOrigin) as refused:
         Access(settings()).check(scope(path, ("host", host), ("origin", origin)))
@@ -199,7 +199,7 @@ def test_the_token_is_taken_where_a_client_can_put_it(carried: dict[str, Any]) -
         {"subprotocols": ["splatcast.token.\u20ac"]},
     ],
 )
-@pytest.mark.parametrize("path", ["/ws", "/api/info", "/api/splat", "/api/status", "/status", "//api/info", "/static", "/new"])
+@pytest.mark.parametrize("path", ["/ws", "/api/info", "/api/splat", "/api/status", "/status/", "//api/info", "/static", "/new"])
 def test_without_it_nothing_but_pages_and_probes_is_served(carried: dict[str, Any], path: str) -> None:
     carried = dict(carried)
     with pytest.raises(Unauthorized) as refused:
@@ -207,7 +207,7 @@ def test_without_it_nothing_but_pages_and_probes_is_served(carried: dict[str, An
     assert TOKEN not in str(refused.value)
 
 
-@pytest.mark.parametrize("path", ["/", "/selftest", "/static/viewer.js", "/healthz", "/readyz"])
+@pytest.mark.parametrize("path", ["/", "/selftest", "/status", "/static/viewer.js", "/healthz", "/readyz"])
 def test_the_page_that_asks_for_the_token_needs_none(path: str) -> None:
     Access(settings(), TOKEN).check(scope(path))
 
