@@ -72,7 +72,7 @@ def test_without_the_token_there_is_the_page_and_nothing_else(tmp_path: Path, he
     client_ = client(tmp_path, TOKEN)
     for path in ("/", "/static/viewer.js", "/healthz", "/readyz"):
         assert client_.get(path, headers=headers).status_code == 200
-    for path in ("/api/info", "/api/sample", "/status", "/api/status", "/ws", "/nothing"):
+    for path in ("/api/info", "/api/sample", "/api/status", "/ws", "/nothing"):
         answer = client_.get(path, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), path
         assert answer.headers["www-authenticate"] == "Bearer"
