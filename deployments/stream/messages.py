@@ -198,17 +198,21 @@ class CameraIntrinsics:
 
 @dataclass(frozen=True, slots=True)
 class QualityState:
-    """What the server has made of the client's options to keep the stream's age down.
+    """What the server made of the client's options for one frame, to keep the stream's age down.
 
     Attributes:
         max_splats: Splat budget the frame was made with.
         inference_px: Longest side of the picture the model works on; 0: the model's choice.
-        cause: Why it was changed last: ``network``, ``client``, ``compute``, ``recovered``, ``no_gain``; empty: never.
+        splats_share: Splats in the frame over those that the client's own options would give, 0..1.
+        px_share: The same of the longest side.
+        cause: Why the two were changed last: ``network``, ``client``, ``compute``, ``recovered``, ``no_gain``; empty: never.
         message: The same in words.
     """
 
     max_splats: int
     inference_px: int
+    splats_share: float
+    px_share: float
     cause: str
     message: str
 

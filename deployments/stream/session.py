@@ -37,7 +37,7 @@ from deployments.stream.errors import (
     WrongViewCount,
 )
 from deployments.stream.options import FrameOptions, OptionLimits
-from deployments.stream.quality import CAUSES, Quality, QualitySettings
+from deployments.stream.quality import Quality, QualitySettings, Setting
 from deployments.stream.rate import Allowance
 from deployments.stream.tally import SessionObserver, Tally
 
@@ -86,7 +86,8 @@ class SessionLimits:
 
 @dataclass(slots=True)
 class _Frame:
-    """A frame on its way. ``ticket`` is our own count: a client's ``seq`` may have gaps, and the original protocol has none."""
+    """A frame on its way. ``ticket`` is our own count: a client's ``seq`` may have gaps, and the original protocol has none.
+    Until ``held_until_s`` it waited for the client to take what was sent before, and not for the graph."""
 
     ticket: int
     seq: int | None
@@ -94,7 +95,8 @@ class _Frame:
     capture: Capture
     arrived_s: float
     receive_ms: float | None = None
-    quality_version: int = 0
+    held_until_s: float = 0.0
+    setting: Setting | None = None
 
 
 class Session:
@@ -222,6 +224,8 @@ class Session:
     def delivered(self, now_s: float) -> None:
         """The transport has taken the message that ``next_message`` gave last."""
         if self._send_began_s is not None:
+            if self._waiting and self._is_stalled(now_s):
+                self._waiting.held_until_s = now_s
             self._send_ms = (now_s - self._send_began_s) * 1e3
             self._send_began_s = None
 
@@ -240,8 +244,7 @@ class Session:
         if frame and frame.receive_ms is None:
             # Asked right after received(): what has passed since then is the reading of the message.
             frame.receive_ms = (now_s - frame.arrived_s) * 1e3
-        stalled = self._send_began_s is not None and now_s - self._send_began_s > self._limits.stall_s
-        if frame is None or self.closing or stalled or len(self._in_flight) >= self._limits.max_in_flight:
+        if frame is None or self.closing or self._is_stalled(now_s) or len(self._in_flight) >= self._limits.max_in_flight:
             return None
         return frame.ticket
 
@@ -254,10 +257,14 @@ class Session:
         # The state is the newest there is at submission: taken at arrival it would be a round of the graph older.
         options = frame.capture.options
         if frame.seq is not None:
-            frame.quality_version, options = self._quality.version, self._quality.apply(options)
+            frame.setting = self._quality.setting(options)
+            options = frame.setting.options
         frame.capture = replace(frame.capture, state=self._state, options=options)
         self._in_flight[frame.ticket] = frame
         return frame.ticket, frame.capture
+
+    def _is_stalled(self, now_s: float) -> bool:
+        return self._send_began_s is not None and now_s - self._send_began_s > self._limits.stall_s
 
     def next_message(self, now_s: float) -> bytes | str | None:
         """The message to send now; None while there is nothing to say or the client must acknowledge first.
@@ -315,16 +322,21 @@ class Session:
                 self._on_frame(seq, captured_ms, tuple(views), now_s)
             case messages.Configure(options):
                 self._options = self._option_limits.apply(self._options, options)
+                self._quality.configured()
                 self._say(messages.encode(messages.Configured(asdict(self._options))))
             case messages.Ack():
                 self._on_ack(message, now_s)
 
     def _on_ack(self, ack: messages.Ack, now_s: float) -> None:
+        if not self._unacked or ack.seq < self._unacked[0]:
+            return  # Of a reply that was acknowledged before, or never sent: nothing in it counts.
         while self._unacked and self._unacked[0] <= ack.seq:
             self._unacked.popleft()
         age_ms = ack.age_ms if 0 < ack.age_ms < _MAX_AGE_MS else None
         self.tally.acked(ack.shown_ms > 0, age_ms)
-        client_ms = max(ack.decoded_ms, ack.shown_ms) - ack.received_ms
+        # Without any times it is of a client that does not measure; its acks come at once.
+        unseen = ack.received_ms > 0 and not ack.shown_ms > 0
+        client_ms = None if unseen else max(ack.decoded_ms, ack.shown_ms) - ack.received_ms
         if cause := self._quality.acked(ack.seq, client_ms, age_ms, self._options, now_s):
             self.tally.quality_changed(cause)
 
@@ -427,12 +439,12 @@ class Session:
         queue_ms = max(0.0, (ready_s - frame.arrived_s) * 1e3 - receive_ms - sum(stages.values()))
         timings = {"receive": receive_ms, "queue": queue_ms, **stages, "send": self._send_ms, "total": total_ms}
         quality: messages.QualityState | None = None
-        if frame.seq is not None:
+        if frame.seq is not None and frame.setting is not None:
             self._unacked.append(frame.seq)
-            px, compute_s = max(packed.camera.width, packed.camera.height), ready_s - frame.arrived_s
-            self._quality.sent(frame.seq, frame.quality_version, packed.count, px, compute_s, now_s)
-            options, cause = frame.capture.options, self._quality.cause
-            quality = messages.QualityState(options.max_splats, options.inference_px, cause or "", CAUSES[cause] if cause else "")
+            px, over_budget = max(packed.camera.width, packed.camera.height), packed.pruned.get("budget", 0)
+            compute_s = ready_s - max(frame.arrived_s, frame.held_until_s)
+            self._quality.sent(frame.seq, frame.setting, packed.count, over_budget, px, compute_s, now_s)
+            quality = frame.setting.state(packed.count, over_budget)
             reply = messages.encode(
                 messages.Splats(
                     seq=frame.seq,

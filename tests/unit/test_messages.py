@@ -29,7 +29,7 @@ SERVER = {
         messages.Splats, numbers, clocks, words, words, words, numbers,
         st.builds(messages.CameraIntrinsics, numbers, numbers, clocks, clocks, clocks, clocks),
         counts, st.dictionaries(words, clocks), counts,
-        st.builds(messages.QualityState, numbers, numbers, words, words), st.binary(max_size=64),
+        st.builds(messages.QualityState, numbers, numbers, clocks, clocks, words, words), st.binary(max_size=64),
     ),
     messages.Dropped: st.builds(messages.Dropped, words, words, numbers, st.lists(numbers, max_size=64)),
     messages.Error: st.builds(messages.Error, words, words, st.none() | numbers, st.booleans()),
@@ -61,7 +61,7 @@ def test_the_bytes_of_a_frame_are_as_documented() -> None:
 def test_a_buffer_is_written_as_bin_whatever_holds_it() -> None:
     data = memoryview(np.arange(4, dtype=np.uint8))
     camera = messages.CameraIntrinsics(1, 1, 1.0, 1.0, 0.5, 0.5)
-    quality = messages.QualityState(1, 0, "", "")
+    quality = messages.QualityState(1, 0, 1.0, 1.0, "", "")
     raw = messages.encode(messages.Splats(0, 0.0, "packed", "lifted", "x", 0, camera, {}, {}, {}, quality, data))  # type: ignore[arg-type]
     decoded = messages.decode_server(raw)
     assert isinstance(decoded, messages.Splats) and decoded.data == b"\x00\x01\x02\x03"

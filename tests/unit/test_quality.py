@@ -1,200 +1,143 @@
-"""The controller and the real session on simulated links, in virtual time."""
+"""The controller in the real session, on simulated links; the simulation is in ``simulated.py``."""
 
-import heapq
-import itertools
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from deployments.pipeline import Camera, PackedFrame
-from deployments.stream import messages
-from deployments.stream.messages import Ack, Configured, Dropped, Engine, Frame, Hello, Splats, Welcome
-from deployments.stream.options import FrameOptions, OptionLimits
+from deployments.stream.options import FrameOptions
 from deployments.stream.quality import CAUSES, QualitySettings
-from deployments.stream.session import Session, SessionLimits
+from tests.unit.simulated import BYTES_A_SPLAT, FULL_PX, FULL_SPLATS, HOPS_S, JPEG, TARGET_S, Link, World
 
-JPEG = b"\xff\xd8\xff" + bytes(25_000)
-BYTES_A_SPLAT = 16
-FULL_SPLATS, FULL_PX = 100_000, 504
-SOCKET_BUFFER = 128 * 1024
-TARGET_S = 0.25
+FLOOR = FrameOptions().min_splats
 
 
-@dataclass
-class World:
-    """A camera, a session, a graph with one replica, a link that is a queue both ways, and a client that shows one frame at a time.
+def p95_s(world: World, since_s: float, until_s: float = 1e9) -> float:
+    return float(np.percentile(world.ages_s(since_s, until_s), 95))
 
-    Attributes:
-        mbit_s: The link's rate; may be changed on the way.
-        rtt_s, jitter_s: Its delay there and back, and up to how much more.
-        infer_s: What the model takes at full resolution; in proportion to the pixels below.
-        fixed_infer: Whether the resolution makes no difference to it.
-        show_s: What the client takes to decode and show the full number of splats; in proportion below.
-    """
 
-    mbit_s: float = 100.0
-    rtt_s: float = 0.02
-    jitter_s: float = 0.0
-    infer_s: float = 0.04
-    fixed_infer: bool = False
-    show_s: float = 0.01
-    fps: float = 30.0
-    options: dict[str, object] = field(default_factory=dict)
-    settings: QualitySettings = field(default_factory=QualitySettings)
-
-    def __post_init__(self) -> None:
-        engine = Engine("e", "e", "E", "Apache-2.0", ["lifted"])
-        self.session = Session(
-            "s", "0", engine, FrameOptions(), OptionLimits(), SessionLimits(), self.settings, 10**6, 10**7, now_s=0.0
-        )
-        self.now_s = 0.0
-        self.shown: list[tuple[float, float, int, int]] = []  # when, age, splats, pixels
-        self.causes: list[tuple[float, str]] = []
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._random = random.Random(7)
-        self._seq = -1
-        self._unanswered = 0
-        self._taken = True
-        self.stalled_until_s = self._down_free_s = self._up_free_s = self._graph_free_s = self._client_free_s = 0.0
-        self._say(Hello(1, ["packed", "points"], "test", self.options))
-        self._capture()
-
-    def at(self, when_s: float, act: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (when_s, next(self._order), act))
-
-    def run(self, until_s: float) -> "World":
-        while self._events and self._events[0][0] <= until_s:
-            self.now_s, _, act = heapq.heappop(self._events)
-            act()
-        self.now_s = until_s
-        return self
-
-    def _delay_s(self) -> float:
-        return self.rtt_s / 2 + self.jitter_s * self._random.random()
-
-    def _through(self, free_s: float, size: int) -> float:
-        return max(self.now_s, free_s, self.stalled_until_s) + size * 8e-6 / self.mbit_s
-
-    def _capture(self) -> None:
-        if self._unanswered < 3:
-            self._seq += 1
-            self._unanswered += 1
-            captured_s = self.now_s
-            self._up_free_s = self._through(self._up_free_s, len(JPEG))
-            frame = Frame(self._seq, [JPEG], captured_s * 1e3)
-            self.at(self._up_free_s + self._delay_s(), lambda: self._say(frame))
-        self.at(self.now_s + 1.0 / self.fps, self._capture)
-
-    def _say(self, message: messages.ClientMessage) -> None:
-        before = sum(self.session.tally.totals.quality_changes.values())
-        self.session.received(messages.encode(message), self.now_s)
-        changes = self.session.tally.totals.quality_changes
-        if sum(changes.values()) > before:
-            self.causes.append((self.now_s, self.session._quality.cause or ""))
-        self._pump()
-
-    def _pump(self) -> None:
-        while job := self.session.next_capture(self.now_s):
-            ticket, capture = job
-            px = capture.options.inference_px or FULL_PX
-            count = min(FULL_SPLATS, capture.options.max_splats)
-            took_s = self.infer_s * (1.0 if self.fixed_infer else (px / FULL_PX) ** 2)
-            self._graph_free_s = max(self.now_s, self._graph_free_s) + took_s
-            camera = Camera(px, px * 3 // 4, 1.0, 1.0, 1.0, 1.0)
-            data = np.zeros(count * BYTES_A_SPLAT, np.uint8)
-            packed = PackedFrame("packed", "lifted", count, data, camera, {}, b"", {"infer": took_s * 1e3})
-            self.at(self._graph_free_s + 0.03, lambda ticket=ticket, packed=packed: self._finish(ticket, packed))
-        while self._taken and (raw := self.session.next_message(self.now_s)) is not None:
-            assert isinstance(raw, bytes)
-            self._taken = False
-            self._down_free_s = self._through(self._down_free_s, len(raw))
-            # The socket has taken it when what is left to send fits its buffer.
-            taken_s = max(self.now_s, self._down_free_s - SOCKET_BUFFER * 8e-6 / self.mbit_s)
-            self.at(taken_s, self._deliver)
-            self.at(self._down_free_s + self._delay_s(), lambda raw=raw: self._hear(raw))
-
-    def _finish(self, ticket: int, packed: PackedFrame) -> None:
-        self.session.finished(ticket, packed, self.now_s)
-        self._pump()
-
-    def _deliver(self) -> None:
-        self.session.delivered(self.now_s)
-        self._taken = True
-        self._pump()
-
-    def _hear(self, raw: bytes) -> None:
-        match messages.decode_server(raw):
-            case Splats() as reply:
-                self._unanswered = max(0, self._unanswered - 1)
-                received_s = self.now_s
-                self._client_free_s = max(self.now_s, self._client_free_s) + self.show_s * reply.count / FULL_SPLATS
-                shown_s = self._client_free_s
-                self.at(shown_s, lambda: self._show(reply, received_s))
-            case Dropped(count=count):
-                self._unanswered -= count
-            case Welcome() | Configured():
-                pass
-            case other:
-                pytest.fail(f"{other}")
-
-    def _show(self, reply: Splats, received_s: float) -> None:
-        age_s = self.now_s - reply.captured_ms / 1e3
-        self.shown.append((self.now_s, age_s, reply.count, reply.camera.width))
-        # Its clock is an hour off: only differences may count.
-        ack = Ack(reply.seq, (received_s + 3600) * 1e3, (self.now_s + 3600) * 1e3, (self.now_s + 3600) * 1e3, age_s * 1e3)
-        self.at(self.now_s + self._delay_s(), lambda: self._say(ack))
-
-    def ages_s(self, since_s: float, until_s: float = 1e9) -> list[float]:
-        return [age for when, age, _, _ in self.shown if since_s <= when < until_s]
-
-    def splats(self, since_s: float, until_s: float = 1e9) -> list[int]:
-        return [count for when, _, count, _ in self.shown if since_s <= when < until_s]
-
-    def changes(self, since_s: float) -> int:
-        return sum(when >= since_s for when, _ in self.causes)
+def least_p50_s(link: Link, world: World) -> float:
+    """The least there can be: picture up, hops and model with one frame before it, the smallest reply down, shown."""
+    upload_s, reply_s = len(JPEG) * 8e-6 / link.mbit_s, FLOOR * BYTES_A_SPLAT["packed"] * 8e-6 / link.mbit_s
+    return link.rtt_s + 2 * link.jitter_s + 2 * upload_s + HOPS_S + 2 * world.infer_s + reply_s + world.show_s
 
 
 LINKS = [(2.0, 0.02), (5.0, 0.02), (5.0, 0.1), (10.0, 0.04), (20.0, 0.01), (20.0, 0.1), (50.0, 0.04), (200.0, 0.01), (200.0, 0.15)]
 
 
 @pytest.mark.parametrize(("mbit_s", "rtt_s"), LINKS)
-@pytest.mark.parametrize("jitter_s", [0.0, 0.02])
+@pytest.mark.parametrize("jitter_s", [0.0, 0.02, 0.08])
 def test_on_any_link_the_stream_settles_and_holds_the_age_it_allows(mbit_s: float, rtt_s: float, jitter_s: float) -> None:
-    world = World(mbit_s, rtt_s, jitter_s).run(60.0)
-    floor = FrameOptions().min_splats
-    # The least there can be: picture up, hops and model with one frame before it, the smallest reply down, shown.
-    upload_s, reply_s = len(JPEG) * 8e-6 / mbit_s, floor * BYTES_A_SPLAT * 8e-6 / mbit_s
-    possible_s = rtt_s + 2 * jitter_s + 2 * upload_s + 0.03 + 2 * world.infer_s + reply_s + 0.01
-    ages = world.ages_s(since_s=30.0)
-    assert len(ages) > 30
-    assert np.percentile(ages, 95) <= max(1.15 * TARGET_S, 1.5 * possible_s)
-    assert world.changes(since_s=30.0) <= 6, world.causes
-    assert all(floor <= count <= FULL_SPLATS for count in world.splats(0.0))
+    link = Link(mbit_s, rtt_s, jitter_s)
+    world = World(link).run(60.0)
+    assert len(world.ages_s(30.0)) > 30
+    assert p95_s(world, 30.0) <= max(1.15 * TARGET_S, 1.5 * least_p50_s(link, world))
+    assert world.changes(30.0) <= 6, world.causes
+    assert all(FLOOR <= count <= FULL_SPLATS for count in world.splats(0.0))
+
+
+def test_on_a_long_way_as_many_replies_travel_as_do_not_wait_for_one_another() -> None:
+    world = World(Link(200.0, 0.15)).run(60.0)
+    assert len(world.ages_s(30.0, 60.0)) / 30.0 > 1.4 / 0.15, "one at a time would be one a round trip"
+    assert p95_s(world, 30.0) <= 1.15 * TARGET_S
+    narrow = World(Link(10.0, 0.02)).run(60.0)
+    assert p95_s(narrow, 30.0) <= 1.5 * least_p50_s(narrow.link, narrow), "there the second would only wait"
+
+
+def test_a_way_too_long_for_the_target_costs_no_splats() -> None:
+    world = World(Link(200.0, 0.4)).run(60.0)
+    assert {cause for _, cause in world.causes} == {"network", "no_gain"} and len(world.causes) <= 4
+    assert set(world.splats(20.0)) == {FULL_SPLATS}
+
+
+@pytest.mark.parametrize("mbit_s", [20.0, 40.0])
+@pytest.mark.parametrize("period_s", [0.3, 1.0, 10.0])
+def test_a_link_that_varies_by_a_third_gets_what_it_can_carry_and_is_not_hunted(mbit_s: float, period_s: float) -> None:
+    link, rates = Link(mbit_s, 0.03), random.Random(1)
+    link.every(period_s, lambda: setattr(link, "mbit_s", mbit_s * rates.uniform(0.7, 1.3)))
+    world = World(link).run(120.0)
+    assert p95_s(world, 20.0) <= 1.25 * TARGET_S
+    assert world.changes(60.0) <= 10, world.causes
+    settled = world.splats(60.0)
+    assert max(settled) <= 2 * min(settled)
+    assert np.median(settled) * BYTES_A_SPLAT["packed"] * 8e-6 / mbit_s > 0.2 * TARGET_S, "and it is used"
+
+
+@pytest.mark.parametrize("period_s", [0.5, 1.0, 2.0])
+def test_a_link_that_fades_is_followed_down_and_not_taken_for_a_long_one(period_s: float) -> None:
+    link = Link(100.0, 0.03)
+    world = World(link).run(10.0)
+    link.every(period_s, lambda: setattr(link, "mbit_s", max(10.0, 0.8 * link.mbit_s)))
+    world.run(120.0)
+    assert np.percentile(world.ages_s(10.0, 40.0), 90) <= 3 * TARGET_S
+    assert p95_s(world, 40.0) <= 1.5 * least_p50_s(link, world)
+
+
+def test_a_link_that_loses_a_share_to_others_and_gets_it_back() -> None:
+    world = World(Link(40.0)).run(30.0)
+    before = np.median(world.splats(20.0))
+    world.link.mbit_s = 16.0
+    world.run(70.0)
+    assert p95_s(world, 35.0, 70.0) <= 1.2 * TARGET_S
+    world.link.mbit_s = 40.0
+    world.run(130.0)
+    assert np.median(world.splats(110.0)) >= 0.7 * before
+    assert p95_s(world, 75.0) <= 1.15 * TARGET_S
+
+
+@pytest.mark.parametrize(("mbit_s", "joins_s"), [(25.0, 0.0), (50.0, 0.0), (25.0, 20.0), (50.0, 20.0)])
+def test_two_streams_on_one_link_both_find_their_place(mbit_s: float, joins_s: float) -> None:
+    link = Link(mbit_s, 0.03)
+    one = World(link).run(joins_s)
+    both = (one, World(link).run(joins_s + 60.0))
+    splats = [np.median(world.splats(joins_s + 35.0)) for world in both]
+    assert max(splats) <= 3.5 * min(splats)
+    rates = [len(world.ages_s(joins_s + 35.0)) for world in both]
+    assert max(rates) <= 1.6 * min(rates)
+    for world in both:
+        assert p95_s(world, joins_s + 35.0) <= 1.15 * TARGET_S
+        assert world.changes(joins_s + 35.0) <= 4
+
+
+def test_after_a_link_that_was_hunted_the_way_back_to_the_top_takes_a_minute_at_most() -> None:
+    link, rates = Link(20.0, 0.03), random.Random(3)
+    link.every(2.0, lambda: setattr(link, "mbit_s", 20.0 * rates.uniform(0.5, 1.5) if link.now_s < 120.0 else 400.0))
+    world = World(link).run(120.0)
+    assert world.changes(0.0) > 10
+    world.run(190.0)
+    assert set(world.splats(182.0)) == {FULL_SPLATS}
+    recovered = [when for when, cause in world.causes if when > 122.0]
+    assert min(np.diff(recovered)) > 1.9, "one step at a time"
+
+
+@pytest.mark.parametrize("codec", ["packed", "points", "ply"])
+def test_every_codec_is_held_at_the_age_with_as_many_splats_as_its_bytes_allow(codec: str) -> None:
+    world = World(Link(60.0, 0.03), codecs=("packed", "points", "ply"), options={"codec": codec}).run(60.0)
+    assert p95_s(world, 30.0) <= 1.15 * TARGET_S
+    assert {reply.codec for _, _, reply in world.shown} == {codec}, "who names a codec gets it, under pressure too"
+    reply_s = np.median(world.splats(30.0)) * BYTES_A_SPLAT[codec] * 8e-6 / 60.0
+    assert 0.2 * TARGET_S < reply_s < 0.8 * TARGET_S
 
 
 def test_a_fast_link_is_left_at_full_quality() -> None:
-    world = World(200.0, 0.01).run(30.0)
+    world = World(Link(200.0, 0.01)).run(30.0)
     assert world.causes == [] and set(world.splats(0.0)) == {FULL_SPLATS}
 
 
 def test_without_it_the_same_link_is_seconds_behind() -> None:
-    without = World(10.0, 0.04, settings=QualitySettings(enabled=False)).run(40.0)
+    without = World(Link(10.0, 0.04), settings=QualitySettings(enabled=False)).run(40.0)
     assert np.percentile(without.ages_s(since_s=20.0), 50) > 10 * TARGET_S
 
 
 def test_a_link_that_narrows_and_widens_again_is_followed_down_at_once_and_up_slowly_to_the_top() -> None:
-    world = World(200.0, 0.03).run(20.0)
+    world = World(Link(200.0, 0.03)).run(20.0)
     assert set(world.splats(10.0)) == {FULL_SPLATS}
-    world.mbit_s = 12.0
+    world.link.mbit_s = 12.0
     world.run(60.0)
-    assert np.percentile(world.ages_s(30.0, 60.0), 90) <= 1.15 * TARGET_S
+    assert p95_s(world, 30.0, 60.0) <= 1.15 * TARGET_S
     narrow = np.median(world.splats(40.0, 60.0))
     assert narrow < 0.5 * FULL_SPLATS
-    world.mbit_s = 200.0
+    world.link.mbit_s = 200.0
     world.run(64.0)
     assert max(world.splats(60.0)) < 2 * narrow, "slowly"
     world.run(150.0)
@@ -202,9 +145,9 @@ def test_a_link_that_narrows_and_widens_again_is_followed_down_at_once_and_up_sl
 
 
 def test_a_stall_of_two_seconds_changes_little_and_is_over_soon() -> None:
-    world = World(60.0, 0.03).run(20.0)
+    world = World(Link(60.0, 0.03)).run(20.0)
     before = world.changes(0.0)
-    world.stalled_until_s = 22.0
+    world.link.stalled_until_s = 22.0
     world.run(60.0)
     assert np.percentile(world.ages_s(24.0, 60.0), 95) <= 1.15 * TARGET_S
     assert world.changes(0.0) - before <= 3
@@ -212,34 +155,131 @@ def test_a_stall_of_two_seconds_changes_little_and_is_over_soon() -> None:
 
 
 def test_a_slow_model_is_given_a_coarser_picture_and_never_below_the_least() -> None:
-    world = World(400.0, infer_s=0.3).run(60.0)
+    world = World(Link(400.0), infer_s=0.3).run(60.0)
     assert {cause for _, cause in world.causes} >= {"compute"}
-    pixels = [px for when, _, _, px in world.shown if when > 30.0]
+    pixels = world.pixels(30.0)
     assert FrameOptions().min_inference_px <= min(pixels) and max(pixels) < FULL_PX
     assert np.percentile(world.ages_s(30.0), 95) <= 1.2 * TARGET_S
     assert np.median(world.splats(30.0)) == FULL_SPLATS, "the network is not to blame"
     assert world.changes(30.0) <= 6
 
 
-def test_where_a_coarser_picture_changes_nothing_it_is_given_back() -> None:
-    world = World(400.0, infer_s=0.3, fixed_infer=True).run(60.0)
+@pytest.mark.parametrize("fixed", [{"fixed_infer": True}, {"fixed_px": True}])
+def test_where_a_coarser_picture_changes_nothing_it_is_given_back(fixed: dict[str, bool]) -> None:
+    world = World(Link(400.0), infer_s=0.3, **fixed).run(60.0)
     assert {cause for _, cause in world.causes} == {"compute", "no_gain"}
-    assert np.median([px for when, _, _, px in world.shown if when > 10.0]) == FULL_PX
+    assert np.median(world.pixels(10.0)) == FULL_PX
     assert len(world.causes) <= 4
 
 
 def test_a_slow_client_is_given_fewer_splats_and_is_named_as_the_cause() -> None:
-    world = World(show_s=0.6).run(60.0)
+    world = World(Link(100.0), show_s=0.6).run(60.0)
     assert {cause for _, cause in world.causes} & {"client"} and "network" not in {cause for _, cause in world.causes}
     assert np.percentile(world.ages_s(30.0), 95) <= 1.2 * TARGET_S
     assert np.median(world.splats(30.0)) < 0.5 * FULL_SPLATS
 
 
 def test_the_clients_own_choice_is_the_most_its_minimum_the_least_and_off_is_off() -> None:
-    narrow = World(3.0, options={"max_splats": 50_000, "min_splats": 40_000}).run(30.0)
+    narrow = World(Link(3.0), options={"max_splats": 50_000, "min_splats": 40_000}).run(30.0)
     assert min(narrow.splats(0.0)) >= 40_000 and max(narrow.splats(0.0)) == 50_000
-    off = World(10.0, options={"adapt": False}).run(20.0)
+    off = World(Link(10.0), options={"adapt": False}).run(20.0)
     assert off.causes == [] and set(off.splats(0.0)) == {FULL_SPLATS}
+
+
+def test_both_pressures_at_once_turn_both_knobs() -> None:
+    world = World(Link(20.0), infer_s=0.3).run(60.0)
+    assert np.median(world.splats(30.0)) < FULL_SPLATS and np.median(world.pixels(30.0)) < FULL_PX
+    assert p95_s(world, 30.0) <= 1.3 * TARGET_S
+    assert world.changes(30.0) <= 6
+
+
+def test_a_model_that_gets_faster_gets_its_picture_back() -> None:
+    world = World(Link(400.0), infer_s=0.3).run(30.0)
+    assert max(world.pixels(10.0)) < FULL_PX
+    world.infer_s = 0.04
+    world.run(90.0)
+    assert set(world.pixels(70.0)) == {FULL_PX} and world.causes[-1][1] == "recovered"
+
+
+def test_a_scene_of_few_splats_is_never_thinned_however_narrow_the_link() -> None:
+    world = World(Link(1.0, 0.05), full_splats=500).run(60.0)
+    assert world.causes == [] and set(world.splats(0.0)) == {500}
+
+
+def test_a_scene_that_grows_is_not_let_through_all_at_once() -> None:
+    world = World(Link(12.0, 0.03), full_splats=60_000).run(30.0)
+    world.full_splats = 10 * FULL_SPLATS
+    world.run(60.0)
+    assert np.median(world.splats(30.0)) == pytest.approx(np.median(world.splats(20.0, 30.0)), rel=0.3)
+    assert p95_s(world, 31.0) <= 1.15 * TARGET_S
+
+
+def test_a_camera_of_one_frame_in_two_seconds_settles_as_well() -> None:
+    world = World(Link(5.0, 0.02), fps=0.5).run(120.0)
+    assert world.changes(60.0) == 0 and set(world.splats(60.0)) == {FLOOR}
+    assert set(world.pixels(0.0)) == {FULL_PX}, "the wait for the socket is not the graph's"
+
+
+def test_a_hidden_page_and_one_that_slept_say_nothing_of_the_link() -> None:
+    world = World(Link(100.0)).run(10.0)
+    world.hidden = True
+    world.run(20.0)
+    world.hidden = False
+    world.asleep_until_s = 40.0
+    world.run(60.0)
+    assert world.causes == [] and set(world.splats(0.0)) == {FULL_SPLATS}
+    assert len(world.shown) > 0 and p95_s(world, 42.0) <= 1.15 * TARGET_S
+
+
+def test_new_options_in_the_middle_hold_from_the_next_frame_on_and_are_no_pressure() -> None:
+    world = World(Link(12.0, 0.03)).run(30.0)
+    settled = np.median(world.splats(20.0))
+    world.configure(max_splats=12_000)
+    world.run(45.0)
+    assert max(world.splats(31.0)) <= 12_000
+    world.configure(max_splats=200_000)
+    world.run(90.0)
+    assert max(world.splats(45.0)) <= 1.5 * settled, "what the link can't carry stays away"
+    assert p95_s(world, 47.0) <= 1.15 * TARGET_S
+    world.configure(min_splats=40_000)
+    world.run(120.0)
+    assert min(world.splats(95.0)) == 40_000
+    world.configure(adapt=False)
+    world.run(180.0)
+    assert set(world.splats(150.0)) == {FULL_SPLATS}
+    world.configure(adapt=True, min_splats=10_000)
+    world.run(230.0)
+    assert p95_s(world, 200.0) <= 1.15 * TARGET_S
+
+
+def test_options_raised_right_after_a_step_down_are_not_taken_for_a_step_in_vain() -> None:
+    world = World(Link(10.0, 0.03), options={"max_splats": 30_000})
+    while not world.causes:
+        world.run(world.link.now_s + 0.1)
+    world.configure(max_splats=200_000)
+    world.run(60.0)
+    assert "no_gain" not in {cause for _, cause in world.causes}
+
+
+def test_the_models_own_resolution_is_the_most_there_is_when_the_client_leaves_it_the_choice_again() -> None:
+    world = World(Link(400.0), infer_s=0.05, options={"inference_px": 1008}).run(30.0)
+    assert FULL_PX < max(world.pixels(20.0)) < 1008
+    world.configure(inference_px=0)
+    world.run(60.0)
+    assert max(world.pixels(31.0)) <= FULL_PX
+
+
+def test_every_reply_says_which_share_it_is_and_why() -> None:
+    world = World(Link(10.0), infer_s=0.3).run(60.0)
+    for _, _, reply in world.shown:
+        quality = reply.quality
+        assert quality.splats_share == pytest.approx(reply.count / FULL_SPLATS)
+        assert quality.px_share == pytest.approx(reply.camera.width / FULL_PX)
+        assert bool(quality.cause) >= (min(quality.splats_share, quality.px_share) < 1.0), "a change has a cause"
+        assert quality.message == (CAUSES[quality.cause] if quality.cause else "")  # type: ignore[index]
+    first, last = world.shown[0][2].quality, world.shown[-1][2].quality
+    assert (first.splats_share, first.px_share, first.cause) == (1.0, 1.0, "")
+    assert last.splats_share < 1.0 and last.px_share < 1.0
 
 
 def test_every_cause_has_its_words() -> None:

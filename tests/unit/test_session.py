@@ -373,11 +373,22 @@ def test_after_goodbye_there_is_nothing_more() -> None:
 
 def test_an_age_that_is_no_number_does_not_reach_the_report() -> None:
     session = greeted()
+    for seq, age_ms in enumerate((float("inf"), float("nan"), -5.0)):
+        run_frame(session, seq)
+        hear(session)
+        say(session, Ack(seq, age_ms=age_ms))
+    assert session.report(5.0)["age_ms_p50"] is None
+
+
+def test_an_ack_counts_once_and_only_of_a_reply_that_was_sent() -> None:
+    session = greeted()
+    say(session, Ack(5, 1.0, 2.0, 3.0, 40.0))
     run_frame(session, 0)
     hear(session)
-    for age_ms in (float("inf"), float("nan"), -5.0):
-        say(session, Ack(0, age_ms=age_ms))
-    assert session.report(5.0)["age_ms_p50"] is None
+    for _ in range(3):
+        say(session, Ack(0, 1.0, 2.0, 3.0, 40.0))
+    totals = session.tally.totals
+    assert (totals.acks, totals.shown, list(totals.age_ms)) == (1, 1, [40.0])
 
 
 def test_an_original_client_of_a_gaussian_model_gets_a_ply() -> None:

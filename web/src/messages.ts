@@ -85,13 +85,17 @@ export interface CameraIntrinsics {
   cy: number;
 }
 
-/** What the server has made of the client's options to keep the stream's age down. */
+/** What the server made of the client's options for one frame, to keep the stream's age down. */
 export interface QualityState {
   /** Splat budget the frame was made with. */
   max_splats: number;
   /** Longest side of the picture the model works on; 0: the model's choice. */
   inference_px: number;
-  /** Why it was changed last: `network`, `client`, `compute`, `recovered`, `no_gain`; empty: never. */
+  /** Splats in the frame over those that the client's own options would give, 0..1. */
+  splats_share: number;
+  /** The same of the longest side. */
+  px_share: number;
+  /** Why the two were changed last: `network`, `client`, `compute`, `recovered`, `no_gain`; empty: never. */
   cause: string;
   /** The same in words. */
   message: string;
