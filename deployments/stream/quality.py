@@ -29,7 +29,7 @@ Cause = Literal["network", "client", "compute", "recovered", "no_gain"]
 CAUSES: dict[Cause, str] = {
     "network": "fewer splats: the network takes too long for more",
     "client": "fewer splats: this device takes too long to show more",
-    "compute": "a coarser picture for the model: the server takes too long for a finer one",
+    "compute": "a coarser picture: the server takes too long for a finer one",
     "recovered": "more again: there is room",
     "no_gain": "back again: less did not make it any faster",
 }
@@ -40,6 +40,9 @@ _ROUND, _ROUND_S = 4, 0.5
 _SHORT_ROUND, _FAR_ABOVE = 2, 2.0
 """In a very narrow link four replies take half a minute. Two that each took more than twice of what there is for them, without the
 time they waited for one another, end the round: after a stall the second comes right behind the first."""
+_SILENCE_S, _LONG_SILENCE_S = 10.0, 30.0
+"""Who acknowledges in batches must not wait for ever: after that long with nothing sent one more reply goes, up to
+``max_unacked``. The longer time is for a client of which an ack has come: it knows how, and its link is slow or its page asleep."""
 _COMPUTE_SHARE = 0.6
 """Of the target, that compute may always take; delivery has the rest, and either what the other leaves."""
 _FIXED_SHARE = 0.4
@@ -137,6 +140,8 @@ class Quality:
     """The model's own choice of ``inference_px``; 0: not known yet."""
     _fixed_s: float = 0.0
     _window: Window = field(default_factory=Window)
+    _batch: int = 0
+    """Replies that the latest ack acknowledged; 0: none has come."""
     _sent: dict[int, _Sent] = field(default_factory=dict)
     _last_ack_s: float = 0.0
     _round: list[_Sample] = field(default_factory=list)
@@ -159,7 +164,9 @@ class Quality:
         oldest_s = min((sent.sent_s for sent in self._sent.values()), default=now_s)
         if now_s - oldest_s > self._target_s() + (self._window.alone_s or 0.0):
             self._window.size = 1  # Whatever that one waits for, another would wait behind it.
-        return unacked < min(self._window.size, self.max_unacked)
+        silent_s = now_s - max((sent.sent_s for sent in self._sent.values()), default=now_s)
+        is_stuck = silent_s > (_LONG_SILENCE_S if self._batch else _SILENCE_S)
+        return unacked < (self.max_unacked if is_stuck else min(self._room(), self.max_unacked))
 
     def sent(self, seq: int, setting: Setting, count: int, over_budget: int, px: int, compute_s: float, now_s: float) -> None:
         """A reply goes to the client.
@@ -194,6 +201,7 @@ class Quality:
             Why the quality is another one from now on; None: it is not.
         """
         sent = self._sent.get(seq)
+        self._batch = sum(other <= seq for other in self._sent)
         self._sent = {other: value for other, value in self._sent.items() if other > seq}
         if sent is None or not self._adapts(options):
             return None
@@ -205,7 +213,7 @@ class Quality:
         if age_ms is not None:
             fixed_s = max(0.0, age_ms / 1e3 - sent.compute_s - trip_s)
             self._fixed_s += 0.1 * (min(fixed_s, self._most_fixed_s()) - self._fixed_s)
-        if sent.version != self._version or sent.before >= self._window.size:
+        if sent.version != self._version or sent.before >= self._room():
             return None  # Made or sent at another setting.
         self._round.append(_Sample(now_s, trip_s, own_s, client_s, sent))
         latest = self._round[-_SHORT_ROUND:]
@@ -251,6 +259,10 @@ class Quality:
         self._version += 1
         self._round.clear()
         self._window.alone_s = None
+
+    def _room(self) -> int:
+        """Replies under way at most."""
+        return max(self._window.size, self._batch)
 
     def _adapts(self, options: FrameOptions) -> bool:
         return self.settings.enabled and options.adapt

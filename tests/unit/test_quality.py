@@ -5,6 +5,8 @@ import random
 import numpy as np
 import pytest
 
+from deployments.pipeline import PackedFrame
+from deployments.stream import messages
 from deployments.stream.options import FrameOptions
 from deployments.stream.quality import CAUSES, QualitySettings
 from tests.unit.simulated import BYTES_A_SPLAT, FULL_PX, FULL_SPLATS, HOPS_S, JPEG, TARGET_S, Link, World
@@ -229,6 +231,29 @@ def test_a_hidden_page_and_one_that_slept_say_nothing_of_the_link() -> None:
     world.run(60.0)
     assert world.causes == [] and set(world.splats(0.0)) == {FULL_SPLATS}
     assert len(world.shown) > 0 and p95_s(world, 42.0) <= 1.15 * TARGET_S
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4])
+def test_a_client_that_acknowledges_in_batches_is_slow_and_never_stuck(batch: int) -> None:
+    session, now_s, seq, unacked, replies = World(Link(100.0)).session, 0.0, 1000, [], 0
+    session._quality._window.size = 1
+    for _ in range(120):
+        now_s += 1.0
+        seq += 1
+        session.received(messages.encode(messages.Frame(seq, [JPEG])), now_s)
+        if job := session.next_capture(now_s):
+            camera = messages.CameraIntrinsics(4, 3, 5.0, 5.0, 2.0, 1.5)
+            session.finished(job[0], PackedFrame("packed", "lifted", 1, np.zeros(16, np.uint8), camera, {}), now_s)
+        while (raw := session.next_message(now_s)) is not None:
+            session.delivered(now_s)
+            assert isinstance(raw, bytes)
+            if isinstance(reply := messages.decode_server(raw), messages.Splats):
+                replies += 1
+                unacked.append(reply.seq)
+        if len(unacked) == batch:
+            session.received(messages.encode(messages.Ack(unacked.pop())), now_s)
+            unacked.clear()
+    assert replies >= 80, "it is slow until its habit is known"
 
 
 def test_new_options_in_the_middle_hold_from_the_next_frame_on_and_are_no_pressure() -> None:

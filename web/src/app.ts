@@ -1,5 +1,6 @@
 // Wires the parts: sources → capture worker → socket worker → player, with the state between them.
 
+import type { Access } from "./access.js";
 import { nowMs } from "./clock.js";
 import { DEFAULT_SETTINGS } from "./config.js";
 import type { FrameOptions } from "./messages.js";
@@ -30,7 +31,10 @@ export class App {
   private everConnected = false;
 
   /** @throws Error Where the browser has no WebGL2. */
-  constructor(config: Config) {
+  constructor(
+    config: Config,
+    private readonly access: Access,
+  ) {
     this.store = new Store<State>({
       connection: "connecting",
       connectionText: "connecting",
@@ -48,6 +52,10 @@ export class App {
     this.problems = new Problems(this.store, {
       startSample: () => void this.start("sample"),
       reconnect: () => this.stream.reconnect(),
+      authorize: (token) => {
+        this.access.set(token);
+        this.stream.authorize(this.access.subprotocols);
+      },
     });
     this.player = new Player(byId<HTMLCanvasElement>("view"), {
       shown: (frame, shownMs) => this.shown(frame, shownMs),
@@ -68,7 +76,7 @@ export class App {
     this.stream = new Stream(asset("socket.worker.js"), (message) => this.receive(message), broken);
     const { port1, port2 } = new MessageChannel();
     this.line = new CaptureLine(asset("capture.worker.js"), port2, broken);
-    this.stream.connect(config.socketUrl, this.wantedOptions(), port1);
+    this.stream.connect(config.socketUrl, access.subprotocols, this.wantedOptions(), port1);
 
     new Hud(this.store, () => this.tally.stats(nowMs()));
     new SettingsPanel(this.store, (patch) => this.change(patch));
@@ -86,6 +94,7 @@ export class App {
     // Nobody looks: the server should not compute for nobody.
     document.addEventListener("visibilitychange", () => {
       this.stream.on = this.store.get().running && !document.hidden;
+      if (document.hidden) this.player.skip();
     });
     byId("view").addEventListener("webglcontextlost", () => {
       const text =
@@ -138,7 +147,7 @@ export class App {
     const canvas = byId<HTMLCanvasElement>("preview-canvas");
     const { captureWidth, maxFps } = this.store.get().settings;
     if (kind === "camera") return openCamera(this.line, video, captureWidth, maxFps, () => this.cameraEnded());
-    if (kind === "sample") return openSample(this.line, canvas);
+    if (kind === "sample") return openSample(this.line, canvas, this.access);
     if (!file) return Promise.reject(new SourceError("no_file", "No file was chosen", "Choose or drop a picture or a video."));
     return openFile(file, this.line, { video, canvas });
   }
@@ -157,7 +166,7 @@ export class App {
     const before = this.store.get().settings;
     this.store.set({ settings: { ...before, ...patch } });
     this.apply(patch);
-    const options: (keyof Settings)[] = ["representation", "maxSplats", "minOpacity"];
+    const options: (keyof Settings)[] = ["representation", "maxSplats", "minOpacity", "adapt", "minSplats", "minInferencePx"];
     if (options.some((key) => key in patch)) this.stream.configure(this.wantedOptions());
     if ("captureWidth" in patch && this.source && this.store.get().source === "camera") void this.start("camera");
   }
@@ -176,12 +185,16 @@ export class App {
   }
 
   private wantedOptions(): Partial<FrameOptions> {
-    const { representation, maxSplats, minOpacity } = this.store.get().settings;
-    return {
-      representation,
-      ...(maxSplats === null ? {} : { max_splats: maxSplats }),
-      ...(minOpacity === null ? {} : { min_opacity: minOpacity }),
+    const { settings } = this.store.get();
+    const options = {
+      representation: settings.representation,
+      max_splats: settings.maxSplats,
+      min_opacity: settings.minOpacity,
+      adapt: settings.adapt,
+      min_splats: settings.minSplats,
+      min_inference_px: settings.minInferencePx,
     };
+    return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null));
   }
 
   private receive(message: Exclude<FromSocket, { type: "lastCapture" }>): void {
@@ -231,26 +244,53 @@ export class App {
 
   private refused(message: FromSocket & { type: "error" }): void {
     if (message.seq !== null) this.tally.counts.refused++;
+    if (message.code === "unauthorized") {
+      this.askForToken();
+      return;
+    }
     const titles: Record<string, string> = {
       protocol_mismatch: "Viewer and server don't fit together",
       no_common_codec: "Viewer and server don't fit together",
       no_welcome: "The server does not answer the viewer",
       server_full: "The server is full",
+      too_many_from_address: "Too many viewers at your address",
+      forbidden_origin: "The server does not serve this page",
       internal: "The server failed",
       too_many_bad_messages: "The server did not understand this viewer",
     };
     const title = titles[message.code] ?? (message.seq === null ? "The server refused something" : "A picture was refused");
-    const stays = ["protocol_mismatch", "no_common_codec", "too_many_bad_messages"].includes(message.code);
-    const advice = stays ? " Reload the page." : "";
+    const advices: Record<string, string> = {
+      protocol_mismatch: " Reload the page.",
+      no_common_codec: " Reload the page.",
+      too_many_bad_messages: " Reload the page.",
+      forbidden_origin: " Open the viewer at the server's own address.",
+    };
+    const stays = message.code in advices;
+    const advice = advices[message.code] ?? "";
     const until = stays ? null : message.fatal ? "connected" : message.seq === null ? null : "shown";
     this.problems.report({ code: message.code, title, text: message.message + advice, until });
+  }
+
+  private askForToken(): void {
+    const text = this.access.known
+      ? "That token is not the server's. Check it, or ask whoever runs the server."
+      : "Ask whoever runs it. The token is kept in this tab only.";
+    // So that a reload does not offer it again.
+    this.access.set(null);
+    this.problems.report({
+      code: "unauthorized",
+      title: "This server asks for a token",
+      text,
+      until: "connected",
+      ask: "token",
+    });
   }
 
   private shown(frame: DecodedFrame, shownMs: number): void {
     this.stream.shown(frame, shownMs);
     this.tally.shown(frame, shownMs);
-    const { seq, count, bytes, codec, kind, label, camera, pruned, timings_ms: timingsMs } = frame;
-    this.store.set({ shown: { seq, count, bytes, codec, kind, label, camera, timingsMs, pruned } });
+    const { seq, count, bytes, codec, kind, label, camera, pruned, quality, timings_ms: timingsMs } = frame;
+    this.store.set({ shown: { seq, count, bytes, codec, kind, label, camera, timingsMs, pruned, quality } });
     this.problems.settle("shown");
   }
 
@@ -281,7 +321,7 @@ export class App {
     for (const key of ["max_splats", "min_opacity"] as const)
       if (options[key] !== undefined) query.set(key, String(options[key]));
     try {
-      const response = await fetch(new URL(`api/splat?${query}`, document.baseURI), {
+      const response = await this.access.fetch(`api/splat?${query}`, {
         method: "POST",
         headers: { "content-type": "image/jpeg" },
         body: jpeg,

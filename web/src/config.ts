@@ -8,6 +8,9 @@ export const DEFAULT_SETTINGS: Readonly<Settings> = {
   maxFps: 30,
   jpegQuality: 0.8,
   maxSplats: null,
+  adapt: null,
+  minSplats: null,
+  minInferencePx: null,
   minOpacity: null,
   // One sort later (5 to 15 ms on a GPU), but without sparks at moving edges.
   exactOrder: true,
@@ -38,12 +41,21 @@ export function readConfig(address: string): Config {
   number("fps", 0.2, 60, (value) => (settings.maxFps = value));
   number("quality", 0.1, 1, (value) => (settings.jpegQuality = value));
   number("max_splats", 1, 4_000_000, (value) => (settings.maxSplats = Math.round(value)));
+  number("min_splats", 1, 4_000_000, (value) => (settings.minSplats = Math.round(value)));
+  number("min_inference_px", 1, 4096, (value) => (settings.minInferencePx = Math.round(value)));
   number("min_opacity", 0, 1, (value) => (settings.minOpacity = value));
   const representation = query.get("representation");
   if (representation === "auto" || representation === "splats" || representation === "points") {
     settings.representation = representation;
   }
-  const flags = { exact: "exactOrder", mirror: "mirrorPreview", axes: "axes", sway: "sway", free_orbit: "freeOrbit" } as const;
+  const flags = {
+    adapt: "adapt",
+    exact: "exactOrder",
+    mirror: "mirrorPreview",
+    axes: "axes",
+    sway: "sway",
+    free_orbit: "freeOrbit",
+  } as const;
   for (const [name, key] of Object.entries(flags)) if (query.has(name)) settings[key] = query.get(name) !== "0";
 
   const wanted = query.get("source");

@@ -2,9 +2,9 @@
 
 import type { FrameOptions, Limits } from "./messages.js";
 
-/** What hello may carry: the choices by name. Numbers wait for the limits. */
+/** What hello may carry: everything but numbers, which wait for the limits. */
 export function withoutNumbers(options: Partial<FrameOptions>): Partial<FrameOptions> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => typeof value === "string"));
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => typeof value !== "number"));
 }
 
 /** The same options with every number in the range that the server or the protocol gives it. */
@@ -16,6 +16,8 @@ export function withinLimits(options: Partial<FrameOptions>, limits: Limits): Pa
     depth_percentile: [1, 100],
     inference_px: [0, limits.max_inference_px],
     sh_degree: [0, 2],
+    min_splats: [1, limits.max_splats],
+    min_inference_px: [1, limits.max_inference_px],
   };
   const clamp = ([name, value]: [string, unknown]): [string, unknown] => {
     const range = ranges[name];

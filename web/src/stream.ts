@@ -21,8 +21,13 @@ export class Stream {
     };
   }
 
-  connect(url: string, options: Partial<FrameOptions>, frames: MessagePort): void {
-    this.post({ type: "connect", url, options, frames }, [frames]);
+  connect(url: string, subprotocols: string[], options: Partial<FrameOptions>, frames: MessagePort): void {
+    this.post({ type: "connect", url, subprotocols, options, frames }, [frames]);
+  }
+
+  /** Connects anew, with another token. */
+  authorize(subprotocols: string[]): void {
+    this.post({ type: "authorize", subprotocols });
   }
 
   configure(options: Partial<FrameOptions>): void {

@@ -1,7 +1,7 @@
 // The viewer's vocabulary: frozen Config from the address bar, observable State, and what the threads say to each other.
 
 import type { SplatRange } from "./codecs/words.js";
-import type { CameraIntrinsics, Engine, FrameOptions, Limits, SplatsMessage } from "./messages.js";
+import type { CameraIntrinsics, Engine, FrameOptions, Limits, QualityState, SplatsMessage } from "./messages.js";
 
 export type SourceKind = "camera" | "sample" | "file";
 
@@ -29,8 +29,13 @@ export interface Settings {
   maxFps: number;
   /** JPEG quality, 0..1. */
   jpegQuality: number;
-  /** Splat budget of a frame; null takes the server's default. */
+  /** Splat budget of a frame, at most; null takes the server's default. */
   maxSplats: number | null;
+  /** Whether the server may go below it, and below the model's resolution, to keep the picture recent; null: its default. */
+  adapt: boolean | null;
+  /** As far as it may go; null takes the server's default. */
+  minSplats: number | null;
+  minInferencePx: number | null;
   /** Gaussians fainter than this are not sent; null takes the server's default. */
   minOpacity: number | null;
   /** Each frame waits for its own depth sort; else it is shown at once in the last frame's order, wrong at moving edges. */
@@ -57,6 +62,8 @@ export interface Problem {
   readonly text: string;
   /** Goes away when this is over: the connection opens, a source starts, a frame is shown. Null: until dismissed. */
   readonly until: "connected" | "started" | "shown" | null;
+  /** What the card asks for. */
+  readonly ask?: "token";
 }
 
 /** What the page shows. Changed through Store.set only. */
@@ -98,6 +105,7 @@ export interface ShownFrame {
   camera: CameraIntrinsics;
   timingsMs: Record<string, number>;
   pruned: Record<string, number>;
+  quality: QualityState;
 }
 
 /** Counters since the page was opened. */
@@ -144,14 +152,15 @@ export interface DecodedFrame extends Omit<SplatsMessage, "type" | "data"> {
 
 /** From the page to the socket worker. */
 export type ToSocket =
-  | { type: "connect"; url: string; options: Partial<FrameOptions>; frames: MessagePort }
+  | { type: "connect"; url: string; subprotocols: string[]; options: Partial<FrameOptions>; frames: MessagePort }
   | { type: "configure"; options: Partial<FrameOptions> }
   | { type: "stream"; on: boolean }
   | { type: "shown"; seq: number; capturedMs: number; receivedMs: number; decodedMs: number; shownMs: number }
   | { type: "skipped"; seq: number; receivedMs: number; decodedMs: number }
   | { type: "recycle"; buffer: ArrayBuffer }
   | { type: "lastCapture" }
-  | { type: "reconnect" };
+  | { type: "reconnect" }
+  | { type: "authorize"; subprotocols: string[] };
 
 /** From the socket worker to the page. */
 export type FromSocket =

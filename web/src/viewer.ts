@@ -1,5 +1,6 @@
 // The page's entry: starts the viewer, or says why it can't.
 
+import { Access } from "./access.js";
 import { App } from "./app.js";
 import { readConfig } from "./config.js";
 import { exposeForTests } from "./testing.js";
@@ -17,11 +18,13 @@ function sayNoWebGl(error: unknown): void {
   byId("welcome").hidden = true;
 }
 
+// First of all: whatever else fails, the token does not stay in the address bar.
+const access = new Access();
 if (document.createElement("canvas").getContext("webgl2") === null) {
   sayNoWebGl("There is no WebGL2 context.");
 } else {
   try {
-    exposeForTests(new App(readConfig(location.href)));
+    exposeForTests(new App(readConfig(location.href), access));
   } catch (error) {
     sayNoWebGl(error);
   }

@@ -19,7 +19,10 @@ class FakeSocket {
   onmessage: ((event: { data: ArrayBuffer }) => void) | null = null;
   onclose: ((event: { code: number }) => void) | null = null;
 
-  constructor(readonly url: string) {
+  constructor(
+    readonly url: string,
+    readonly subprotocols: string[],
+  ) {
     FakeSocket.all.push(this);
   }
   send(data: Uint8Array): void {
@@ -55,8 +58,8 @@ function wait(ms: number): void {
   }
 }
 
-function connect(options: Partial<FrameOptions>): Connection {
-  return new Connection("ws://server/ws", options, {
+function connect(options: Partial<FrameOptions>, subprotocols: string[] = []): Connection {
+  return new Connection("ws://server/ws", subprotocols, options, {
     message: (message) => messages.push(message as unknown as Sent),
     unreadable: (reason) => assert.fail(reason),
     status: (status, text, reconnects) => heard.push({ status, text, reconnects }),
@@ -157,9 +160,63 @@ test("a silent connection is left, one with pongs is not", () => {
   assert.ok(heard.some(({ status }) => status === "waiting"));
 });
 
+test("a token is asked for once, and another one is tried at once", () => {
+  const connection = connect({}, ["splatcast", "splatcast.token.wrong"]);
+  assert.deepEqual(last().subprotocols, ["splatcast", "splatcast.token.wrong"]);
+  const refused = last();
+  refused.accept();
+  refused.say({ type: "error", code: "unauthorized", message: "no", seq: null, fatal: true });
+  refused.end(1008);
+  assert.deepEqual([heard.at(-1)!.status, heard.at(-1)!.text], ["closed", "waiting for a token"]);
+  wait(2 * LONGEST_DELAY_MS);
+  assert.equal(FakeSocket.all.length, 1);
+  connection.authorize(["splatcast", "splatcast.token.right"]);
+  assert.deepEqual(last().subprotocols, ["splatcast", "splatcast.token.right"]);
+  last().accept();
+  last().say(welcome());
+  assert.ok(connection.ready);
+  wait(WELCOME_LIMIT_MS);
+  assert.ok(connection.ready, "the deadline of the refused socket is off");
+});
+
+test("a token given while a socket is open replaces that socket", () => {
+  const connection = connect({});
+  last().accept();
+  const old = last();
+  connection.authorize(["splatcast", "splatcast.token.t"]);
+  assert.equal(old.readyState, 2);
+  old.end(1000);
+  last().accept();
+  last().say(welcome());
+  assert.ok(connection.ready);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("without a token no subprotocol is offered", () => {
+  connect({});
+  assert.deepEqual(last().subprotocols, []);
+});
+
+test("too many viewers at an address are tried again, a page that is not allowed is not", () => {
+  for (const [code, closeCode, status] of [
+    ["too_many_from_address", 1013, "waiting"],
+    ["forbidden_origin", 1008, "closed"],
+  ] as const) {
+    connect({});
+    last().accept();
+    last().say({ type: "error", code, message: "no", seq: null, fatal: true });
+    last().end(closeCode);
+    assert.equal(heard.at(-1)!.status, status, code);
+  }
+});
+
 test("every number is kept in its range, and names are left alone", () => {
-  const options: Partial<FrameOptions> = { codec: "ply", max_splats: 0, inference_px: 5000, min_opacity: -1, sh_degree: 1 };
-  const within = { codec: "ply", max_splats: 1, inference_px: 1008, min_opacity: 0, sh_degree: 1 };
+  const options: Partial<FrameOptions> = { codec: "ply", adapt: false, max_splats: 0, inference_px: 5000, min_opacity: -1 };
+  const within = { codec: "ply", adapt: false, max_splats: 1, inference_px: 1008, min_opacity: 0 };
   assert.deepEqual(withinLimits(options, LIMITS), within);
-  assert.deepEqual(withoutNumbers(options), { codec: "ply" });
+  assert.deepEqual(withinLimits({ min_splats: 4e6, min_inference_px: 0 }, LIMITS), {
+    min_splats: 200_000,
+    min_inference_px: 1,
+  });
+  assert.deepEqual(withoutNumbers(options), { codec: "ply", adapt: false });
 });

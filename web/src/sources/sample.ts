@@ -1,6 +1,7 @@
 // The clip the server makes by itself, for people with no camera: its JPEGs go out as they are.
 
 import { decode } from "@msgpack/msgpack";
+import type { Access } from "../access.js";
 import { nowMs } from "../clock.js";
 import { type CaptureLine, type Source, SourceError } from "./source.js";
 
@@ -15,8 +16,8 @@ interface Clip {
 let clip: Promise<Clip> | null = null;
 
 /** Plays the clip into the capture worker and onto `preview`. */
-export async function openSample(line: CaptureLine, preview: HTMLCanvasElement): Promise<Source> {
-  clip ??= fetchClip();
+export async function openSample(line: CaptureLine, preview: HTMLCanvasElement, access: Access): Promise<Source> {
+  clip ??= fetchClip(access);
   const { fps, width, height, frames } = await clip.catch((error: unknown) => {
     clip = null;
     throw error;
@@ -50,7 +51,7 @@ export async function openSample(line: CaptureLine, preview: HTMLCanvasElement):
   };
 }
 
-async function fetchClip(): Promise<Clip> {
+async function fetchClip(access: Access): Promise<Clip> {
   const failed = (why: string): SourceError =>
     new SourceError(
       "sample_failed",
@@ -59,7 +60,7 @@ async function fetchClip(): Promise<Clip> {
     );
   let response: Response;
   try {
-    response = await fetch(new URL("api/sample", document.baseURI));
+    response = await access.fetch("api/sample");
   } catch (error) {
     throw failed(String(error));
   }

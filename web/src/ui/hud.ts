@@ -1,5 +1,8 @@
 // The panel of figures, the connection dot and the engine's label.
 
+import { nowMs } from "../clock.js";
+import type { QualityState } from "../messages.js";
+import { QualityLine } from "../quality.js";
 import type { Store } from "../store.js";
 import type { State, Stats } from "../types.js";
 import { byId, make, setText } from "./dom.js";
@@ -18,6 +21,7 @@ const REASONS: Record<string, string> = {
   stale: "a newer result was ready",
   slow_client: "this viewer was behind",
   overloaded: "the server was full",
+  rate_limited: "sent faster than the server takes",
   client: "overtaken in this viewer",
   bad: "reply not understood",
   refused: "refused by the server",
@@ -25,6 +29,7 @@ const REASONS: Record<string, string> = {
 const REFRESH_MS = 250;
 
 export class Hud {
+  private readonly quality = new QualityLine();
   private readonly bars = new Map<string, { label: HTMLElement; bar: HTMLElement; value: HTMLElement }>();
 
   constructor(
@@ -69,7 +74,17 @@ export class Hud {
       setText(byId("kind"), `${shown.kind}, ${shown.codec}`);
       this.showStages(shown.timingsMs);
     }
+    this.showQuality(live && shown ? shown.quality : null);
     this.showDrops(stats);
+  }
+
+  private showQuality(quality: QualityState | null): void {
+    if (!quality) this.quality.forget();
+    const { value, note } = quality ? this.quality.words(quality, nowMs()) : { value: "–", note: "" };
+    setText(byId("quality"), value);
+    byId("quality").classList.toggle("lowered", value !== "full" && quality !== null);
+    setText(byId("quality-note"), note);
+    byId("quality-note").hidden = !note;
   }
 
   private showStages(timingsMs: Record<string, number>): void {

@@ -1,5 +1,6 @@
 // What went wrong, in plain words: one card a problem, which goes when the problem does.
 
+import { TOKEN_PATTERN } from "../access.js";
 import type { Store } from "../store.js";
 import type { Problem, State } from "../types.js";
 import { byId, make } from "./dom.js";
@@ -10,10 +11,11 @@ const MOST = 3;
 export interface ProblemActions {
   startSample(): void;
   reconnect(): void;
+  authorize(token: string): void;
 }
 
 export class Problems {
-  private drawn = "";
+  private readonly cards = new Map<string, HTMLElement>();
 
   constructor(
     private readonly store: Store<State>,
@@ -40,10 +42,20 @@ export class Problems {
   }
 
   private draw(problems: readonly Problem[]): void {
-    const key = JSON.stringify(problems);
-    if (key === this.drawn) return;
-    this.drawn = key;
-    byId("problems").replaceChildren(...problems.map((problem) => this.card(problem)));
+    const wanted = new Map(problems.map((problem) => [JSON.stringify(problem), problem]));
+    for (const [key, card] of this.cards) {
+      if (wanted.has(key)) continue;
+      card.remove();
+      this.cards.delete(key);
+    }
+    // Cards that stay are left alone: somebody may be typing in one.
+    for (const [key, problem] of wanted) {
+      if (this.cards.has(key)) continue;
+      const card = this.card(problem);
+      this.cards.set(key, card);
+      byId("problems").append(card);
+      card.querySelector("input")?.focus();
+    }
   }
 
   private card(problem: Problem): HTMLElement {
@@ -62,8 +74,29 @@ export class Problems {
       actions.append(button);
     };
     if (problem.until === "started" && problem.code !== "sample_failed") offer("Play the sample", this.actions.startSample);
-    if (problem.until === "connected") offer("Try now", this.actions.reconnect);
+    if (problem.until === "connected" && !problem.ask) offer("Try now", this.actions.reconnect);
     if (actions.childElementCount > 0) card.append(actions);
+    if (problem.ask === "token") {
+      close.remove(); // Dismissed, it would leave no way in.
+      card.append(this.tokenForm(problem));
+    }
     return card;
+  }
+
+  private tokenForm(problem: Problem): HTMLFormElement {
+    const form = make("form", "", "actions");
+    const input = make("input");
+    input.setAttribute("aria-label", "Token");
+    Object.assign(input, { type: "password", name: "token", placeholder: "Token", required: true, pattern: TOKEN_PATTERN });
+    Object.assign(input, { autocomplete: "current-password", title: "Letters, digits and . _ ~ -, without spaces" });
+    const button = make("button", "Connect");
+    button.type = "submit";
+    form.append(input, button);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.dismiss(problem.code);
+      this.actions.authorize(input.value);
+    });
+    return form;
   }
 }

@@ -10,6 +10,8 @@ export class SettingsPanel {
   private readonly fps = byId<HTMLInputElement>("set-fps");
   private readonly quality = byId<HTMLInputElement>("set-quality");
   private readonly splats = byId<HTMLInputElement>("set-splats");
+  private readonly adapt = byId<HTMLInputElement>("set-adapt");
+  private readonly fewest = byId<HTMLInputElement>("set-fewest");
   private readonly opacity = byId<HTMLInputElement>("set-opacity");
   private readonly flags = {
     exactOrder: byId<HTMLInputElement>("set-exact"),
@@ -30,6 +32,8 @@ export class SettingsPanel {
     onInput(this.fps, (maxFps) => ({ maxFps }));
     onInput(this.quality, (jpegQuality) => ({ jpegQuality }));
     onInput(this.splats, (maxSplats) => ({ maxSplats }));
+    onInput(this.fewest, (minSplats) => ({ minSplats }));
+    this.adapt.addEventListener("change", () => change({ adapt: this.adapt.checked }));
     onInput(this.opacity, (minOpacity) => ({ minOpacity }));
     for (const [key, input] of Object.entries(this.flags)) {
       input.addEventListener("change", () => change({ [key]: input.checked }));
@@ -41,12 +45,16 @@ export class SettingsPanel {
     const most = limits?.max_splats ?? 200_000;
     const splats = Math.min(most, settings.maxSplats ?? options.max_splats ?? most);
     const opacity = settings.minOpacity ?? options.min_opacity ?? 0;
-    this.splats.max = String(Math.max(most, Number(this.splats.min)));
+    const fewest = Math.min(splats, settings.minSplats ?? options.min_splats ?? most);
+    this.splats.max = this.fewest.max = String(Math.max(most, Number(this.splats.min)));
+    this.adapt.checked = settings.adapt ?? options.adapt ?? true;
+    this.fewest.disabled = !this.adapt.checked;
     this.width.value = String(settings.captureWidth);
     const values = [
       [this.fps, settings.maxFps, `${settings.maxFps}`, "out-fps"],
       [this.quality, settings.jpegQuality, `${Math.round(settings.jpegQuality * 100)} %`, "out-quality"],
       [this.splats, splats, splats.toLocaleString("en"), "out-splats"],
+      [this.fewest, fewest, fewest.toLocaleString("en"), "out-fewest"],
       [this.opacity, opacity, opacity.toFixed(2), "out-opacity"],
     ] as const;
     for (const [input, value, text, output] of values) {

@@ -19,9 +19,9 @@ const FAR = 200;
 const WEBCAM: CameraIntrinsics = { width: 640, height: 480, fx: 560, fy: 560, cx: 320, cy: 240 };
 
 export interface PlayerEvents {
-  /** The frame's pixels were handed to the screen. */
+  /** The frame's pixels are on their way to the screen: the GPU has drawn them. */
   shown(frame: DecodedFrame, shownMs: number): void;
-  /** A newer frame came before this one was drawn. */
+  /** It won't be drawn: a newer frame came first, or nobody looks. */
   superseded(frame: DecodedFrame): void;
   /** Words that nothing reads any more. */
   freed(buffer: ArrayBuffer): void;
@@ -60,9 +60,17 @@ export class Player {
 
   /** A frame to show instead of any that still waits. */
   show(frame: DecodedFrame): void {
-    if (this.latest) this.events.superseded(this.latest);
+    this.skip();
     this.latest = frame;
-    this.invalidate();
+    // A hidden page draws nothing until somebody looks; then there will be a newer one.
+    if (document.hidden) this.skip();
+    else this.invalidate();
+  }
+
+  /** The frame that waits to be drawn won't be. */
+  skip(): void {
+    if (this.latest) this.events.superseded(this.latest);
+    this.latest = null;
   }
 
   /** Another source is coming: its subject may be at another depth. */
@@ -127,7 +135,7 @@ export class Player {
     // A moving view doesn't wait for its order: that lags by a fraction of a degree, while waiting would show as stutter.
     else if (this.stage.exactOrder && moved) this.stage.sortSoon();
     this.stage.draw();
-    if (frame) this.events.shown(frame, nowMs());
+    if (frame) void this.stage.finished().then(() => this.events.shown(frame, nowMs()));
   }
 
   private accept(frame: DecodedFrame): void {

@@ -4,6 +4,9 @@ import { PackedSplats, SparkRenderer, SplatMesh } from "@sparkjsdev/spark";
 import * as THREE from "three";
 import { capacityFor, DEFAULT_RANGE, type SplatRange, WORDS } from "../codecs/words.js";
 
+/** How often the GPU is asked whether it is done; browsers answer between tasks only. */
+const FENCE_POLL_MS = 4;
+
 export class Stage {
   readonly renderer: THREE.WebGLRenderer;
   readonly scene = new THREE.Scene();
@@ -99,6 +102,18 @@ export class Stage {
   draw(): void {
     this.drawn++;
     this.renderer.render(this.scene, this.camera);
+  }
+
+  /** Resolves when the GPU has drawn what it was told to so far; a slow one takes long after draw() has returned. */
+  async finished(): Promise<void> {
+    const gl = this.renderer.getContext() as WebGL2RenderingContext;
+    const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    if (!fence) return; // The context is lost.
+    gl.flush();
+    while (gl.clientWaitSync(fence, 0, 0) === gl.TIMEOUT_EXPIRED) {
+      await new Promise((resolve) => setTimeout(resolve, FENCE_POLL_MS));
+    }
+    gl.deleteSync(fence);
   }
 
   /** Splats the last finished sort found active. */

@@ -15,7 +15,13 @@ const SILENCE_LIMIT_MS = 30_000;
 /** From the open socket to the welcome. Nothing but the welcome counts. */
 export const WELCOME_LIMIT_MS = 10_000;
 
-const CAUSES: Record<string, string> = { server_full: "server full", no_welcome: "no welcome" };
+/** Why there is a pause before the next attempt, and why there is none. */
+const PAUSES: Record<string, string> = {
+  server_full: "server full",
+  too_many_from_address: "too many viewers at this address",
+  no_welcome: "no welcome",
+};
+const ENDS: Record<string, string> = { unauthorized: "waiting for a token", forbidden_origin: "not from this page" };
 
 export interface ConnectionEvents {
   message(message: ServerMessage): void;
@@ -35,6 +41,7 @@ export class Connection {
 
   constructor(
     private readonly url: string,
+    private subprotocols: string[],
     private options: Partial<FrameOptions>,
     private readonly events: ConnectionEvents,
   ) {
@@ -63,12 +70,21 @@ export class Connection {
     this.open();
   }
 
+  /** Try again at once, with another token. */
+  authorize(subprotocols: string[]): void {
+    this.subprotocols = subprotocols;
+    const old = this.socket;
+    this.open();
+    old?.close();
+  }
+
   private open(): void {
     clearTimeout(this.retryTimer);
+    clearTimeout(this.welcomeTimer);
     this.lastError = null;
     this.lastHeardMs = performance.now();
     this.events.status("connecting", "connecting", this.reconnects);
-    const socket = new WebSocket(this.url);
+    const socket = new WebSocket(this.url, this.subprotocols);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     // Between open and welcome the attempt is still under way: a server that refuses must not reset the backoff.
@@ -132,12 +148,12 @@ export class Connection {
     this.socket = null;
     clearTimeout(this.welcomeTimer);
     if (!isWorthRetrying(code, this.lastError)) {
-      this.events.status("closed", "the server refused this viewer", this.reconnects);
+      this.events.status("closed", ENDS[this.lastError ?? ""] ?? "the server refused this viewer", this.reconnects);
       return;
     }
     const delayMs = retryDelayMs(Math.max(0, this.attempt - 1), Math.random());
     this.attempt = Math.max(1, this.attempt) + 1;
-    const cause = CAUSES[this.lastError ?? ""] ?? "no connection";
+    const cause = PAUSES[this.lastError ?? ""] ?? "no connection";
     this.events.status("waiting", `${cause}, next attempt in ${Math.ceil(delayMs / 1000)} s`, this.reconnects);
     this.retryTimer = self.setTimeout(() => this.open(), delayMs);
   }

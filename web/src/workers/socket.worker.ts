@@ -1,5 +1,6 @@
 // The stream's thread: sends captured frames, receives and decodes replies, so that drawing never delays either.
 
+import { AckOrder } from "../acks.js";
 import { nowMs } from "../clock.js";
 import { codecNamed } from "../codecs/index.js";
 import { FlowControl } from "../flow.js";
@@ -10,6 +11,7 @@ import { pivotDepth } from "./pivot.js";
 import { BufferPool } from "./pool.js";
 
 const pool = new BufferPool();
+const acks = new AckOrder((ack) => connection.send(ack));
 let connection: Connection;
 let frames: MessagePort;
 let flow = new FlowControl(1);
@@ -25,7 +27,7 @@ self.onmessage = (event: MessageEvent<ToSocket>) => {
     case "connect":
       frames = message.frames;
       frames.onmessage = (captured: MessageEvent<CapturedFrame>) => sendFrame(captured.data);
-      connection = new Connection(message.url, message.options, {
+      connection = new Connection(message.url, message.subprotocols, message.options, {
         message: receive,
         unreadable: (reason) => post({ type: "bad", seq: 0, message: `not a message of protocol 1: ${reason}` }),
         status: (status, text, reconnects) => {
@@ -43,16 +45,12 @@ self.onmessage = (event: MessageEvent<ToSocket>) => {
       break;
     case "shown": {
       const { capturedMs, receivedMs, decodedMs, shownMs } = message;
-      acknowledge(message.seq, {
-        received_ms: receivedMs,
-        decoded_ms: decodedMs,
-        shown_ms: shownMs,
-        age_ms: shownMs - capturedMs,
-      });
+      const times = { received_ms: receivedMs, decoded_ms: decodedMs, shown_ms: shownMs, age_ms: shownMs - capturedMs };
+      acks.done({ type: "ack", seq: message.seq, ...times });
       break;
     }
     case "skipped":
-      acknowledge(message.seq, { received_ms: message.receivedMs, decoded_ms: message.decodedMs });
+      acks.done({ type: "ack", seq: message.seq, received_ms: message.receivedMs, decoded_ms: message.decodedMs });
       break;
     case "recycle":
       pool.give(message.buffer);
@@ -65,15 +63,14 @@ self.onmessage = (event: MessageEvent<ToSocket>) => {
     case "reconnect":
       connection.reconnect();
       break;
+    case "authorize":
+      connection.authorize(message.subprotocols);
+      break;
   }
 };
 
 function post(message: FromSocket, transfer: Transferable[] = []): void {
   self.postMessage(message, { transfer });
-}
-
-function acknowledge(of: number, times: Record<string, number>): void {
-  connection.send({ type: "ack", seq: of, ...times });
 }
 
 /** Capture is asked for a frame only when it can leave at once: that is what keeps it the newest. */
@@ -97,6 +94,7 @@ function receive(message: ServerMessage): void {
   switch (message.type) {
     case "welcome":
       flow = new FlowControl(message.limits.max_in_flight);
+      acks.clear();
       budget = message.options.max_splats ?? message.limits.max_splats;
       post({ ...message, type: "welcome" });
       break;
@@ -131,6 +129,7 @@ function checkCamera(camera: CameraIntrinsics): void {
 
 function decodeSplats(message: SplatsMessage): void {
   const receivedMs = nowMs();
+  acks.arrived(message.seq);
   try {
     checkCamera(message.camera);
     const codec = codecNamed(message.codec);
@@ -147,7 +146,7 @@ function decodeSplats(message: SplatsMessage): void {
     post({ type: "frame", frame }, [words.buffer]);
   } catch (error) {
     // It is never shown, but it has arrived: without the ack the server would wait for it.
-    acknowledge(message.seq, { received_ms: receivedMs });
+    acks.done({ type: "ack", seq: message.seq, received_ms: receivedMs });
     post({ type: "bad", seq: message.seq, message: error instanceof Error ? error.message : String(error) });
   }
 }
