@@ -37,8 +37,8 @@ class Knob:
     pause_s: float = _PAUSE_S
     may_rise_s: float = 0.0
     rose: bool = False
-    start: tuple[float, float] | None = None
-    """Where it was and what that took before it went down, until that has shown its worth."""
+    start: tuple[float, float, float] | None = None
+    """Limit, place and what that took before it went down, until that has shown its worth."""
     is_doubted: bool = False
     """One round has shown no worth of it: the next one decides."""
     in_vain_until_s: float = 0.0
@@ -51,28 +51,28 @@ class Knob:
         Args:
             took_s: What the round took.
             allowed_s: What it may take.
-            at: Where the knob was in it.
-            full: Where it would be without a limit.
+            at: Where the knob was in it; below the limit where that was more than there is.
+            full: From there on it is no limit.
             least: As far as it may go down.
             now_s: The time.
         """
         if took_s > _DOWN_ABOVE * allowed_s:
-            if self.start and (at <= _JUDGED_AT * self.start[0] or at <= least):
-                level, before_s = self.start
+            if self.start and (at <= _JUDGED_AT * self.start[1] or at <= least):
+                limit, level, before_s = self.start
                 is_in_vain = before_s - took_s < _GAIN * (1.0 - at / level) * before_s
                 if is_in_vain and not self.is_doubted:
                     self.is_doubted = True
                     return None
                 self.start, self.is_doubted = None, False
                 if is_in_vain:
-                    self.limit = level if level < full else math.inf
+                    self.limit = limit
                     self.in_vain_until_s, self.in_vain_s = now_s + _NO_GAIN_PAUSE_S, before_s
                     return "no_gain"
             if at <= least or (now_s < self.in_vain_until_s and took_s < _WORSE * self.in_vain_s):
                 return None
             if self.rose:
                 self.pause_s = min(2.0 * self.pause_s, _LONGEST_PAUSE_S)
-            self.start, self.rose = self.start or (at, took_s), False
+            self.start, self.rose = self.start or (self.limit, at, took_s), False
             self.limit = max(least, at * min(_LEAST_STEP_DOWN, max(_MOST_STEP_DOWN, allowed_s / took_s)))
             self.may_rise_s = now_s + self.pause_s
             return "down"

@@ -69,6 +69,7 @@ class Setting:
     Attributes:
         options: The client's, with what the knobs leave of them.
         wanted: The client's.
+        full_splats: Splats of the last frame that was made without a limit; 0: there was none.
         full_px: What ``inference_px`` would be without a limit; 0: not known yet.
         version: Of the knobs.
         cause: Why they were turned last; None while they never were.
@@ -76,13 +77,10 @@ class Setting:
 
     options: FrameOptions
     wanted: FrameOptions
+    full_splats: int
     full_px: int
     version: int
     cause: Cause | None
-
-    def full_splats(self, count: int, over_budget: int) -> int:
-        """What a reply of ``count`` would have, had only the client's own budget cut it."""
-        return min(self.wanted.max_splats, count + over_budget) if self.options.max_splats < self.wanted.max_splats else count
 
     def state(self, count: int, over_budget: int) -> QualityState:
         """What a reply says of it.
@@ -91,11 +89,14 @@ class Setting:
             count: Splats in the reply.
             over_budget: Splats that its budget cut off.
         """
-        px = self.options.inference_px
+        px, full = self.options.inference_px, count
+        if self.options.max_splats < self.wanted.max_splats:
+            # Some models make no more than they may, others are cut: then it is known what there was.
+            full = max(count, min(self.wanted.max_splats, max(self.full_splats, count + over_budget)))
         return QualityState(
             max_splats=self.options.max_splats,
             inference_px=px,
-            splats_share=count / max(1, self.full_splats(count, over_budget)) if count else 1.0,
+            splats_share=count / full if full else 1.0,
             px_share=px / self.full_px if px != self.wanted.inference_px else 1.0,
             cause=self.cause or "",
             message=CAUSES[self.cause] if self.cause else "",
@@ -109,10 +110,9 @@ class _Sent:
     before: int
     """Replies under way when it was sent."""
     compute_s: float
-    splats: int
-    full_splats: int
-    px: int
-    full_px: int
+    splats: float
+    px: float
+    full_px: float
 
 
 @dataclass(slots=True)
@@ -136,8 +136,9 @@ class Quality:
     _cause: Cause | None = None
     _splats: Knob = field(default_factory=Knob)
     _px: Knob = field(default_factory=Knob)
+    _full_splats: int = 0
     _model_px: int = 0
-    """The model's own choice of ``inference_px``; 0: not known yet."""
+    """As far as known: of frames without a limit, their splats, and the model's own choice of ``inference_px``."""
     _fixed_s: float = 0.0
     _window: Window = field(default_factory=Window)
     _batch: int = 0
@@ -149,13 +150,13 @@ class Quality:
     def setting(self, wanted: FrameOptions) -> Setting:
         """What the next frame is made with; the client's options are the most there is."""
         if not self._adapts(wanted):
-            return Setting(wanted, wanted, 0, self._version, None)
+            return Setting(wanted, wanted, 0, 0, self._version, None)
         full_px = wanted.inference_px or self._model_px
         budget = min(wanted.max_splats, max(wanted.min_splats, self._splats.limit))
         px = min(full_px, max(wanted.min_inference_px, self._px.limit))
         # At the limit the client's own value stays as it is: 0 is the model's choice.
         options = replace(wanted, max_splats=round(budget), inference_px=round(px) if px < full_px else wanted.inference_px)
-        return Setting(options, wanted, full_px, self._version, self._cause)
+        return Setting(options, wanted, self._full_splats, full_px, self._version, self._cause)
 
     def may_send(self, unacked: int, options: FrameOptions, now_s: float) -> bool:
         """Whether one more reply may be under way beside those that are not acknowledged."""
@@ -180,12 +181,18 @@ class Quality:
             compute_s: What queues and stages took.
             now_s: The time.
         """
-        if not setting.options.inference_px:
-            self._model_px = px
-        full_splats, full_px = setting.full_splats(count, over_budget), setting.full_px or px
-        if setting.options.inference_px != setting.wanted.inference_px:
-            px = setting.options.inference_px  # Where the knob is, should the model not heed it.
-        self._sent[seq] = _Sent(now_s, setting.version, len(self._sent), compute_s, count, full_splats, px, full_px)
+        options, wanted = setting.options, setting.wanted
+        if options == wanted:
+            self._full_splats = count
+            self._model_px = self._model_px if wanted.inference_px else px
+        # Where the knobs are, should the model make less of it, or not heed it.
+        splats = (
+            count
+            if options.max_splats == wanted.max_splats
+            else min(options.max_splats, max(count + over_budget, self._full_splats))
+        )
+        at_px = px if options.inference_px == wanted.inference_px else options.inference_px
+        self._sent[seq] = _Sent(now_s, setting.version, len(self._sent), compute_s, splats, at_px, setting.full_px or px)
 
     def acked(self, seq: int, client_ms: float | None, age_ms: float | None, options: FrameOptions, now_s: float) -> Cause | None:
         """The client took the reply ``seq``, and so every one before it.
@@ -233,13 +240,13 @@ class Quality:
         compute_s, target_s = median(each.sent.compute_s for each in past), self._target_s()
         delivery_allowed_s = max((1.0 - _COMPUTE_SHARE) * target_s, target_s - compute_s)
         compute_allowed_s = max(_COMPUTE_SHARE * target_s, target_s - delivery_s)
-        splats, full_splats = median(each.sent.splats for each in past), median(each.sent.full_splats for each in past)
+        splats = median(each.sent.splats for each in past)
         less_helps = splats > options.min_splats and now_s >= self._splats.in_vain_until_s
         if not self._window.turn(delivery_s, delivery_allowed_s, less_helps, self.max_unacked, now_s):
             return None
         px, full_px = median(each.sent.px for each in past), median(each.sent.full_px for each in past)
         verdicts = (
-            self._splats.turn(delivery_s, delivery_allowed_s, splats, full_splats, options.min_splats, now_s),
+            self._splats.turn(delivery_s, delivery_allowed_s, splats, options.max_splats, options.min_splats, now_s),
             self._px.turn(compute_s, compute_allowed_s, px, full_px, options.min_inference_px, now_s),
         )
         # Should both knobs move in one round, the worse news is the one to tell.

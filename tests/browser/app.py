@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import dataclasses
+import json
+from pathlib import Path
 
 import uvicorn
 
@@ -13,6 +15,8 @@ from deployments.models import load_model
 from deployments.pipeline import Capture, PackedFrame
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage, FrameError
+from deployments.stream.options import FrameOptions
+from deployments.stream.quality import Quality, Setting
 from deployments.stream.session import Session
 
 
@@ -38,6 +42,23 @@ def _refuse_hello(session: Session, hello: messages.Hello) -> None:
     raise BadMessage("no hello is welcome here")
 
 
+def _lower(quality: Quality, wanted: FrameOptions) -> Setting:
+    if not wanted.adapt:
+        return Setting(wanted, wanted, 0, 0, 0, None)
+    return Setting(dataclasses.replace(wanted, max_splats=400, inference_px=320), wanted, 570, 504, 0, "network")
+
+
+def _write_acks(path: Path) -> None:
+    on_ack = Session._on_ack
+
+    def write(session: Session, ack: messages.Ack, now_s: float) -> None:
+        with path.open("a") as file:
+            file.write(json.dumps(dataclasses.asdict(ack)) + "\n")
+        on_ack(session, ack, now_s)
+
+    Session._on_ack = write  # type: ignore[method-assign]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
@@ -48,7 +69,14 @@ def main() -> None:
     parser.add_argument("--max-sessions", type=int, default=16)
     parser.add_argument("--protocol", type=int, default=messages.PROTOCOL)
     parser.add_argument("--no-welcome", action="store_true")
+    parser.add_argument("--token", default=None)
+    parser.add_argument("--acks", type=Path, default=None, help="where to write every ack, a JSON line each")
+    parser.add_argument("--lowered", action="store_true", help="400 splats, 320 of 504 px, for streams that adapt")
     options = parser.parse_args()
+    if options.acks:
+        _write_acks(options.acks)
+    if options.lowered:
+        Quality.setting = _lower  # type: ignore[method-assign]
     if options.no_welcome:
         Session._on_hello = _refuse_hello  # type: ignore[method-assign]
     messages.PROTOCOL = options.protocol
@@ -58,7 +86,11 @@ def main() -> None:
     pipeline.licence_note, pipeline.corrupt = options.licence_note, options.corrupt
     pipeline.warm_up()
     config = uvicorn.Config(
-        create_app(pipeline, args), port=options.port, ws="websockets-sansio", ws_per_message_deflate=False, log_level="warning"
+        create_app(pipeline, args, token=options.token),
+        port=options.port,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        log_level="warning",
     )
     asyncio.run(uvicorn.Server(config).serve())
 

@@ -112,6 +112,18 @@ def test_after_a_link_that_was_hunted_the_way_back_to_the_top_takes_a_minute_at_
     assert min(np.diff(recovered)) > 1.9, "one step at a time"
 
 
+def test_a_model_that_makes_no_more_than_its_budget_is_held_as_well_and_gets_back_to_the_top() -> None:
+    world = World(Link(20.0, 0.03), fits_budget=True).run(60.0)
+    assert p95_s(world, 30.0) <= 1.15 * TARGET_S
+    assert world.changes(30.0) <= 6
+    assert all(reply.quality.splats_share == pytest.approx(reply.count / FULL_SPLATS) for _, _, reply in world.shown)
+    world.link.mbit_s = 400.0
+    world.run(130.0)
+    assert set(world.splats(120.0)) == {FULL_SPLATS}
+    far = World(Link(200.0, 0.4), fits_budget=True).run(60.0)
+    assert set(far.splats(20.0)) == {FULL_SPLATS}, "what was taken in vain is given back, all of it"
+
+
 @pytest.mark.parametrize("codec", ["packed", "points", "ply"])
 def test_every_codec_is_held_at_the_age_with_as_many_splats_as_its_bytes_allow(codec: str) -> None:
     world = World(Link(60.0, 0.03), codecs=("packed", "points", "ply"), options={"codec": codec}).run(60.0)

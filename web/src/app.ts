@@ -255,6 +255,8 @@ export class App {
       server_full: "The server is full",
       too_many_from_address: "Too many viewers at your address",
       forbidden_origin: "The server does not serve this page",
+      forbidden_host: "The server does not serve this page",
+      too_many_messages: "This viewer sent too much",
       internal: "The server failed",
       too_many_bad_messages: "The server did not understand this viewer",
     };
@@ -263,7 +265,9 @@ export class App {
       protocol_mismatch: " Reload the page.",
       no_common_codec: " Reload the page.",
       too_many_bad_messages: " Reload the page.",
+      too_many_messages: " Reload the page.",
       forbidden_origin: " Open the viewer at the server's own address.",
+      forbidden_host: "",
     };
     const stays = message.code in advices;
     const advice = advices[message.code] ?? "";

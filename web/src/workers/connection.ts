@@ -21,7 +21,11 @@ const PAUSES: Record<string, string> = {
   too_many_from_address: "too many viewers at this address",
   no_welcome: "no welcome",
 };
-const ENDS: Record<string, string> = { unauthorized: "waiting for a token", forbidden_origin: "not from this page" };
+const ENDS: Record<string, string> = {
+  unauthorized: "waiting for a token",
+  forbidden_origin: "not from this page",
+  forbidden_host: "not at this address",
+};
 
 export interface ConnectionEvents {
   message(message: ServerMessage): void;
