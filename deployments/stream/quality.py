@@ -31,7 +31,7 @@ CAUSES: dict[Cause, str] = {
     "client": "fewer splats: this device takes too long to show more",
     "compute": "a coarser picture: the server takes too long for a finer one",
     "recovered": "more again: there is room",
-    "no_gain": "back again: less did not make it any faster",
+    "no_gain": "back to this: less did not make it any faster",
 }
 """Why the quality was changed last, in words that end a sentence."""
 

@@ -177,7 +177,7 @@ def test_fairness_names_the_least_and_the_most() -> None:
 
 
 def quality(max_splats: int, px: int = 0, cause: str = "") -> QualityState:
-    return QualityState(max_splats, px, cause, "")
+    return QualityState(max_splats, px, 1.0, 1.0, cause, "")
 
 
 def test_quality_changes_are_counted_by_the_cause_that_came_with_them() -> None:

@@ -74,7 +74,7 @@ export class Hud {
       setText(byId("kind"), `${shown.kind}, ${shown.codec}`);
       this.showStages(shown.timingsMs);
     }
-    this.showQuality(live && shown ? shown.quality : null);
+    this.showQuality(running && shown ? shown.quality : null);
     this.showDrops(stats);
   }
 

@@ -77,6 +77,7 @@ export class Problems {
     if (problem.until === "connected" && !problem.ask) offer("Try now", this.actions.reconnect);
     if (actions.childElementCount > 0) card.append(actions);
     if (problem.ask === "token") {
+      card.classList.add("asks");
       close.remove(); // Dismissed, it would leave no way in.
       card.append(this.tokenForm(problem));
     }
@@ -86,10 +87,11 @@ export class Problems {
   private tokenForm(problem: Problem): HTMLFormElement {
     const form = make("form", "", "actions");
     const input = make("input");
+    Object.assign(input, { type: "password", name: "token", placeholder: "Token", autocomplete: "current-password" });
+    Object.assign(input, { required: true, pattern: TOKEN_PATTERN });
     input.setAttribute("aria-label", "Token");
-    Object.assign(input, { type: "password", name: "token", placeholder: "Token", required: true, pattern: TOKEN_PATTERN });
-    Object.assign(input, { autocomplete: "current-password", title: "Letters, digits and . _ ~ -, without spaces" });
-    const button = make("button", "Connect");
+    input.title = "Letters, digits and . _ ~ -, without spaces";
+    const button = make("button", "Connect", "primary");
     button.type = "submit";
     form.append(input, button);
     form.addEventListener("submit", (event) => {
