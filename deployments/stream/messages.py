@@ -256,7 +256,8 @@ class Dropped:
 
     Attributes:
         code: ``superseded`` (a newer frame came before the graph was free), ``stale`` (a newer result was ready first),
-            ``slow_client`` (earlier replies were not acknowledged yet), ``overloaded`` (the graph's queues were full).
+            ``slow_client`` (earlier replies were not acknowledged yet), ``overloaded`` (the graph's queues were full),
+            ``rate_limited`` (frames came faster than one session may send them).
         message: The same in words.
         count: How many.
         seqs: Their numbers, the newest 64 at most.

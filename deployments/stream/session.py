@@ -37,19 +37,11 @@ from deployments.stream.errors import (
     WrongViewCount,
 )
 from deployments.stream.options import FrameOptions, OptionLimits
+from deployments.stream.outbox import Outbox
 from deployments.stream.quality import Quality, QualitySettings, Setting
 from deployments.stream.rate import Allowance
 from deployments.stream.tally import SessionObserver, Tally
 
-DROP_REASONS = {
-    "superseded": "A newer frame came before the graph was free for this one.",
-    "stale": "A newer frame's result was ready first.",
-    "slow_client": "Earlier replies had not been taken yet; the newest result was kept instead.",
-    "overloaded": "The graph's queues were full.",
-    "rate_limited": "Frames came faster than one session may send them.",
-}
-_KEPT_UNREAD = 64
-_KEPT_SEQS = 64
 _BAD_MESSAGES_IN_A_ROW = 64
 _MESSAGES_PER_S = 1000.0
 """Beside the frames that are taken, and an ack for each: sliders, pings, and frames above the rate. At 50 µs each."""
@@ -70,7 +62,8 @@ class SessionLimits:
         max_in_flight: Captures in the graph at a time. Two let the stages overlap; more only add age.
         max_unacked: Replies on the way to the client. Covers a round trip of 100 ms at 30 frames per second.
         idle_timeout_s: A session from which nothing comes for that long is closed, so half-open sockets end.
-        stall_s: With a reply undelivered for that long, no further frame of the session is computed.
+        stall_s: With a reply undelivered for that long, or unacknowledged while the next one waits for it, no further frame of the
+            session is computed.
         max_frames_per_s: Frames above that are dropped. As many as the fastest webcams give, and more than any engine shows.
         max_bytes_per_s: Encoded bytes, likewise. 4K JPEGs of 1 MB at 60 a second.
     """
@@ -154,9 +147,8 @@ class Session:
         self._result: tuple[_Frame, PackedFrame, float] | None = None
         self._last_ticket_out = -1
         self._unacked: deque[int] = deque()
-        self._control: deque[bytes | str] = deque()
-        self._refusals: deque[messages.Error] = deque(maxlen=_KEPT_UNREAD)
-        self._drop_seqs: dict[str, tuple[int, deque[int]]] = {}
+        self._taken_s = now_s
+        self._outbox = Outbox()
         self._bad_in_a_row = 0
         self._frames = Allowance(limits.max_frames_per_s, now_s)
         self._frame_bytes = Allowance(limits.max_bytes_per_s, now_s)
@@ -224,10 +216,14 @@ class Session:
     def delivered(self, now_s: float) -> None:
         """The transport has taken the message that ``next_message`` gave last."""
         if self._send_began_s is not None:
-            if self._waiting and self._is_stalled(now_s):
-                self._waiting.held_until_s = now_s
+            self._flows(now_s)
             self._send_ms = (now_s - self._send_began_s) * 1e3
             self._send_began_s = None
+
+    def _flows(self, now_s: float) -> None:
+        """To be called before what may end a stall is noted: until now the waiting frame waited for the client."""
+        if self._waiting and self._is_stalled(now_s):
+            self._waiting.held_until_s = now_s
 
     def failed(self) -> None:
         """The shell met a defect of ours: say so and close."""
@@ -264,7 +260,11 @@ class Session:
         return frame.ticket, frame.capture
 
     def _is_stalled(self, now_s: float) -> bool:
-        return self._send_began_s is not None and now_s - self._send_began_s > self._limits.stall_s
+        # What would be computed now would be old, or thrown away, before it could go out; others need the time.
+        since_s = self._send_began_s
+        if since_s is None and self._result and self._unacked:
+            since_s = self._taken_s
+        return since_s is not None and now_s - since_s > self._limits.stall_s
 
     def next_message(self, now_s: float) -> bytes | str | None:
         """The message to send now; None while there is nothing to say or the client must acknowledge first.
@@ -308,12 +308,12 @@ class Session:
             message = None
         if not (isinstance(message, dict) and message.get("type") == "ping"):
             raise BadMessage('it is text; expected a binary msgpack map, an image, or the text {"type": "ping"}')
-        self._say('{"type": "pong"}')
+        self._outbox.answer('{"type": "pong"}')
 
     def _on_message(self, message: messages.ClientMessage, now_s: float) -> None:
         match message:
             case messages.Ping(t):
-                self._say(messages.encode(messages.Pong(t)))
+                self._outbox.answer(messages.encode(messages.Pong(t)))
             case messages.Hello():
                 self._on_hello(message)
             case _ if not self._greeted:
@@ -323,13 +323,15 @@ class Session:
             case messages.Configure(options):
                 self._options = self._option_limits.apply(self._options, options)
                 self._quality.configured()
-                self._say(messages.encode(messages.Configured(asdict(self._options))))
+                self._outbox.answer(messages.encode(messages.Configured(asdict(self._options))))
             case messages.Ack():
                 self._on_ack(message, now_s)
 
     def _on_ack(self, ack: messages.Ack, now_s: float) -> None:
         if not self._unacked or ack.seq < self._unacked[0]:
             return  # Of a reply that was acknowledged before, or never sent: nothing in it counts.
+        self._flows(now_s)
+        self._taken_s = now_s
         while self._unacked and self._unacked[0] <= ack.seq:
             self._unacked.popleft()
         age_ms = ack.age_ms if 0 < ack.age_ms < _MAX_AGE_MS else None
@@ -359,7 +361,7 @@ class Session:
         self._greeted = True
         self._waiting = None  # A bare image from before: its reply would be of the original protocol.
         limits, choice = self._limits, self._option_limits
-        self._say(
+        self._outbox.answer(
             messages.encode(
                 messages.Welcome(
                     protocol=messages.PROTOCOL,
@@ -417,18 +419,13 @@ class Session:
     # --- answers ---
 
     def _pop_message(self, now_s: float) -> bytes | str | None:
-        if self._control:
-            return self._control.popleft()
-        if self._refusals:
-            return messages.encode(self._refusals.popleft())
+        if (answer := self._outbox.next_answer()) is not None:
+            return answer
         if self._result and self._quality.may_send(len(self._unacked), self._options, now_s):
             frame, packed, ready_s = self._result
             self._result = None
             return self._reply(frame, packed, ready_s, now_s)
-        if self._drop_seqs:
-            code, (count, seqs) = self._drop_seqs.popitem()
-            return messages.encode(messages.Dropped(code, DROP_REASONS[code], count, list(seqs)))
-        return None
+        return self._outbox.next_notice()
 
     def _reply(self, frame: _Frame, packed: PackedFrame, ready_s: float, now_s: float) -> bytes:
         self._last_ticket_out = frame.ticket
@@ -440,6 +437,8 @@ class Session:
         timings = {"receive": receive_ms, "queue": queue_ms, **stages, "send": self._send_ms, "total": total_ms}
         quality: messages.QualityState | None = None
         if frame.seq is not None and frame.setting is not None:
+            if not self._unacked:
+                self._taken_s = now_s
             self._unacked.append(frame.seq)
             px, over_budget = max(packed.camera.width, packed.camera.height), packed.pruned.get("budget", 0)
             compute_s = ready_s - max(frame.arrived_s, frame.held_until_s)
@@ -467,29 +466,19 @@ class Session:
         self.tally.splats_sent(len(reply), timings)
         return reply
 
-    def _say(self, message: bytes | str) -> None:
-        # Pongs and confirmations a client never reads must not pile up; the newest ones are those it can still use.
-        while len(self._control) >= _KEPT_UNREAD:
-            self._control.popleft()
-        self._control.append(message)
-
     def _refuse(self, error: StreamError, seq: int | None) -> None:
         self.tally.refused(error.code)
-        self._refusals.append(messages.Error(error.code, str(error), seq))
+        self._outbox.refuse(error, seq)
 
     def _drop(self, reason: str, seq: int | None) -> None:
         self.tally.dropped(reason)
         # The original protocol has no word for a dropped frame.
         if seq is not None:
-            count, seqs = self._drop_seqs.get(reason, (0, deque(maxlen=_KEPT_SEQS)))
-            seqs.append(seq)
-            self._drop_seqs[reason] = (count + 1, seqs)
+            self._outbox.drop(reason, seq)
 
     def _close(self, error: StreamError) -> None:
         if not self.closing:
             self.closing = error
             self.tally.refused(error.code)
             self._waiting = self._result = None
-            self._refusals.clear()
-            self._drop_seqs.clear()
-            self._control.append(messages.encode(messages.Error(error.code, str(error), fatal=True)))
+            self._outbox.goodbye(error)

@@ -196,6 +196,21 @@ def test_nothing_more_is_computed_for_a_client_that_takes_nothing_for_a_while() 
     assert session.next_capture(2.0) is not None
 
 
+def test_nothing_more_is_computed_while_a_result_waits_for_a_client_that_acknowledges_nothing() -> None:
+    session = greeted(stall_s=1.0, max_unacked=1)
+    run_frame(session, 0)
+    assert isinstance(hear(session), Splats)
+    run_frame(session, 1, now_s=0.5)
+    assert hear(session, 0.5) is None, "it waits for the ack"
+    run_frame(session, 2, now_s=0.9)  # Until then the ack may come any moment, and a newer result is ready for it.
+    say(session, Frame(3, [JPEG]), 1.5)
+    assert session.next_capture(1.5) is None
+    say(session, Ack(0), 2.0)
+    assert session.next_capture(2.0) is not None
+    notice, reply = hear(session, 2.0), hear(session, 2.0)
+    assert {type(notice), type(reply)} == {Dropped, Splats}
+
+
 def test_the_reply_echoes_the_frame_and_times_every_stage() -> None:
     session = greeted()
     say(session, Frame(7, [JPEG], captured_ms=123.5), now_s=10.0)

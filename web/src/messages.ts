@@ -207,7 +207,7 @@ export interface SplatsMessage {
 /** Frames that get no splats, for a reason that is nobody's mistake. */
 export interface DroppedMessage {
   type: "dropped";
-  /** `superseded` (a newer frame came before the graph was free), `stale` (a newer result was ready first), `slow_client` (earlier replies were not acknowledged yet), `overloaded` (the graph's queues were full). */
+  /** `superseded` (a newer frame came before the graph was free), `stale` (a newer result was ready first), `slow_client` (earlier replies were not acknowledged yet), `overloaded` (the graph's queues were full), `rate_limited` (frames came faster than one session may send them). */
   code: string;
   /** The same in words. */
   message: string;

@@ -1,6 +1,7 @@
 // `/status`: asks `/api/status` every two seconds and shows it. Behind several ingress replicas an answer comes from whichever the
 // proxy chose: the newest of each is kept, and one is shown.
 
+import { Access } from "./access.js";
 import { History } from "./status/history.js";
 import type { Report } from "./status/report.js";
 import { show } from "./status/show.js";
@@ -17,6 +18,7 @@ interface Known {
   history: History;
 }
 
+const access = new Access();
 const known = new Map<string, Known>();
 let chosen: string | null = null;
 let failure = "";
@@ -40,14 +42,8 @@ async function run(): Promise<void> {
 }
 
 async function ask(): Promise<Report> {
-  const [inFragment, inQuery] = [location.hash.slice(1), location.search].map((text) => new URLSearchParams(text).get("token"));
-  const token = inFragment ?? inQuery;
-  const response = await fetch("api/status", {
-    headers: token ? { authorization: `Bearer ${token}` } : {},
-    cache: "no-store",
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-  });
-  if (response.status === 401) throw new Error("the server wants its token; add ?token=… to the address");
+  const response = await access.fetch("api/status", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+  if (response.status === 401) throw new Error("the server asks for its token: add #token=… to the address and reload");
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
   return (await response.json()) as Report;
 }
