@@ -108,7 +108,8 @@ def test_a_missing_camera_is_explained(
     open_viewer: OpenViewer, launch: Launch, synthetic: AppServer, flags: list[str], host: str | None, code: str, words: Any
 ):
     url = synthetic.url.replace("127.0.0.1", host) if host else synthetic.url
-    viewer = open_viewer(f"{url}/?source=camera&autostart=1", within=launch(*flags))
+    # A page over plain http is told that this header is not for it.
+    viewer = open_viewer(f"{url}/?source=camera&autostart=1", within=launch(*flags), expected="Cross-Origin-Opener-Policy")
     assert words in viewer.problem(code)
 
 
