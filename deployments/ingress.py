@@ -5,7 +5,7 @@ import logging
 import os
 
 from ray import serve
-from ray.serve.exceptions import BackPressureError
+from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
@@ -85,6 +85,14 @@ async def graph_state() -> GraphState:
     return GraphState(application.status.value, deployments)
 
 
+def _replica_name() -> str:
+    try:
+        name: str = serve.get_replica_context().replica_id.unique_id
+    except RayServeException:
+        return ""  # Serve's local testing mode has no replicas.
+    return name
+
+
 @serve.deployment
 @serve.ingress()
 class Ingress:
@@ -100,8 +108,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Called by Serve after ``__init__``, when the handles exist."""
-        replica = serve.get_replica_context().replica_id.unique_id
-        return create_app(self._pipeline, self._args, sink=RaySink(), token=self._token, graph=graph_state, replica=replica)
+        return create_app(self._pipeline, self._args, sink=RaySink(), token=self._token, graph=graph_state, replica=_replica_name())
 
     async def splat(self, capture: Capture) -> PackedFrame | FrameError:
         """One capture through the graph, for programs in the same cluster: ``handle.splat.remote(Capture((jpeg,)))``."""
