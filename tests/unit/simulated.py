@@ -4,7 +4,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -211,5 +211,5 @@ class World:
         if self.hidden:
             ack = Ack(reply.seq, received_ms, now_ms)
         else:
-            self.shown.append((now_s, age_s, reply))
+            self.shown.append((now_s, age_s, replace(reply, data=b"")))  # Of megabytes each, thousands are shown.
         self.link.send("up", 60, lambda: self._say(ack))

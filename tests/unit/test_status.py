@@ -71,7 +71,7 @@ def test_a_live_session_is_there_with_its_numbers(pipeline: LocalPipeline) -> No
     assert "203.0.113" not in json.dumps(report)
 
 
-def test_where_there_is_a_token_the_page_is_open_and_its_numbers_are_for_who_has_it(pipeline: LocalPipeline, tmp_path: Path) -> None:
+def test_with_a_token_the_page_is_open_and_its_numbers_are_for_who_has_it(pipeline: LocalPipeline, tmp_path: Path) -> None:
     (tmp_path / "status.html").write_text("<title>status</title>")
     client = TestClient(create_app(pipeline, ARGS, tmp_path, token="a-secret-of-sixteen"))
     assert client.get("/status").status_code == 200
