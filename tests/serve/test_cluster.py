@@ -156,6 +156,7 @@ def test_ctrl_c_ends_everything_it_started() -> None:
     assert server.process.wait(30) == 0
     _, alive = psutil.wait_procs(started, timeout=10)
     assert [process.name() for process in alive] == []
+    server.stop()  # Its files.
 
 
 JOIN = """
