@@ -36,6 +36,8 @@ PASSING = ("unreachable", "no_welcome", "closed", "not_ready", "server_full", "t
 """Codes of a :class:`ClientError` that another try may get over."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 """Between tries; doubled, with a random part, so that the clients of a lost server do not come back all at once."""
+_TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
+"""Two classes until Python 3.11."""
 
 
 class ClientError(Exception):
@@ -199,28 +201,35 @@ async def connect(
     Raises:
         ClientError: Nobody answers there, or the server refuses the session and says why.
     """
-    compression = "deflate" if offer_deflate else None
-    timeouts = (TimeoutError, asyncio.TimeoutError)  # Two classes until Python 3.11.
-    try:
-        websocket = await open_websocket(
-            url,
-            additional_headers={} if token is None else {"Authorization": f"Bearer {token}"},
-            compression=compression,
-            max_size=None,
-            proxy=None,
-            open_timeout=open_timeout_s,
-            close_timeout=open_timeout_s,
-        )
-    except (OSError, InvalidHandshake, InvalidURI, *timeouts) as error:
-        raise ClientError("unreachable", f"Can't open {url}: {error or type(error).__name__}") from None
+    websocket = await open_socket(url, open_timeout_s, offer_deflate, token)
     async with websocket:
         stream = Stream(websocket, clock_s, acknowledges)
         try:
             hello = Hello(messages.PROTOCOL, list(codecs), client, options or {})
             await asyncio.wait_for(stream._greet(hello), open_timeout_s)
-        except timeouts:
+        except _TIMEOUTS:
             raise ClientError("no_welcome", f"No 'welcome' from {url} within {open_timeout_s:g} s") from None
         yield stream
+
+
+async def open_socket(url: str, open_timeout_s: float, offer_deflate: bool, token: str | None) -> ClientConnection:
+    """A connected WebSocket, before anything was said on it; for the parameters see :func:`connect`.
+
+    Raises:
+        ClientError: Nobody answers there.
+    """
+    try:
+        return await open_websocket(
+            url,
+            additional_headers={} if token is None else {"Authorization": f"Bearer {token}"},
+            compression="deflate" if offer_deflate else None,
+            max_size=None,
+            proxy=None,
+            open_timeout=open_timeout_s,
+            close_timeout=open_timeout_s,
+        )
+    except (OSError, InvalidHandshake, InvalidURI, *_TIMEOUTS) as error:
+        raise ClientError("unreachable", f"Can't open {url}: {error or type(error).__name__}") from None
 
 
 async def reconnecting(url: str, *, patience_s: float = 60.0, **settings: Any) -> AsyncIterator[Stream]:

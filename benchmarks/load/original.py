@@ -1,6 +1,5 @@
 """A client of the original protocol, as a session of the load tool uses one: bare JPEGs, no hello, replies without a number."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import msgpack
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from deployments.client import ClientError
+from deployments.client import ClientError, open_socket
 from deployments.stream.messages import Error
 
 
@@ -86,19 +85,7 @@ async def connect_original(
     Raises:
         ClientError: Nobody answers there.
     """
-    compression = "deflate" if offer_deflate else None
-    try:
-        websocket = await websockets.connect(
-            url,
-            additional_headers={} if token is None else {"Authorization": f"Bearer {token}"},
-            compression=compression,
-            max_size=None,
-            proxy=None,
-            open_timeout=open_timeout_s,
-            close_timeout=open_timeout_s,
-        )
-    except (OSError, websockets.InvalidHandshake, TimeoutError, asyncio.TimeoutError) as error:
-        raise ClientError("unreachable", f"Can't open {url}: {error or type(error).__name__}") from None
+    websocket = await open_socket(url, open_timeout_s, offer_deflate, token)
     async with websocket:
         yield OriginalStream(websocket)
 
