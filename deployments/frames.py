@@ -1,8 +1,8 @@
 """Encoded image bytes → RGB pixels, or the reason why not.
 
 Takes JPEG, PNG and WebP from strangers. Invariant: no pixel is decoded before :mod:`deployments.image_files` has found the
-type, the colour layout and the size in the file's own header good. A picture comes out whole or not at all: a truncated
-file is refused, never shown half grey.
+type, the colour layout and the size in the file's own header good, and before the decoder has announced the same. A picture
+comes out whole or not at all: a truncated file is refused, never shown half grey.
 
 Choices a caller may want to know:
     Transparency is composited on black, as a browser does when it makes a JPEG of a canvas.
@@ -15,7 +15,8 @@ No state and no lock: any number of threads may decode at once. simplejpeg and P
 import io
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import simplejpeg
@@ -31,6 +32,7 @@ from deployments.stream.errors import (
     ImageBroken,
     ImageSizeRefused,
     TooManyPixels,
+    UnsupportedColor,
 )
 
 
@@ -119,9 +121,9 @@ def _decode(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
     if picture.kind == "jpeg":
         pixels = _decode_jpeg(picture, wanted_px)
     elif picture.kind == "png":
-        pixels = _decode_with_pillow(PngImagePlugin.PngImageFile, stored_png(picture))
+        pixels = _decode_with_pillow(PngImagePlugin.PngImageFile, replace(picture, data=stored_png(picture)))
     else:
-        pixels = _decode_with_pillow(WebPImagePlugin.WebPImageFile, picture.data)
+        pixels = _decode_with_pillow(WebPImagePlugin.WebPImageFile, picture)
     return _upright(pixels, picture.orientation)
 
 
@@ -130,18 +132,23 @@ def _decode_jpeg(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
     side = "min_width" if picture.width >= picture.height else "min_height"
     scaling = {side: wanted_px, "min_factor": 2} if wanted_px else {}
     try:
+        height, width, layout, _ = simplejpeg.decode_jpeg_header(picture.data)
+        _check_announced(picture, (width, height), layout)
         # strict turns libjpeg's warnings (premature end, corrupt data) into errors instead of grey areas.
         return simplejpeg.decode_jpeg(picture.data, "RGB", strict=True, **scaling)  # type: ignore[no-any-return]
+    except KeyError:  # simplejpeg has no name for 4:4:1, so it can't tell the size.
+        raise UnsupportedColor("a JPEG with a rare chroma subsampling") from None
     except ValueError as error:
         raise ImageBroken(str(error)[:120]) from None
 
 
 def _decode_with_pillow(
-    decoder: type[PngImagePlugin.PngImageFile | WebPImagePlugin.WebPImageFile], data: bytes
+    decoder: type[PngImagePlugin.PngImageFile | WebPImagePlugin.WebPImageFile], picture: Picture
 ) -> NDArray[np.uint8]:
     """RGB on black. Calling the one decoder leaves Pillow's registry and its process-wide limits out of it."""
     try:
-        with decoder(io.BytesIO(data)) as image:
+        with decoder(io.BytesIO(picture.data)) as image:
+            _check_announced(picture, image.size, image.mode)
             # A palette with transparency must go to RGBA at once: Pillow warns on the way through RGB.
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 rgba = image.convert("RGBA")
@@ -150,6 +157,19 @@ def _decode_with_pillow(
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         # OSError and SyntaxError are how Pillow says that a file is broken.
         raise ImageBroken(str(error)[:120] or type(error).__name__) from None
+
+
+LAYOUTS: Final = frozenset(("Gray", "YCbCr", "1", "L", "LA", "P", "RGB", "RGBA"))
+"""The colour layouts taken, as simplejpeg and Pillow name them: four bytes a pixel at most."""
+
+
+def _check_announced(picture: Picture, size: tuple[int, int], layout: str) -> None:
+    """The decoder is about to make what we took the file for; if not, the file means one thing to us and another to it."""
+    if size != (picture.width, picture.height):
+        width, height = size
+        raise ImageBroken(f"its header reads as {picture.width}×{picture.height} pixels and as {width}×{height}")
+    if layout not in LAYOUTS:
+        raise UnsupportedColor(f"of the colour layout {layout}")
 
 
 def _check_size(width: int, height: int, limits: FrameLimits) -> None:

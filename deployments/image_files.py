@@ -2,7 +2,8 @@
 
 Reads JPEG, PNG and WebP from strangers, byte by byte, with the standard library alone; decodes no pixels. Invariant: every
 length is checked against the bytes there are, every loop has a bound, and metadata (text, colour profiles, thumbnails: where
-the decompression bombs of PNG and WebP live) is left behind, so that no decoder behind this module sees it.
+the decompression bombs of PNG and WebP live) is left behind, so that no decoder behind this module sees it. A structure that
+a decoder might read in another way than we do is refused.
 
 Any function here may raise IndexError or struct.error where a file ends early: :func:`read_picture` turns them into a refusal.
 """
@@ -69,8 +70,14 @@ def read_picture(data: bytes) -> Picture:
 # --- JPEG: ITU-T T.81, annex B; EXIF in APP1 ---
 
 
+JPEG_SEGMENTS: Final = frozenset((0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)))
+"""DHT, DQT, DRI, COM and APPn: beside SOF and SOS, the markers that may stand before the pixels. Each has a length. Some others
+(TEM, RST) have none: whoever skips one as if it had reads another file than libjpeg from there on."""
+
+
 def _read_jpeg(data: bytes) -> Picture:
-    at, width, height, orientation = 2, 0, 0, 1
+    size: tuple[int, int] | None = None
+    at, orientation = 2, 1
     for _ in range(MAX_SEGMENTS):
         if data[at] != 0xFF:
             raise ImageBroken(f"a JPEG marker was expected at byte {at}")
@@ -81,8 +88,11 @@ def _read_jpeg(data: bytes) -> Picture:
         (length,) = struct.unpack_from(">H", data, at + 2)
         if marker == 0xD9 or length < 2:
             raise ImageBroken("there is no picture in the JPEG file")
-        if marker in (0xC0, 0xC1, 0xC2) and not width:
+        if marker in (0xC0, 0xC1, 0xC2):
+            if size:
+                raise ImageBroken("the JPEG declares its size twice")
             bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+            size = width, height
             if bits != 8:
                 raise UnsupportedColor(f"a JPEG with {bits} bits a channel")
             if components not in (1, 3):
@@ -96,7 +106,11 @@ def _read_jpeg(data: bytes) -> Picture:
             scans = data.count(b"\xff\xda", at)
             if scans > MAX_SCANS:
                 raise ImageBroken(f"the JPEG has {scans} scans, {MAX_SCANS} at most are taken")
-            return Picture("jpeg", width, height, orientation, data)
+            if not size:
+                raise ImageBroken("the JPEG does not declare its size")
+            return Picture("jpeg", *size, orientation, data)
+        elif marker not in JPEG_SEGMENTS:
+            raise ImageBroken(f"the marker FF{marker:02X} has no place before the JPEG's pixels")
         at += 2 + length
     raise ImageBroken(f"more than {MAX_SEGMENTS} segments come before the JPEG's pixels")
 
@@ -104,13 +118,17 @@ def _read_jpeg(data: bytes) -> Picture:
 # --- PNG: W3C, third edition. Signature, then chunks: length u32, type 4 bytes, data, CRC-32 of type and data ---
 
 
+PNG_ORDER: Final = re.compile(rb"IHDR(PLTE)?(tRNS)?(IDAT)*IEND")
+"""The chunks that make the picture. Of two headers or palettes decoders take the first, the last, or neither."""
+
+
 def _read_png(data: bytes) -> Picture:
-    if data[12:16] != b"IHDR":
+    length, kind, width, height, bits = struct.unpack_from(">I4sIIB", data, 8)
+    if (length, kind) != (13, b"IHDR"):
         raise ImageBroken("the PNG does not begin with its header")
-    width, height, bits = struct.unpack_from(">IIB", data, 16)
     if bits > 8:
         raise UnsupportedColor(f"a PNG with {bits} bits a channel")
-    kept, orientation, at = [PNG_MAGIC], 1, 8
+    kept, kinds, orientation, at = [PNG_MAGIC], b"", 1, 8
     for _ in range(MAX_SEGMENTS):
         (length,) = struct.unpack_from(">I", data, at)
         kind, end = data[at + 4 : at + 8], at + 12 + length
@@ -120,11 +138,14 @@ def _read_png(data: bytes) -> Picture:
             if zlib.crc32(data[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
                 raise ImageBroken(f"the checksum of the PNG's {kind.decode()} chunk is wrong")
             kept.append(data[at:end])
+            kinds += kind
         elif kind == b"acTL":
             raise UnsupportedImage("an animated PNG")
         elif kind == b"eXIf":
             orientation = _exif_orientation(data[at + 8 : end - 4])
         if kind == b"IEND":
+            if not PNG_ORDER.fullmatch(kinds):
+                raise ImageBroken("the PNG has a chunk twice or out of order")
             return Picture("png", width, height, orientation, b"".join(kept))
         at = end
     raise ImageBroken(f"the PNG has more than {MAX_SEGMENTS} chunks")
@@ -202,9 +223,13 @@ def _read_webp(data: bytes) -> Picture:
         chunk = data[at : at + 8 + length] + b"\0" * (length & 1)
         if kind in (b"ANIM", b"ANMF"):
             raise UnsupportedImage("an animated WebP")
-        if kind in (b"VP8 ", b"VP8L") and not picture:
+        if kind in (b"VP8 ", b"VP8L"):
+            if picture:
+                raise ImageBroken("the WebP holds two pictures")
             picture = chunk
-        elif kind == b"ALPH" and not alpha:
+        elif kind == b"ALPH":
+            if alpha or picture:
+                raise ImageBroken("the WebP has an alpha plane twice or out of order")
             alpha = chunk
         elif kind == b"EXIF":
             orientation = _exif_orientation(chunk[8:].removeprefix(b"Exif\0\0"))
@@ -215,15 +240,19 @@ def _read_webp(data: bytes) -> Picture:
         raise ImageBroken("there is no picture in the WebP file")
     if picture.startswith(b"VP8L"):
         (packed,) = struct.unpack_from("<I", picture, 9)
-        width, height = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+        width, height, transparent = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1, bool(packed >> 28 & 1)
+        alpha = b""  # It has its own.
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", picture, 14))
-        if alpha and width and height:
-            # Only the extended form may carry an alpha plane. 0x10: it does; the canvas is the picture.
-            canvas = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
-            picture = b"VP8X" + struct.pack("<II", 10, 0x10) + canvas + alpha + picture
-    file = b"RIFF" + struct.pack("<I", 4 + len(picture)) + b"WEBP" + picture
-    return Picture("webp", width, height, orientation, file)
+        transparent = bool(alpha)
+    return Picture("webp", width, height, orientation, _webp_file(width, height, transparent, alpha + picture))
+
+
+def _webp_file(width: int, height: int, transparent: bool, chunks: bytes) -> bytes:
+    """The extended form, also where the simple one would do: libwebp then refuses a picture that is not of the size we read."""
+    canvas = (max(width, 1) - 1) | (max(height, 1) - 1) << 24
+    extended = b"VP8X" + struct.pack("<II", 10, 0x10 if transparent else 0) + canvas.to_bytes(6, "little")
+    return b"".join((b"RIFF", struct.pack("<I", 4 + len(extended) + len(chunks)), b"WEBP", extended, chunks))
 
 
 # --- What they share ---

@@ -1,13 +1,11 @@
 """Pictures from strangers: good ones come out right, bad ones are refused by name, nothing costs more than it may."""
 
-import io
 import pickle
 import struct
-import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +18,8 @@ from deployments.image_files import MAX_SCANS, MAX_SEGMENTS, PNG_MAGIC
 from deployments.pipeline import Capture, DecodedCapture
 from deployments.stream.errors import FrameError
 from deployments.stream.options import FrameOptions
+from tests.memory import memory_below
+from tests.pictures import patched, png_chunk, saved, webp_file
 
 LIMITS = FrameLimits()
 WIDTH, HEIGHT = 96, 64
@@ -45,12 +45,6 @@ def scene(width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8))
 
 
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
 def oriented(kind: str, orientation: int, **options: object) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -62,16 +56,6 @@ def png(width: int, height: int, bits: int, color: int, *chunks: tuple[bytes, by
     data = pixels if pixels is not None else zlib.compress(bytes((width * 3 + 1) * height))
     header = (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     return PNG_MAGIC + b"".join(map(png_chunk, [header, *chunks, (b"IDAT", data), (b"IEND", b"")]))
-
-
-def png_chunk(chunk: tuple[bytes, bytes]) -> bytes:
-    kind, data = chunk
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def patched(data: bytes, marker: bytes, offset: int, new: bytes) -> bytes:
-    at = data.index(marker) + offset
-    return data[:at] + new + data[at + len(new) :]
 
 
 def refusal(data: bytes, limits: FrameLimits = LIMITS) -> FrameError:
@@ -194,6 +178,9 @@ BAD = {
     "jpeg of 12 bits": (patched(JPEG, b"\xff\xc0", 4, b"\x0c"), "unsupported_color", "12 bits a channel: expected RGB"),
     "jpeg arithmetic": (patched(JPEG, b"\xff\xc0", 1, b"\xc9"), "unsupported_image", "arithmetic-coded JPEG (SOF9)"),
     "jpeg lossless": (patched(JPEG, b"\xff\xc0", 1, b"\xc3"), "unsupported_image", "(SOF3)"),
+    "jpeg 4:4:1": (patched(JPEG, b"\xff\xc0", 11, b"\x14"), "unsupported_color", "rare chroma subsampling"),
+    "jpeg without a size": (b"\xff\xd8" + JPEG[JPEG.index(b"\xff\xda") :], "image_broken", "not declare its size"),
+    "jpeg of two sizes": (JPEG[:2] + JPEG[JPEG.index(b"\xff\xc0") :][:19] + JPEG[2:], "image_broken", "its size twice"),
     "cmyk": (saved(scene().convert("CMYK"), "JPEG"), "unsupported_color", "is a CMYK JPEG: expected RGB"),
     "jpeg with corrupt pixels": (
         patched(JPEG, b"\xff\xda", 40, b"\xff\x00" * 40),
@@ -221,12 +208,21 @@ BAD = {
     "png without pixels": (png(64, 64, 8, 2, pixels=b""), "image_broken", "can't be decoded"),
     "png that is no zlib": (png(64, 64, 8, 2, pixels=b"no zlib at all"), "image_broken", "can't be decoded"),
     "png of an unknown colour type": (png(64, 64, 8, 5), "image_broken", "can't be decoded"),
+    "png with a second palette": (png(32, 32, 8, 3, *[(b"PLTE", bytes(768))] * 2), "image_broken", "twice or out of order"),
+    "png with a palette after its pixels": (
+        PNG[:-12] + b"".join(map(png_chunk, [(b"PLTE", bytes(768)), (b"IEND", b"")])),
+        "image_broken",
+        "twice or out of order",
+    ),
+    "png with too long a header": (patched(PNG, b"IHDR", -4, b"\0\0\0\x0e"), "image_broken", "begin with its header"),
     "apng": (saved(scene(), "PNG", save_all=True, append_images=[scene().rotate(180)]), "unsupported_image", "an animated PNG"),
     "animated webp": (
         saved(scene(), "WEBP", save_all=True, append_images=[scene().rotate(180)]),
         "unsupported_image",
         "an animated WebP",
     ),
+    "webp of two pictures": (webp_file(WEBP[12:] + WEBP_LOSSLESS[12:]), "image_broken", "two pictures"),
+    "webp with alpha after its picture": (webp_file(WEBP[12:] + b"ALPH\2\0\0\0\0\0"), "image_broken", "out of order"),
     "webp cut": (WEBP[:-1], "image_broken", "the WebP is truncated"),
     "webp without a picture": (b"RIFF\x04\0\0\0WEBP", "image_broken", "no picture in the WebP"),
     "webp whose chunk is longer than the file": (patched(WEBP, b"VP8 ", 4, b"\xff\xff\xff\x7f"), "image_broken", "truncated"),
@@ -301,24 +297,8 @@ BOMB = zlib.compress(bytes(64 * 1024 * 1024), 9)
     ids=["png size", "png pixels", "iCCP", "zTXt", "iTXt", "jpeg size", "webp size"],
 )
 def test_a_bomb_does_not_go_off(data: bytes) -> None:
-    tracemalloc.start()  # Sees what zlib and Pillow hand to Python; the resident set has what they keep for themselves.
-    Path("/proc/self/clear_refs").write_text("5")  # Resets the high-water mark.
-    before = memory("VmRSS")
-    try:
+    with memory_below(traced=4 * len(data) + 2_000_000, resident=16_000_000), suppress(FrameError):
         decode_frame(data, LIMITS)
-    except FrameError:
-        pass
-    finally:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    assert peak < 4 * len(data) + 2_000_000
-    assert memory("VmHWM") - before < 16_000_000
-
-
-def memory(field: str) -> int:
-    """``VmRSS``: resident now; ``VmHWM``: the most since the mark was last reset. Bytes."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(field))
 
 
 mutations = st.lists(
