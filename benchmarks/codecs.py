@@ -28,11 +28,11 @@ from plyfile import PlyData, PlyElement
 
 from benchmarks.frame import HEIGHT, WIDTH, pixel_aligned_frame
 from benchmarks.machine import provenance
-from deployments.packing import PackSettings
-from deployments.splats.codec import CODECS
+from deployments.splats.codecs import CODECS
+from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.codecs.ply import PlyCodec, property_names
 from deployments.splats.gaussians import Gaussians
-from deployments.splats.packed import PackedCodec
-from deployments.splats.ply import PlyCodec, property_names
+from deployments.stages.pack import PackSettings
 
 SCHEMA = 1
 MAX_LN_SCALE_ERROR = 0.05

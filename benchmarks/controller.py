@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.server import LocalServer
-from deployments.launch import set_environment
+from deployments.ops.launch import set_environment
 
 APP = "splatcast"
 

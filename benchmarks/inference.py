@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import provenance
 from benchmarks.package import make_points, package_model, write_ply
-from deployments.models import da3_network
-from deployments.models.da3 import DepthAnything3
-from deployments.models.da3_registry import MODELS
-from deployments.models.da3_weights import Checkpoint, find
+from deployments.models.da3 import network as da3_network
+from deployments.models.da3.model import DepthAnything3
+from deployments.models.da3.registry import MODELS
+from deployments.models.da3.weights import Checkpoint, find
 from deployments.pipeline import DecodedCapture, Prediction
-from deployments.splats.codec import CODECS
+from deployments.splats.codecs import CODECS
 from deployments.stream.options import FrameOptions
 from tests.da3 import micro
 

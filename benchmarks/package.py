@@ -52,7 +52,7 @@ class _CenterCrop:
 def package_api() -> Any:
     """``depth_anything_3.api``, with stand-ins for what is missing."""
     # Ours first: it imports the package quietly.
-    from deployments.models import da3_network
+    from deployments.models.da3 import network as da3_network
 
     del da3_network
     stand_ins = []

@@ -23,7 +23,7 @@ _TITLES = {
     "ray::ServeController": "controller",
     "/raylet ": "raylet",
     "/gcs_server ": "gcs",
-    "-m deployments.launch": "launcher",
+    "-m deployments.ops.launch": "launcher",
     "/splatcast ": "launcher",
 }
 """What a command line has in it → the part. What is none of them is ``other``: Ray's agents and monitors."""

@@ -57,7 +57,7 @@ def shipped_config(
 
 
 class LocalServer:
-    """``python -m deployments.launch`` in a process of its own, ready when the constructor returns.
+    """``python -m deployments.ops.launch`` in a process of its own, ready when the constructor returns.
 
     Args:
         config: A serve config, or where one is; its port is not used.
@@ -82,7 +82,7 @@ class LocalServer:
         if not isinstance(config, Path):
             text, config = yaml.safe_dump(dict(config)), Path(self._folder.name) / "config.yaml"
             config.write_text(text)
-        command = [sys.executable, "-m", "deployments.launch", "--profile", "cpu", "--config", str(config)]
+        command = [sys.executable, "-m", "deployments.ops.launch", "--profile", "cpu", "--config", str(config)]
         command += ["--port", str(self.port)]
         self.ray_token = secrets.token_hex(32)
         environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": "", "SPLATCAST_TOKEN": ""}

@@ -34,11 +34,11 @@ from benchmarks.machine import ROOT, provenance
 from benchmarks.server import LocalServer, ServerError
 from deployments.client import DEFAULT_CODECS, ClientError, Stream, connect
 from deployments.config import GraphArgs
-from deployments.launch import set_environment
-from deployments.local import LocalPipeline
 from deployments.models import load_model
-from deployments.models.scene import encode_clip
+from deployments.ops.launch import set_environment
 from deployments.pipeline import Capture, PackedFrame, Timings
+from deployments.scene.clip import encode_clip
+from deployments.stages.local import LocalPipeline
 from deployments.stream.messages import Splats
 
 SCHEMA = "splatcast.stages/1"
@@ -128,7 +128,7 @@ def measure(config: Path, args: GraphArgs, clip: Sequence[bytes], rounds: int) -
     Returns:
         Path → the stages of each round, with ``wall``; and frames per second.
     """
-    local = LocalPipeline(load_model(args.engine.name, **args.engine.params), args)
+    local = LocalPipeline(load_model(args.engine.name, **args.engine.params), args.frames, args.pack)
     local.warm_up()
     with ExitStack() as stack:
         server = stack.enter_context(LocalServer(config))

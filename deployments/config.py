@@ -1,22 +1,51 @@
 """What ``args:`` in ``serve_config.yaml`` may say: the behaviour of the graph. How many replicas of what is under ``deployments:``.
 
-Every section is one of the dataclasses its part of the code already uses, so a limit is named and documented once.
+Every section is a dataclass that its part of the code uses as it is, so a limit is named and documented once.
 """
 
-from dataclasses import fields, is_dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from deployments.access import AccessSettings, check_settings
-from deployments.frames import FrameLimits
-from deployments.packing import PackSettings
-from deployments.splats.codec import CODECS
+from deployments.splats.codecs import CODECS
+from deployments.stages.decode import FrameLimits
+from deployments.stages.pack import PackSettings
 from deployments.stream.admission import AdmissionLimits
 from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
+from deployments.stream.origins import parse_authority, parse_origin
 from deployments.stream.quality import QualitySettings
 from deployments.stream.session import SessionLimits
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Who may use the server. The token is no part of it: Serve logs and shows its config.
+
+    Attributes:
+        origins: Sites whose pages may use the server, each as ``https://host[:port]``. Empty: the server's own pages only; a list
+            is the whole list. ``*``: any site.
+        hosts: Names the server may be asked for by, beside IP addresses and localhost. ``*``: any, for what is behind a load
+            balancer.
+        max_sessions_per_address: Sessions of one client address an ingress replica serves. A school behind one address fits.
+    """
+
+    origins: tuple[str, ...] | Literal["*"] = ()
+    hosts: tuple[str, ...] | Literal["*"] = "*"
+    max_sessions_per_address: int = 100
+
+
+def _access_makes_sense(settings: AccessSettings) -> AccessSettings:
+    for origin in settings.origins if settings.origins != "*" else ():
+        if parse_origin(origin) is None:
+            raise ValueError(f"origins: expected https://host or https://host:port, or '*' for any site, got {origin!r}")
+    for host in settings.hosts if settings.hosts != "*" else ():
+        if (parsed := parse_authority(host, 0)) is None or parsed[1]:
+            raise ValueError(f"hosts: expected names without a port, or '*' for any, got {host!r}")
+    if settings.max_sessions_per_address < 1:
+        raise ValueError(f"max_sessions_per_address: expected 1 or more, got {settings.max_sessions_per_address}")
+    return settings
 
 
 def _all_positive(section: Any) -> Any:
@@ -119,7 +148,7 @@ class GraphArgs(_Section):
     option_limits: Annotated[OptionLimits, AfterValidator(_all_positive), AfterValidator(_codecs_exist)] = OptionLimits()
     session: Annotated[SessionLimits, AfterValidator(_all_positive)] = SessionLimits()
     quality: Annotated[QualitySettings, AfterValidator(_target_is_positive)] = QualitySettings()
-    access: Annotated[AccessSettings, AfterValidator(check_settings)] = AccessSettings()
+    access: Annotated[AccessSettings, AfterValidator(_access_makes_sense)] = AccessSettings()
     admission: Annotated[AdmissionLimits, AfterValidator(_all_positive)] = AdmissionLimits()
     pack: PackSettings = PackSettings()
     max_sessions: int = Field(default=600, ge=1)

@@ -5,10 +5,10 @@ import logging
 
 from ray import serve
 
-from deployments.frames import FrameLimits, decode_capture
-from deployments.logs import frame_fields
 from deployments.pipeline import Capture, DecodedCapture
+from deployments.stages.decode import FrameLimits, decode_capture
 from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.logs import frame_fields
 
 logger = logging.getLogger("ray.serve.splatcast")
 

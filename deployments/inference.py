@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from ray import serve
 
-from deployments.autoscaling import WorkTotals
 from deployments.config import BatchArgs, EngineArgs
-from deployments.guard import GuardedModel
-from deployments.metrics import RaySink
 from deployments.models import load_model
+from deployments.ops.autoscaling import WorkTotals
+from deployments.ops.metrics import RaySink
 from deployments.pipeline import DecodedCapture, Prediction
+from deployments.stages.predict import GuardedModel
 from deployments.stream.errors import FrameError
 from deployments.stream.messages import Engine
 
@@ -45,7 +45,7 @@ class GaussianInference:
         await self._guard.check_health()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What :class:`~deployments.autoscaling.FramesWanted` goes by; Serve asks every second."""
+        """What :class:`~deployments.ops.autoscaling.FramesWanted` goes by; Serve asks every second."""
         return self._totals.report(time.monotonic())
 
     @serve.batch  # type: ignore[untyped-decorator]

@@ -9,15 +9,15 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from deployments.access import token_from
-from deployments.asgi import create_app
 from deployments.config import GraphArgs
-from deployments.logs import Seldom, frame_fields
-from deployments.metrics import RaySink
+from deployments.http.access import token_from
+from deployments.http.app import create_app
+from deployments.http.status import DeploymentState, GraphState
+from deployments.ops.metrics import RaySink
+from deployments.ops.proxy import missing_environment
 from deployments.pipeline import Capture, Overloaded, PackedFrame
-from deployments.proxy import missing_environment
-from deployments.status import DeploymentState, GraphState
 from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.logs import Seldom, frame_fields
 from deployments.stream.messages import Engine
 
 logger = logging.getLogger("ray.serve.splatcast")

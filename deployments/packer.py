@@ -5,10 +5,10 @@ import logging
 
 from ray import serve
 
-from deployments.logs import frame_fields
-from deployments.packing import Packer, PackSettings
 from deployments.pipeline import PackedFrame, Prediction
+from deployments.stages.pack import Packer, PackSettings
 from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.logs import frame_fields
 
 logger = logging.getLogger("ray.serve.splatcast")
 

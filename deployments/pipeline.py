@@ -10,13 +10,13 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
 from deployments.stream.errors import FrameError
-from deployments.stream.messages import CameraIntrinsics as Camera
 from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions
 
-__all__ = ["Camera", "Capture", "DecodedCapture", "Overloaded", "PackedFrame", "Pipeline", "Prediction", "SplatKind", "Timings"]
+__all__ = ["Capture", "DecodedCapture", "Overloaded", "PackedFrame", "Pipeline", "Prediction", "SplatKind", "Timings"]
 
 Timings = dict[str, float]
 """Stage name → milliseconds spent in it."""

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import uvicorn
 
-from deployments.asgi import create_app
 from deployments.config import GraphArgs
-from deployments.metrics import Sink
-from deployments.pipeline import Camera, Capture, Overloaded, PackedFrame
+from deployments.http.app import create_app
+from deployments.ops.metrics import Sink
+from deployments.pipeline import Capture, Overloaded, PackedFrame
+from deployments.splats.camera import Camera
 from deployments.stream.errors import FrameError, ImageBroken
 from deployments.stream.messages import Engine
 

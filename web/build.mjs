@@ -1,4 +1,4 @@
-// Builds the viewer into deployments/static/ and places the models that come with npm packages into deployments/models/assets/.
+// Builds the viewer into deployments/http/static/ and places the models of npm packages into deployments/models/relief/assets/.
 // `node build.mjs --tests` bundles the unit tests into dist/tests/ instead; `--debug` leaves the bundle readable.
 import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -8,8 +8,8 @@ import { thirdPartyLicences } from "./licences.mjs";
 
 const web = dirname(fileURLToPath(import.meta.url));
 const deployments = join(web, "..", "deployments");
-const staticFolder = join(deployments, "static");
-const assetsFolder = join(deployments, "models", "assets");
+const staticFolder = join(deployments, "http", "static");
+const assetsFolder = join(deployments, "models", "relief", "assets");
 
 /** Person mask and face detector of the relief engine. Apache-2.0; taken from npm so that git holds no binary. */
 const MODELS = [
@@ -17,7 +17,7 @@ const MODELS = [
   "@mediapipe/face_detection/face_detection_short_range.tflite",
 ];
 /** Workers are files of their own: 'self' in worker-src is then enough for them. */
-const ENTRIES = ["viewer.ts", "selftest.ts", "status.ts", "workers/socket.worker.ts", "workers/capture.worker.ts"];
+const ENTRIES = ["viewer.ts", "selftest.ts", "status.ts", "stream/socket.worker.ts", "capture/capture.worker.ts"];
 const PAGES = ["index.html", "selftest.html", "status.html", "viewer.css", "status.css", "favicon.svg"];
 
 const LICENCES = "THIRD_PARTY_LICENSES.txt";

@@ -25,7 +25,7 @@ from benchmarks.baseline.talk import Start, Talk, talk_to_graph, talk_to_peer
 from benchmarks.load.monitor import LoopMonitor
 from benchmarks.machine import ROOT, provenance
 from benchmarks.server import ONE_REPLICA, LocalServer, ServerError, free_port, shipped_config
-from deployments.models.scene import encode_clip
+from deployments.scene.clip import encode_clip
 
 SCHEMA = "splatcast.baseline/1"
 PEER_START_S = 60.0

@@ -14,7 +14,7 @@ from benchmarks.faults.watch import Fault, Plan, watch
 from benchmarks.machine import provenance
 from benchmarks.server import LocalServer
 from benchmarks.viewers import Viewer
-from deployments.models.scene import encode_clip
+from deployments.scene.clip import encode_clip
 
 SCHEMA = "splatcast.faults/1"
 NODE = "kill node"

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.faults.watch import Fault
 from benchmarks.server import free_port
-from deployments.launch import set_environment
+from deployments.ops.launch import set_environment
 
 _START_TIMEOUT_S = 120.0
 _NODE_CPUS = 2

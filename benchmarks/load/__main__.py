@@ -27,9 +27,9 @@ from benchmarks.load.table import table
 from benchmarks.machine import provenance
 from benchmarks.processes import NotMeasured, ServerProcesses, find_server
 from benchmarks.server import ONE_REPLICA, LocalServer, ServerError, shipped_config
-from deployments.access import token_from
 from deployments.client import ClientError
-from deployments.models.scene import encode_clip
+from deployments.http.access import token_from
+from deployments.scene.clip import encode_clip
 
 CLIP_S, CLIP_FPS = 1.2, 10.0
 """Of the procedural scene, played forth and back so that it loops without a jump; a picture of it takes 0.3 s to make."""

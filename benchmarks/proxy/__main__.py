@@ -16,7 +16,7 @@ from benchmarks.proxy.modes import MODES, start
 from benchmarks.proxy.report import SCHEMA, summarise_rates, summarise_replies, tables
 from benchmarks.server import LocalServer, ServerError
 from deployments.client import ClientError
-from deployments.models.scene import encode_clip
+from deployments.scene.clip import encode_clip
 
 SIZES_MB = (0.5, 2.0, 10.0)
 SESSIONS = (4, 16)

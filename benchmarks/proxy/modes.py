@@ -7,7 +7,7 @@ import psutil
 from benchmarks.machine import ROOT
 from benchmarks.processes import by_part
 from benchmarks.server import ONE_REPLICA, LocalServer, free_port, shipped_config
-from deployments.launch import read_environment_file
+from deployments.ops.launch import read_environment_file
 
 PYTHON, HAPROXY = "python", "haproxy"
 MODES = (PYTHON, HAPROXY)

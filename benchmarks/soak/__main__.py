@@ -24,7 +24,7 @@ from benchmarks.server import LocalServer, ServerError, shipped_config
 from benchmarks.soak.crowd import SHARES, Crowd
 from benchmarks.soak.series import Look, describe, rates, series
 from deployments.client import DEFAULT_CODECS, ClientError
-from deployments.models.scene import encode_clip
+from deployments.scene.clip import encode_clip
 
 SCHEMA = "splatcast.soak/1"
 SILENCE_S = 50.0

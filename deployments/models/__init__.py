@@ -8,12 +8,12 @@ import inspect
 from importlib import import_module
 from typing import Any
 
-from deployments.models import da3_weights
 from deployments.models.base import SplatModel
+from deployments.models.da3 import weights as da3_weights
 
 ENGINES = {
-    "relief": ("deployments.models.relief", "ReliefModel"),
-    "da3": ("deployments.models.da3", "DepthAnything3"),
+    "relief": ("deployments.models.relief.model", "ReliefModel"),
+    "da3": ("deployments.models.da3.model", "DepthAnything3"),
     "synthetic": ("deployments.models.synthetic", "SyntheticModel"),
 }
 """Engine → its module and class; imported only when it is asked for, as one of them needs torch."""

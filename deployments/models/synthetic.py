@@ -12,8 +12,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from deployments.pipeline import Camera, DecodedCapture, Prediction
+from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
+from deployments.splats.camera import Camera
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.messages import Engine
 

@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.pipeline import Camera
 from deployments.splats import lifting
+from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
 
 F32 = NDArray[np.float32]

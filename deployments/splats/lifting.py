@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.pipeline import Camera
 from deployments.splats.activations import SH_C0
+from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.kernel import inline, kernel
 

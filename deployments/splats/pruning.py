@@ -10,10 +10,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.pipeline import Camera
+from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.kernel import kernel
-from deployments.stream.options import FrameOptions
 
 REASONS = ("invalid", "edge", "opacity", "border", "depth", "budget")
 """In the order in which they are tried.
@@ -38,7 +37,15 @@ MAX_GROWTH = 16.0
 """Bound on how much the survivors of a thinned frame grow: a budget of 1 must not paint the sky."""
 
 
-def prune(gaussians: Gaussians, options: FrameOptions, camera: Camera | None = None) -> tuple[Gaussians, dict[str, int]]:
+def prune(
+    gaussians: Gaussians,
+    camera: Camera | None = None,
+    *,
+    min_opacity: float = 0.0,
+    border: float = 0.0,
+    depth_percentile: float = 100.0,
+    max_splats: int | None = None,
+) -> tuple[Gaussians, dict[str, int]]:
     """Remove what can't be stored, what isn't seen and what the client doesn't want.
 
     The border is a cell's place on the grid, or, without a grid, where ``camera`` sees the centre; with neither it is not cut.
@@ -47,8 +54,11 @@ def prune(gaussians: Gaussians, options: FrameOptions, camera: Camera | None = N
 
     Args:
         gaussians: A frame.
-        options: The client's ``min_opacity``, ``border``, ``depth_percentile`` and ``max_splats``.
         camera: Intrinsics of the first view.
+        min_opacity: Fainter Gaussians go, 0..1.
+        border: Fraction of the picture cut on each side, 0..0.45.
+        depth_percentile: What is farther than this percentile of the depths goes, 1..100; 100: nothing.
+        max_splats: Budget; None: no limit.
 
     Returns:
         The survivors in their order, and reason → number removed, for every reason of :data:`REASONS`.
@@ -57,6 +67,7 @@ def prune(gaussians: Gaussians, options: FrameOptions, camera: Camera | None = N
     counts = dict.fromkeys(REASONS, 0)
     if n == 0:
         return gaussians, counts
+    budget = n if max_splats is None else max_splats
     grid = gaussians.grid or (1, 0, 0)
     lens = np.zeros(6, np.float32)
     if camera is not None:
@@ -64,24 +75,24 @@ def prune(gaussians: Gaussians, options: FrameOptions, camera: Camera | None = N
     verdict, rank = np.empty(n, np.uint8), np.empty(n, np.uint32)
     _judge(
         gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities, gaussians.sh,
-        grid[1], grid[2], lens, np.float32(options.min_opacity), np.float32(options.border), verdict, rank,
+        grid[1], grid[2], lens, np.float32(min_opacity), np.float32(border), verdict, rank,
     )  # fmt: skip
     totals = np.bincount(verdict, minlength=5)
     for code, reason in enumerate(REASONS[:4], start=1):
         counts[reason] = int(totals[code])
     if not totals[_KEPT]:
         return gaussians.take(np.zeros(0, np.intp)), counts
-    if totals[_KEPT] == n and n <= options.max_splats and options.depth_percentile >= 100:
+    if totals[_KEPT] == n and n <= budget and depth_percentile >= 100:
         return gaussians, counts
     kept = np.flatnonzero(verdict == _KEPT)
-    if options.depth_percentile < 100:
-        kept = _nearest(kept, gaussians.means[kept, 2], options.depth_percentile)
+    if depth_percentile < 100:
+        kept = _nearest(kept, gaussians.means[kept, 2], depth_percentile)
         counts["depth"] = int(totals[_KEPT]) - len(kept)
     growth = 1.0
-    if len(kept) > options.max_splats:
-        counts["budget"] = len(kept) - options.max_splats
-        growth = min(_SLACK * math.sqrt(len(kept) / options.max_splats), MAX_GROWTH)
-        kept = _lowest(kept, rank[kept], options.max_splats)
+    if len(kept) > budget:
+        counts["budget"] = len(kept) - budget
+        growth = min(_SLACK * math.sqrt(len(kept) / budget), MAX_GROWTH)
+        kept = _lowest(kept, rank[kept], budget)
     return _gather(gaussians, kept, growth), counts
 
 
@@ -89,7 +100,7 @@ def warm_up() -> None:
     """Compile the kernels, or load them from the cache."""
     one = np.ones((2, 3), np.float32)
     frame = Gaussians(one, one, np.ones((2, 4), np.float32), np.ones(2, np.float32), np.zeros((2, 1, 3), np.float32))
-    prune(frame, FrameOptions(max_splats=1))
+    prune(frame, max_splats=1)
 
 
 def _nearest(kept: NDArray[np.intp], depth: NDArray[np.float32], percentile: float) -> NDArray[np.intp]:

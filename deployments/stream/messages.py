@@ -1,6 +1,6 @@
 """The messages of protocol 1, both ways, and their msgpack form.
 
-Defined here once: ``web/src/messages.ts`` is generated from these classes (``make messages``) and a test checks that it is
+Defined here once: ``web/src/stream/messages.ts`` is generated from these classes (``make messages``) and a test checks that it is
 current. ``docs/protocol.md`` explains them. A message is a msgpack map whose ``type`` is the class's snake_case name; keys
 that are unknown are ignored, so that a newer minor client keeps working, and missing or mistyped ones are refused by name.
 """
@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgpack
 
+from deployments.splats.camera import Camera
 from deployments.stream.errors import BadMessage, ProtocolMismatch
 
 PROTOCOL = 1
@@ -176,27 +177,6 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True)
-class CameraIntrinsics:
-    """Pinhole intrinsics of the capture camera, in pixels of the picture the model worked on.
-
-    Attributes:
-        width: Width of that picture, pixels.
-        height: Its height, pixels.
-        fx: Horizontal focal length, pixels.
-        fy: Vertical focal length, pixels.
-        cx: Principal point from the left edge, pixels; pixel centres lie at +0.5.
-        cy: Principal point from the top edge, pixels.
-    """
-
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-
-@dataclass(frozen=True, slots=True)
 class QualityState:
     """What the server made of the client's options for one frame, to keep the stream's age down.
 
@@ -242,7 +222,7 @@ class Splats:
     kind: str
     label: str
     count: int
-    camera: CameraIntrinsics
+    camera: Camera
     pruned: dict[str, int]
     timings_ms: dict[str, float]
     dropped: dict[str, int]
@@ -304,9 +284,7 @@ def type_name(cls: type) -> str:
 
 _CLIENT = {type_name(cls): cls for cls in get_args(ClientMessage)}
 _SERVER = {type_name(cls): cls for cls in get_args(ServerMessage)}
-_HINTS = {
-    cls: get_type_hints(cls) for cls in (*_CLIENT.values(), *_SERVER.values(), Engine, Limits, CameraIntrinsics, QualityState)
-}
+_HINTS = {cls: get_type_hints(cls) for cls in (*_CLIENT.values(), *_SERVER.values(), Engine, Limits, Camera, QualityState)}
 
 
 def is_image(data: bytes) -> bool:

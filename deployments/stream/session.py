@@ -39,8 +39,8 @@ from deployments.stream.errors import (
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.outbox import Outbox
 from deployments.stream.quality import Quality, QualitySettings, Setting
-from deployments.stream.rate import Allowance
 from deployments.stream.tally import SessionObserver, Tally
+from deployments.stream.token_bucket import Allowance
 
 _BAD_MESSAGES_IN_A_ROW = 64
 _MESSAGES_PER_S = 1000.0

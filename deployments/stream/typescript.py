@@ -1,4 +1,4 @@
-"""``python -m deployments.stream.typescript`` prints ``web/src/messages.ts``: the messages as TypeScript interfaces.
+"""``python -m deployments.stream.typescript`` prints ``web/src/stream/messages.ts``: the messages as TypeScript interfaces.
 
 The comment of an interface is the class's docstring, the comment of a field is its line under ``Attributes:``.
 """
@@ -8,6 +8,7 @@ import re
 from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from deployments.splats.camera import Camera
 from deployments.stream import messages
 from deployments.stream.options import FrameOptions
 
@@ -33,10 +34,7 @@ def generate() -> str:
     """The whole TypeScript module."""
     client, server = get_args(messages.ClientMessage), get_args(messages.ServerMessage)
     parts = [_HEADER.format(protocol=messages.PROTOCOL)]
-    parts += [
-        _interface(cls)
-        for cls in (FrameOptions, messages.Engine, messages.Limits, messages.CameraIntrinsics, messages.QualityState)
-    ]
+    parts += [_interface(cls) for cls in (FrameOptions, messages.Engine, messages.Limits, Camera, messages.QualityState)]
     parts += [_interface(cls, tag=messages.type_name(cls), sent=True) for cls in client]
     parts += [_interface(cls, tag=messages.type_name(cls)) for cls in server]
     parts += [

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import uvicorn
 
-from deployments.asgi import create_app
 from deployments.config import GraphArgs
-from deployments.local import LocalPipeline
+from deployments.http.app import create_app
 from deployments.models import load_model
 from deployments.pipeline import Capture, PackedFrame
+from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage, FrameError
 from deployments.stream.options import FrameOptions
@@ -82,7 +82,7 @@ def main() -> None:
     messages.PROTOCOL = options.protocol
     params = {"splats": 3072, "fail_every": options.fail_every} if options.engine == "synthetic" else {}
     args = GraphArgs(max_sessions=options.max_sessions)
-    pipeline = Pipeline(load_model(options.engine, **params), args)
+    pipeline = Pipeline(load_model(options.engine, **params), args.frames, args.pack)
     pipeline.licence_note, pipeline.corrupt = options.licence_note, options.corrupt
     pipeline.warm_up()
     config = uvicorn.Config(

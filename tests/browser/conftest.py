@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from deployments.models.scene import write_fake_camera
+from deployments.scene.clip import write_fake_camera
 from tests.server import ROOT, free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from deployments.models.scene import encode_clip
+from deployments.scene.clip import encode_clip
 from tests.browser.conftest import AppServer, Viewer
 from tests.server import Server
 

@@ -15,8 +15,8 @@ import yaml
 from safetensors.torch import save_model
 from torch import nn
 
-from deployments.models.da3_network import MODEL_REGISTRY, create_object, load_config
-from deployments.models.da3_weights import ARCHITECTURE, CONFIG, MODULES_VARIABLE, TENSORS
+from deployments.models.da3.network import MODEL_REGISTRY, create_object, load_config
+from deployments.models.da3.weights import ARCHITECTURE, CONFIG, MODULES_VARIABLE, TENSORS
 
 # Of this process and of every server that it starts: their checkpoints name the transformer beside this file.
 os.environ.setdefault(MODULES_VARIABLE, "tests.da3.")

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from deployments.models.da3 import DepthAnything3
-from deployments.models.da3_forward import Result
+from deployments.models.da3.forward import Result
+from deployments.models.da3.model import DepthAnything3
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.stream.errors import FrameError, InferenceFailed, WrongViewCount
 from deployments.stream.options import FrameOptions
@@ -93,7 +93,7 @@ def test_odd_shapes_views_and_wishes_go_in_batches_of_their_own(checkpoints: Any
 
 
 def test_a_capture_that_breaks_the_batch_fails_alone(checkpoints: Any) -> None:
-    from deployments.models.da3_picture import prepare
+    from deployments.models.da3.picture import prepare
 
     model, spy = engine(checkpoints["micro"])
     captures = [capture(i) for i in range(4)]
@@ -167,7 +167,7 @@ def faded(checkpoint: Path, **params: Any) -> DepthAnything3:
     "options", [{}, {"border": 0.0}, {"min_opacity": 0.0}, {"max_splats": 3000}, {"depth_percentile": 80.0}, {"border": 0.2}]
 )
 def test_pruning_before_the_copy_gives_the_packers_own_frame(checkpoints: Any, options: dict[str, Any]) -> None:
-    from deployments.packing import Packer, PackSettings
+    from deployments.stages.pack import Packer, PackSettings
 
     packer = Packer(PackSettings())
     captures = [capture(0, **options), capture(1)]

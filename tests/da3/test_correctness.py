@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.package import package_model
-from deployments.models.da3 import DepthAnything3
+from deployments.models.da3.model import DepthAnything3
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.stream.options import FrameOptions
 from tests.da3.conftest import picture
@@ -210,7 +210,7 @@ def test_a_picture_of_nothing_but_sky_gives_a_frame_where_the_package_asserts(ch
 
 
 def test_metric_depth_follows_the_focal_length(checkpoints: Any) -> None:
-    from deployments.models.da3_forward import Forward
+    from deployments.models.da3.forward import Forward
 
     model = engine(checkpoints["micro-mono"], fov_deg=60.0)
     plain = ours(model, picture())

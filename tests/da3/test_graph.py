@@ -15,9 +15,9 @@ import yaml
 from benchmarks.machine import ROOT
 from benchmarks.server import LocalServer
 from deployments.graph import NoGpuError, wait_for_gpu
-from deployments.launch import use_model
-from deployments.models.da3_registry import MODELS
-from deployments.splats.codec import CODECS
+from deployments.models.da3.registry import MODELS
+from deployments.ops.launch import use_model
+from deployments.splats.codecs import CODECS
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Error, Frame, Hello, Splats, Welcome
 from tests.da3 import micro
@@ -115,7 +115,7 @@ async def test_the_small_model_runs_from_the_hubs_cache_on_a_cpu(tmp_path: Path)
 
 
 def test_without_weights_and_network_make_run_says_what_to_do(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "deployments.launch", "--profile", "cpu", "--port", str(free_port())]
+    command = [sys.executable, "-m", "deployments.ops.launch", "--profile", "cpu", "--port", str(free_port())]
     environment = {**os.environ, "MODEL": "da3-small", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
@@ -128,7 +128,17 @@ def test_a_cluster_without_a_gpu_fails_with_a_sentence(checkpoints: dict[str, Pa
     config["applications"][0]["args"] = {"engine": {"name": "da3", "params": params, "gpu_wait_s": 1.0}}
     path = tmp_path / "gpu.yaml"
     path.write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "deployments.launch", "--profile", "cpu", "--config", str(path), "--port", str(free_port())]
+    command = [
+        sys.executable,
+        "-m",
+        "deployments.ops.launch",
+        "--profile",
+        "cpu",
+        "--config",
+        str(path),
+        "--port",
+        str(free_port()),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "this Ray cluster has no GPU" in done.stderr and "gpu_wait_s" in done.stderr and "Traceback" not in done.stderr

@@ -12,11 +12,12 @@ import pytest
 import torch
 import yaml
 
-from deployments.models import check_engine, da3_network, load_model
-from deployments.models.da3 import DepthAnything3
-from deployments.models.da3_forward import Forward
-from deployments.models.da3_registry import MODELS
-from deployments.models.da3_weights import CONFIG, TENSORS, find
+from deployments.models import check_engine, load_model
+from deployments.models.da3 import network as da3_network
+from deployments.models.da3.forward import Forward
+from deployments.models.da3.model import DepthAnything3
+from deployments.models.da3.registry import MODELS
+from deployments.models.da3.weights import CONFIG, TENSORS, find
 from deployments.models.errors import ModelUnavailable
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.stream.options import FrameOptions
@@ -31,7 +32,7 @@ def loaded(folder: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
 
 
 def pictures(count: int = 1, views: int = 1) -> Any:
-    from deployments.models.da3_picture import prepare
+    from deployments.models.da3.picture import prepare
 
     return np.stack([[prepare(picture(seed=10 * i + v), 140) for v in range(views)] for i in range(count)])
 
@@ -241,7 +242,7 @@ def test_a_missing_gpu_is_a_sentence(checkpoints: Any, monkeypatch: pytest.Monke
 
 
 def test_a_missing_package_names_the_make_target(monkeypatch: pytest.MonkeyPatch) -> None:
-    from deployments.models import da3_weights
+    from deployments.models.da3 import weights as da3_weights
 
     monkeypatch.setattr(da3_weights, "find_spec", lambda name: None if name == "depth_anything_3" else object())
     sentence(lambda: check_engine("da3"), "depth-anything-3", "make install-da3", "'.[da3]'")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deployments.models.scene import encode_clip
 from deployments.pipeline import Capture, DecodedCapture, Prediction
+from deployments.scene.clip import encode_clip
 from deployments.stream.options import FrameOptions
 
 WEIGHTS = os.environ.get("SPLATCAST_WEIGHTS", "")
@@ -35,14 +35,14 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(_why_not()), reason=_why_
 
 @pytest.fixture(scope="module")
 def make() -> Callable[..., Any]:
-    from deployments.models.da3 import DepthAnything3
+    from deployments.models.da3.model import DepthAnything3
 
     return lambda **params: DepthAnything3(weights=WEIGHTS, device="cuda", **params)
 
 
 @pytest.fixture(scope="module")
 def captures() -> list[DecodedCapture]:
-    from deployments.frames import FrameLimits, decode_capture
+    from deployments.stages.decode import FrameLimits, decode_capture
 
     decoded = [decode_capture(Capture((jpeg,)), FrameLimits()) for jpeg in encode_clip(2.0, 2, 640, 480)]
     return [capture for capture in decoded if isinstance(capture, DecodedCapture)]
@@ -102,7 +102,7 @@ def test_the_capture_viewpoint_sees_its_own_picture(make: Callable[..., Any], ca
     """Centres projected back and coloured by degree 0: the picture, up to what a pixel's blur and view-dependence leave."""
     import cv2
 
-    from deployments.models.da3_picture import prepare
+    from deployments.models.da3.picture import prepare
     from deployments.splats.activations import SH_C0
 
     model = make()

@@ -187,7 +187,7 @@ def test_the_terminal_has_our_own_lines_only(server: Server) -> None:
 def launch(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A launch that must fail by itself, before it starts anything."""
     return subprocess.run(
-        [sys.executable, "-m", "deployments.launch", *arguments],
+        [sys.executable, "-m", "deployments.ops.launch", *arguments],
         cwd=ROOT, env={**psutil.Process().environ(), **environment}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 

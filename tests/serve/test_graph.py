@@ -9,7 +9,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.config import GraphArgs
 from deployments.graph import build_app
 from deployments.pipeline import Capture, PackedFrame
-from deployments.splats.codec import CODECS
+from deployments.splats.codecs import CODECS
 from deployments.stream.errors import UnsupportedImage
 from deployments.stream.options import FrameOptions
 from tests.pictures import jpeg

@@ -12,7 +12,7 @@ import pytest
 import websockets
 
 from benchmarks.faults.inject import poison_picture
-from deployments.metrics import METRICS
+from deployments.ops.metrics import METRICS
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Error, Frame, Hello, Splats, Welcome
 from tests.serve.talk import PICTURE, connect, frame, hear

@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.machine import ROOT
 from benchmarks.server import free_port
-from deployments.launch import read_environment_file
+from deployments.ops.launch import read_environment_file
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Frame, Hello, Splats, Welcome
 from tests.serve.talk import PICTURE, hear

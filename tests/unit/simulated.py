@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deployments.pipeline import Camera, PackedFrame
+from deployments.pipeline import PackedFrame
+from deployments.splats.camera import Camera
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Configure, Configured, Dropped, Engine, Frame, Hello, Splats, Welcome
 from deployments.stream.options import FrameOptions, OptionLimits

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.pipeline import Camera
+from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
 
 Array = NDArray[Any]

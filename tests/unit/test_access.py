@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from deployments.access import (
+from deployments.config import GraphArgs
+from deployments.http.access import (
     Access,
     AccessSettings,
     Places,
@@ -16,7 +17,6 @@ from deployments.access import (
     token_from,
     without_token,
 )
-from deployments.config import GraphArgs
 from deployments.stream.errors import ForbiddenHost, ForbiddenOrigin, ServerFull, TooManyFromAddress, Unauthorized
 
 TOKEN = "a-Good.token_of~19x"

@@ -15,12 +15,12 @@ from plyfile import PlyData
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
-from deployments.asgi import create_app
 from deployments.config import GraphArgs
-from deployments.local import LocalPipeline
+from deployments.http.app import create_app
 from deployments.models import load_model
 from deployments.pipeline import Capture, Overloaded, PackedFrame
-from deployments.splats.codec import CODECS
+from deployments.splats.codecs import CODECS
+from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
 from deployments.stream.errors import FrameError, GraphFailed
 from deployments.stream.messages import Ack, Dropped, Error, Frame, Hello, Splats, Welcome
@@ -33,7 +33,7 @@ class Pipeline(LocalPipeline):
     """The local pipeline with a lever: ``outcome`` replaces what the graph would return, ``hold`` keeps frames in it."""
 
     def __init__(self, args: GraphArgs) -> None:
-        super().__init__(load_model(args.engine.name, **args.engine.params), args)
+        super().__init__(load_model(args.engine.name, **args.engine.params), args.frames, args.pack)
         self.outcome: FrameError | Exception | None = None
         self.hold: threading.Event | None = None
         self.calls = 0

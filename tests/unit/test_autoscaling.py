@@ -11,7 +11,7 @@ from ray.serve._private.common import DeploymentID
 from ray.serve.autoscaling_policy import _apply_delay_logic
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
-from deployments.autoscaling import FramesWanted, Load, WorkTotals, desired_replicas, measure
+from deployments.ops.autoscaling import FramesWanted, Load, WorkTotals, desired_replicas, measure
 
 TICK_S = 0.25
 START_UP_S = 5.0

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from benchmarks.baseline.__main__ import describe, summarise, table
 from benchmarks.baseline.peer import create_peer
 from benchmarks.baseline.talk import Talk
-from deployments.splats.codec import CODECS
+from deployments.splats.codecs import CODECS
 from tests.pictures import jpeg
 
 

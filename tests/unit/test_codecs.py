@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deployments.splats.codec import CODECS, BadBytes, BadGaussians, Codec, CodecError, Truncated
+from deployments.splats.codecs import CODECS, BadBytes, BadGaussians, Codec, CodecError, Truncated
+from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.codecs.ply import PlyCodec
 from deployments.splats.gaussians import Gaussians
-from deployments.splats.packed import PackedCodec
-from deployments.splats.ply import PlyCodec
 from tests.vectors import reference
 from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, golden, harmonics
 
@@ -269,7 +269,7 @@ def test_encoded_arrays_are_fresh_contiguous_bytes(kind: str) -> None:
 
 
 def test_after_warming_up_nothing_is_compiled_any_more() -> None:
-    from deployments.splats import packed_words, ply, points
+    from deployments.splats.codecs import packed_words, ply, points
 
     kernels = [packed_words.encode_words, packed_words.decode_words, ply._encode, ply._decode, points._encode, points._decode]
     for codec, _ in KINDS.values():

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import codecs
 from benchmarks.frame import HEIGHT, WIDTH, pixel_aligned_frame
-from deployments.splats.codec import CODECS
+from deployments.splats.codecs import CODECS
 
 
 def test_the_report_has_a_row_for_every_codec_and_library(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from plyfile import PlyData, PlyElement
 
-from deployments.splats.codec import BadBytes, CodecError, Truncated
+from deployments.splats.codecs import BadBytes, CodecError, Truncated
+from deployments.splats.codecs.ply import PlyCodec, property_names
 from deployments.splats.coordinates import half_turn_x
-from deployments.splats.ply import PlyCodec, property_names
 from tests.unit.test_codecs import FIELDS, frame
 
 PLY = PlyCodec()

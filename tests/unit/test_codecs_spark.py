@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.splats.codec import CODECS
+from deployments.splats.codecs import CODECS
+from deployments.splats.codecs.packed_steps import SPARK_LN_SCALE_RANGE, angle_steps, opacity_steps, scale_steps
 from deployments.splats.gaussians import Gaussians
-from deployments.splats.packed_steps import SPARK_LN_SCALE_RANGE, angle_steps, opacity_steps, scale_steps
 from tests.vectors.make import SPARK, spark_words
 
 F32 = np.float32

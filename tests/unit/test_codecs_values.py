@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from deployments.splats import activations, kernel
 from deployments.splats.activations import LN_SCALE_ZERO, LOGIT_LIMIT, MAX_RELATIVE_ERROR, SH_C0
+from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.codecs.packed_steps import scale_steps
+from deployments.splats.codecs.ply import _encode
 from deployments.splats.coordinates import half_turn_x, to_frame
-from deployments.splats.packed import PackedCodec
-from deployments.splats.packed_steps import scale_steps
-from deployments.splats.ply import _encode
 from tests.unit.test_codecs import frame
 
 F32 = np.float32

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from ray.serve.config import AutoscalingPolicy
 from ray.serve.schema import ServeDeploySchema
 
-from deployments.autoscaling import FramesWanted
 from deployments.config import GraphArgs
+from deployments.ops.autoscaling import FramesWanted
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(ROOT.glob("serve_config*.yaml"))

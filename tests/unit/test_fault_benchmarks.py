@@ -10,9 +10,9 @@ from benchmarks.chart import Line, Panel, svg
 from benchmarks.faults.inject import config, poison_picture, with_args, with_replicas
 from benchmarks.faults.watch import lost
 from benchmarks.viewers import Shot
-from deployments.frames import FrameLimits, decode_capture
 from deployments.models.synthetic import POISONS, SyntheticModel
 from deployments.pipeline import Capture, DecodedCapture, Prediction
+from deployments.stages.decode import FrameLimits, decode_capture
 
 
 def sample(at_s: float, offered: float, delivered: float, running: int) -> Sample:

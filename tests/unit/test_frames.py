@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deployments.frames import FrameLimits, decode_capture, decode_frame
-from deployments.image_files import MAX_SCANS, MAX_SEGMENTS, PNG_MAGIC
 from deployments.pipeline import Capture, DecodedCapture
+from deployments.stages.decode import FrameLimits, decode_capture, decode_frame
+from deployments.stages.image_files import MAX_SCANS, MAX_SEGMENTS, PNG_MAGIC
 from deployments.stream.errors import FrameError
 from deployments.stream.options import FrameOptions
 from tests.memory import memory_below

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from deployments.guard import GuardedModel
 from deployments.models.synthetic import POISONS, SyntheticModel
-from deployments.packing import Packer, PackSettings
 from deployments.pipeline import DecodedCapture, PackedFrame, Prediction
+from deployments.stages.pack import Packer, PackSettings
+from deployments.stages.predict import GuardedModel
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.options import FrameOptions
 

@@ -63,7 +63,7 @@ def test_what_is_started_and_probed_exists(target: str) -> None:
     probe = json.loads(last(target, "HEALTHCHECK").partition("CMD ")[2])
     installed = next(rest for name, rest in history(target) if name == "RUN" and "apt-get install" in rest)
     assert probe[0] in installed.split()
-    assert '"/healthz"' in (ROOT / "deployments" / "asgi.py").read_text() and probe[-1].endswith(":8000/healthz")
+    assert '"/healthz"' in (ROOT / "deployments" / "http" / "app.py").read_text() and probe[-1].endswith(":8000/healthz")
 
 
 def copied() -> list[str]:
@@ -85,7 +85,11 @@ def test_every_source_exists_is_tracked_and_reaches_the_builder() -> None:
         assert (ROOT / source).exists(), source
         assert any(path == source or path.startswith(source + "/") for path in tracked.splitlines()), f"{source} is not in git"
         assert f"!{source}" in rules, f"{source} is not let in by .dockerignore"
-    for built in ("deployments/static/viewer.js", "deployments/models/assets/a.tflite", "web/node_modules/three/package.json"):
+    for built in (
+        "deployments/http/static/viewer.js",
+        "deployments/models/relief/assets/a.tflite",
+        "web/node_modules/three/package.json",
+    ):
         assert any(built.startswith(rule + "/") or fnmatch.fnmatch(built, rule) for rule in rules[1:] if rule[0] != "!"), built
 
 

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from deployments.autoscaling import FramesWanted
 from deployments.config import GraphArgs
-from deployments.launch import read_environment_file
+from deployments.ops.autoscaling import FramesWanted
+from deployments.ops.launch import read_environment_file
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "kubernetes"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments import launch
 from deployments.config import GraphArgs
-from deployments.launch import LaunchError
+from deployments.ops import launch
+from deployments.ops.launch import LaunchError
 
 ROOT = Path(__file__).parents[2]
 BY_NAME = {"GaussianInference": {}, "Ingress": {"max_ongoing_requests": 700}}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STATIC = ROOT / "deployments" / "static"
+STATIC = ROOT / "deployments" / "http" / "static"
 NAME = "THIRD_PARTY_LICENSES.txt"
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.models.scene import render_scene
-from deployments.pipeline import Camera
+from deployments.scene.clip import render_scene
 from deployments.splats import lifting
+from deployments.splats.camera import Camera
 from deployments.splats.lifting import fit_grid, lift_depth, scale_camera
 from tests.unit.splatter import project, psnr, rotations, splat
 

@@ -28,7 +28,7 @@ from benchmarks.load.table import table
 from benchmarks.processes import Usage
 from deployments.client import ClientError
 from deployments.config import GraphArgs
-from deployments.metrics import NoSink
+from deployments.ops.metrics import NoSink
 from deployments.stream.messages import Dropped, Error, QualityState
 from tests.pictures import jpeg
 from tests.server import free_port

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 
+from deployments.splats.camera import Camera
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage
 
@@ -27,7 +28,7 @@ CLIENT = {
 SERVER = {
     messages.Splats: st.builds(
         messages.Splats, numbers, clocks, words, words, words, numbers,
-        st.builds(messages.CameraIntrinsics, numbers, numbers, clocks, clocks, clocks, clocks),
+        st.builds(Camera, numbers, numbers, clocks, clocks, clocks, clocks),
         counts, st.dictionaries(words, clocks), counts,
         st.builds(messages.QualityState, numbers, numbers, clocks, clocks, words, words), st.binary(max_size=64),
     ),
@@ -60,7 +61,7 @@ def test_the_bytes_of_a_frame_are_as_documented() -> None:
 
 def test_a_buffer_is_written_as_bin_whatever_holds_it() -> None:
     data = memoryview(np.arange(4, dtype=np.uint8))
-    camera = messages.CameraIntrinsics(1, 1, 1.0, 1.0, 0.5, 0.5)
+    camera = Camera(1, 1, 1.0, 1.0, 0.5, 0.5)
     quality = messages.QualityState(1, 0, 1.0, 1.0, "", "")
     raw = messages.encode(messages.Splats(0, 0.0, "packed", "lifted", "x", 0, camera, {}, {}, {}, quality, data))  # type: ignore[arg-type]
     decoded = messages.decode_server(raw)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployments import inference
-from deployments.metrics import FLUSH_PERIOD_S, METRICS, IngressMetrics
+from deployments.ops.metrics import FLUSH_PERIOD_S, METRICS, IngressMetrics
 from deployments.stream.admission import Admission, AdmissionLimits
 
 

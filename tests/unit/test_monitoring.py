@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.metrics import METRICS
+from deployments.ops.metrics import METRICS
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 DASHBOARD: dict[str, Any] = json.loads((MONITORING / "grafana-dashboard.json").read_text())

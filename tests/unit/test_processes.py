@@ -31,7 +31,7 @@ sys.stdin.read()
         (["ray::ServeController.listen_for_change"], "controller"),
         ([f"{RAY}/core/src/ray/raylet/raylet", f"--python_worker_command={RAY}/setup_worker.py"], "raylet"),
         ([f"{RAY}/core/src/ray/gcs/gcs_server", "--log_dir=/tmp/ray/logs"], "gcs"),
-        (["/venv/bin/python", "-m", "deployments.launch", "--port", "8000"], "launcher"),
+        (["/venv/bin/python", "-m", "deployments.ops.launch", "--port", "8000"], "launcher"),
         (["/venv/bin/python", "/venv/bin/splatcast"], "launcher"),
         (["ray::DashboardAgent"], "other"),
         (["/venv/bin/python", "-u", f"{RAY}/_private/log_monitor.py", "--session-dir=/tmp/ray/raylet/x"], "other"),

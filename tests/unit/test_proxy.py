@@ -15,7 +15,7 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from deployments import proxy
+from deployments.ops import proxy
 
 
 @contextlib.asynccontextmanager
@@ -114,7 +114,7 @@ def test_a_missing_environment_is_named_with_the_line_that_mends_it(monkeypatch:
 
 
 def test_serve_env_holds_what_the_ingress_looks_for() -> None:
-    code = "from deployments.proxy import missing_environment as m; print(m())"
+    code = "from deployments.ops.proxy import missing_environment as m; print(m())"
     script = f'set -a; . ./serve.env; set +a; exec "{sys.executable}" -c "{code}"'
     out = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]})
     assert out.stdout.strip() == "None"

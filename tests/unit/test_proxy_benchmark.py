@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.proxy import modes, report
-from deployments.launch import read_environment_file
+from deployments.ops.launch import read_environment_file
 
 
 def frames(*ways_ms: float) -> list[dict[str, float]]:

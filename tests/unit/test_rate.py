@@ -5,8 +5,8 @@ import pytest
 from deployments.stream import messages
 from deployments.stream.errors import Flooded
 from deployments.stream.messages import Ack, Configure, Dropped, Error, Frame, Ping
-from deployments.stream.rate import Allowance
 from deployments.stream.session import Session
+from deployments.stream.token_bucket import Allowance
 from tests.unit.test_session import JPEG, greeted, hear, make_session, run_frame, say
 
 

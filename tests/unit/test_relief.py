@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import skimage
 
-from deployments.models import load_model, person
-from deployments.models.person import ASSETS, FACES, SEGMENTATION, Face, MissingAssetError, PersonNets
-from deployments.models.relief import DEFAULT_PX, ReliefModel, build_relief
-from deployments.models.scene import render_scene
-from deployments.models.tracking import MIN_FACE_SCORE, Track, follow
-from deployments.pipeline import Camera, DecodedCapture, Prediction
+from deployments.models import load_model
+from deployments.models.relief import person
+from deployments.models.relief.model import DEFAULT_PX, ReliefModel, build_relief
+from deployments.models.relief.person import ASSETS, FACES, SEGMENTATION, Face, MissingAssetError, PersonNets
+from deployments.models.relief.tracking import MIN_FACE_SCORE, Track, follow
+from deployments.pipeline import DecodedCapture, Prediction
+from deployments.scene.clip import render_scene
+from deployments.splats.camera import Camera
 from deployments.splats.pruning import prune
 from deployments.stream.options import FrameOptions
 from tests.unit.splatter import psnr, splat
@@ -233,7 +235,7 @@ def test_the_capture_viewpoint_sees_the_picture(name: str, representation: str) 
     assert result.kind == ("points" if representation == "points" else "lifted")
     camera = result.camera
     truth = cv2.resize(rgb, (camera.width, camera.height), interpolation=cv2.INTER_AREA) / 255
-    kept, _ = prune(result.gaussians, result.options, camera)
+    kept, _ = prune(result.gaussians, camera, min_opacity=0.1, border=0.03)
     picture, covered = splat(kept, camera)
     inner = np.zeros_like(covered, bool)
     inner[6:-6, 6:-6] = True
@@ -304,7 +306,7 @@ def test_any_picture_gives_finite_splats_within_the_budget(width: int, height: i
     result = predict(rgb, max_splats=5000)
     gaussians = result.gaussians
     assert 0 < len(gaussians) <= 5000
-    assert prune(gaussians, FrameOptions(border=0.0), result.camera)[1]["invalid"] == 0
+    assert prune(gaussians, result.camera, min_opacity=0.1)[1]["invalid"] == 0
     assert abs(result.camera.width / result.camera.height / (width / height) - 1) < 0.15 or min(width, height) < 40
 
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deployments.models.scene import PERIOD_S, encode_clip, main, render_scene, write_fake_camera
-from deployments.models.scene_room import WALL_M
+from deployments.scene.clip import PERIOD_S, encode_clip, main, render_scene, write_fake_camera
+from deployments.scene.room import WALL_M
 
 
 def test_the_same_moment_gives_the_same_bits_and_a_period_later_the_same_picture() -> None:

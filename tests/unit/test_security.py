@@ -15,11 +15,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from deployments import asgi, websocket
-from deployments.asgi import create_app
 from deployments.config import GraphArgs
-from deployments.frames import FrameLimits, decode_frame
+from deployments.http import app as asgi
+from deployments.http import socket as websocket
+from deployments.http.app import create_app
 from deployments.pipeline import Capture, PackedFrame
+from deployments.stages.decode import FrameLimits, decode_frame
 from deployments.stream import messages
 from deployments.stream.errors import FrameError
 from deployments.stream.messages import Error, Frame, Hello, Welcome

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from deployments.pipeline import Camera, PackedFrame
+from deployments.pipeline import PackedFrame
+from deployments.splats.camera import Camera
 from deployments.stream import messages
 from deployments.stream.errors import ImageBroken, ProtocolMismatch, SessionIdle, TooManyBadMessages
 from deployments.stream.messages import Ack, Configure, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
@@ -223,7 +224,7 @@ def test_the_reply_echoes_the_frame_and_times_every_stage() -> None:
     assert set(reply.timings_ms) == {"receive", "queue", "decode", "infer", "pack", "send", "total"}
     assert reply.timings_ms["receive"] == pytest.approx(5.0)
     assert reply.timings_ms["queue"] == pytest.approx(71.0) and reply.timings_ms["total"] == pytest.approx(200.0)
-    assert reply.camera == messages.CameraIntrinsics(4, 3, 5.0, 5.0, 2.0, 1.5)
+    assert reply.camera == Camera(4, 3, 5.0, 5.0, 2.0, 1.5)
 
 
 def test_the_models_state_rides_with_the_next_frame() -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from deployments import status
-from deployments.asgi import create_app
 from deployments.config import GraphArgs
-from deployments.local import LocalPipeline
-from deployments.logs import Seldom, frame_fields
+from deployments.http import status
+from deployments.http.app import create_app
+from deployments.http.status import Answer, DeploymentState, GraphState, findings
 from deployments.models import load_model
-from deployments.status import Answer, DeploymentState, GraphState, findings
+from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
+from deployments.stream.logs import Seldom, frame_fields
 from deployments.stream.messages import Ack, Engine, Frame, Hello, Splats, Welcome
 from tests.pictures import jpeg
 
@@ -26,7 +26,7 @@ UP = GraphState("RUNNING", [DeploymentState("Ingress", "HEALTHY", {"RUNNING": 2}
 
 @pytest.fixture
 def pipeline() -> LocalPipeline:
-    pipeline = LocalPipeline(load_model("synthetic", splats=300), ARGS)
+    pipeline = LocalPipeline(load_model("synthetic", splats=300), ARGS.frames, ARGS.pack)
     pipeline.warm_up()
     return pipeline
 

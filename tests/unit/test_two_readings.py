@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deployments import frames
-from deployments.frames import FrameLimits, decode_frame
-from deployments.image_files import PNG_MAGIC, Picture
+from deployments.stages.decode import FrameLimits, decode_frame
+from deployments.stages.image_files import PNG_MAGIC, Picture
 from deployments.stream.errors import FrameError
 from tests.memory import memory_below
 from tests.pictures import png_chunk, saved, webp_file

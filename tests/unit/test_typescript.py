@@ -4,7 +4,7 @@ from pathlib import Path
 
 from deployments.stream.typescript import generate
 
-COMMITTED = Path(__file__).parents[2] / "web" / "src" / "messages.ts"
+COMMITTED = Path(__file__).parents[2] / "web" / "src" / "stream" / "messages.ts"
 
 
 def test_the_committed_typescript_is_what_the_messages_generate():

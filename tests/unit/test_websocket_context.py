@@ -5,11 +5,11 @@ from contextvars import ContextVar
 
 from starlette.types import Message, Scope
 
-from deployments.asgi import create_app
 from deployments.config import GraphArgs
-from deployments.local import LocalPipeline
+from deployments.http.app import create_app
 from deployments.models import load_model
 from deployments.pipeline import Capture, PackedFrame
+from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
 from deployments.stream.errors import FrameError
 from deployments.stream.messages import Frame, Hello
@@ -24,7 +24,7 @@ class Pipeline(LocalPipeline):
     """Keeps the first frame until it is cancelled, and notes whose request each frame is part of."""
 
     def __init__(self) -> None:
-        super().__init__(load_model(ARGS.engine.name, **ARGS.engine.params), ARGS)
+        super().__init__(load_model(ARGS.engine.name, **ARGS.engine.params), ARGS.frames, ARGS.pack)
         self.requests: list[str] = []
 
     async def __call__(self, capture: Capture) -> PackedFrame | FrameError:

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.splats.codec import Codec
+from deployments.splats.codecs import Codec
+from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.codecs.ply import PlyCodec
+from deployments.splats.codecs.points import PointsCodec
 from deployments.splats.gaussians import Gaussians
-from deployments.splats.packed import PackedCodec
-from deployments.splats.ply import PlyCodec
-from deployments.splats.points import PointsCodec
 
 FOLDER = Path(__file__).parent
 F32 = np.float32

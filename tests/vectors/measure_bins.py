@@ -1,4 +1,4 @@
-"""Measures ``deployments/splats/spark_bins.py``: at which stored log and logit SparkJS steps to the next byte. Prints the tables.
+"""Measures ``codecs/spark_bins.py``: at which stored log and logit SparkJS steps to the next byte. Prints them.
 
     python -m tests.vectors.measure_bins web/node_modules/@sparkjsdev/spark/dist/spark.module.js
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.splats.ply import property_names
-from deployments.splats.ply_header import write_header
+from deployments.splats.codecs.ply import property_names
+from deployments.splats.codecs.ply_header import write_header
 from tests.vectors.make import SPARK, spark_words
 
 Bytes = Callable[[NDArray[np.float32]], NDArray[np.int64]]

@@ -1,22 +1,22 @@
 // Wires the parts: sources → capture worker → socket worker → player, with the state between them.
 
-import type { Access } from "./access.js";
+import { openCamera } from "./capture/camera.js";
+import { isVideo, openFile } from "./capture/file.js";
+import { openSample } from "./capture/sample.js";
+import { CaptureLine, type Source, SourceError } from "./capture/source.js";
 import { nowMs } from "./clock.js";
 import { DEFAULT_SETTINGS } from "./config.js";
-import type { FrameOptions } from "./messages.js";
-import { openCamera } from "./sources/camera.js";
-import { isVideo, openFile } from "./sources/file.js";
-import { openSample } from "./sources/sample.js";
-import { CaptureLine, type Source, SourceError } from "./sources/source.js";
-import { Store } from "./store.js";
-import { Stream } from "./stream.js";
-import { Tally } from "./tally.js";
+import { Tally } from "./figures/tally.js";
+import type { Access } from "./stream/access.js";
+import type { FrameOptions } from "./stream/messages.js";
+import { Stream } from "./stream/stream.js";
 import type { Config, DecodedFrame, FromSocket, Settings, SourceKind, State } from "./types.js";
 import { attachControls } from "./ui/controls.js";
 import { byId, saveAs, setText, timedName } from "./ui/dom.js";
 import { Hud } from "./ui/hud.js";
 import { Problems } from "./ui/problems.js";
 import { SettingsPanel } from "./ui/settings.js";
+import { Store } from "./ui/store.js";
 import { Player } from "./view/player.js";
 
 export class App {

@@ -1,7 +1,7 @@
 // `/selftest`: checks this browser alone, line by line. The result is on `window.splatcastSelftest` for programs.
 
 import { codecNamed } from "./codecs/index.js";
-import { aScene, expectedRange, expectedWords, sceneAs } from "./selftest/scene.js";
+import { aScene, expectedRange, expectedWords, sceneAs } from "./codecs/test_scene.js";
 import { Stage } from "./view/stage.js";
 
 interface Check {

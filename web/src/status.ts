@@ -1,10 +1,10 @@
 // `/status`: asks `/api/status` every two seconds and shows it. Behind several ingress replicas an answer comes from whichever the
 // proxy chose: the newest of each is kept, and one is shown.
 
-import { Access } from "./access.js";
-import { History } from "./status/history.js";
-import type { Report } from "./status/report.js";
-import { show } from "./status/show.js";
+import { History } from "./figures/history.js";
+import type { Report } from "./figures/report.js";
+import { show } from "./figures/report_view.js";
+import { Access } from "./stream/access.js";
 import { byId, make, setText } from "./ui/dom.js";
 
 const PERIOD_MS = 2000;

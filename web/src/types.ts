@@ -1,7 +1,7 @@
 // The viewer's vocabulary: frozen Config from the address bar, observable State, and what the threads say to each other.
 
 import type { SplatRange } from "./codecs/words.js";
-import type { CameraIntrinsics, Engine, FrameOptions, Limits, QualityState, SplatsMessage } from "./messages.js";
+import type { Camera, Engine, FrameOptions, Limits, QualityState, SplatsMessage } from "./stream/messages.js";
 
 export type SourceKind = "camera" | "sample" | "file";
 
@@ -102,7 +102,7 @@ export interface ShownFrame {
   codec: string;
   kind: string;
   label: string;
-  camera: CameraIntrinsics;
+  camera: Camera;
   timingsMs: Record<string, number>;
   pruned: Record<string, number>;
   quality: QualityState;

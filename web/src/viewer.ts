@@ -1,8 +1,8 @@
 // The page's entry: starts the viewer, or says why it can't.
 
-import { Access } from "./access.js";
 import { App } from "./app.js";
 import { readConfig } from "./config.js";
+import { Access } from "./stream/access.js";
 import { exposeForTests } from "./testing.js";
 import { byId, make } from "./ui/dom.js";
 

@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { DecodeError } from "../src/codecs/codec.js";
 import { halfToFloat } from "../src/codecs/half.js";
 import { CODECS, codecNamed } from "../src/codecs/index.js";
+import { aScene, expectedRange, expectedWords, sceneAs } from "../src/codecs/test_scene.js";
 import { capacityFor, quatToBytes } from "../src/codecs/words.js";
-import { aScene, expectedRange, expectedWords, sceneAs } from "../src/selftest/scene.js";
 
 declare const __VECTORS__: string;
 

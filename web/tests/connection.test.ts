@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 import { decode, encode } from "@msgpack/msgpack";
-import { LONGEST_DELAY_MS } from "../src/backoff.js";
-import type { FrameOptions, Limits } from "../src/messages.js";
-import { withinLimits, withoutNumbers } from "../src/options.js";
-import { Connection, WELCOME_LIMIT_MS } from "../src/workers/connection.js";
+import { LONGEST_DELAY_MS } from "../src/stream/backoff.js";
+import { Connection, WELCOME_LIMIT_MS } from "../src/stream/connection.js";
+import type { FrameOptions, Limits } from "../src/stream/messages.js";
+import { withinLimits, withoutNumbers } from "../src/stream/options.js";
 
 type Sent = { type: string; options?: Partial<FrameOptions> } & Record<string, unknown>;
 const LIMITS = { max_splats: 200_000, max_inference_px: 1008, max_in_flight: 2 } as Limits;

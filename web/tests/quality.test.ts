@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isToken, tokenOf } from "../src/access.js";
-import { AckOrder } from "../src/acks.js";
 import { readConfig } from "../src/config.js";
-import type { AckMessage, QualityState } from "../src/messages.js";
-import { QualityLine } from "../src/quality.js";
+import { QualityLine } from "../src/figures/quality.js";
+import { isToken, tokenOf } from "../src/stream/access.js";
+import { AckOrder } from "../src/stream/acks.js";
+import type { AckMessage, QualityState } from "../src/stream/messages.js";
 
 const FULL: QualityState = { max_splats: 200_000, inference_px: 0, splats_share: 1, px_share: 1, cause: "", message: "" };
 const MESSAGE = "fewer splats: the network takes too long for more";

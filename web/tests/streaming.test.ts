@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FIRST_DELAY_MS, isWorthRetrying, LONGEST_DELAY_MS, retryDelayMs } from "../src/backoff.js";
 import { readConfig } from "../src/config.js";
-import { FlowControl } from "../src/flow.js";
-import { Window } from "../src/stats.js";
-import { pivotDepth } from "../src/workers/pivot.js";
-import { BufferPool } from "../src/workers/pool.js";
+import { Window } from "../src/figures/window.js";
+import { FIRST_DELAY_MS, isWorthRetrying, LONGEST_DELAY_MS, retryDelayMs } from "../src/stream/backoff.js";
+import { FlowControl } from "../src/stream/flow.js";
+import { BufferPool } from "../src/stream/pool.js";
+import { pivotDepth } from "../src/view/pivot.js";
 
 test("delays double up to the longest, and jitter keeps them within half of it", () => {
   assert.deepEqual(

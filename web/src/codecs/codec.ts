@@ -1,6 +1,6 @@
 // What a codec is in the browser: bytes of a `splats` message in, packed words for Spark out.
 
-import type { CameraIntrinsics } from "../messages.js";
+import type { Camera } from "../stream/messages.js";
 import { ROW, type SplatRange, WORDS } from "./words.js";
 
 /** A decoded frame. */
@@ -23,7 +23,7 @@ export interface Codec {
    * @param camera The capture camera, for sizes that follow from the pixel footprint.
    * @throws DecodeError Saying what was expected and what came.
    */
-  decode(data: Uint8Array, into: Uint32Array<ArrayBuffer>, camera: CameraIntrinsics): DecodedSplats;
+  decode(data: Uint8Array, into: Uint32Array<ArrayBuffer>, camera: Camera): DecodedSplats;
   /** Splats the header announces, so that a large enough buffer can be taken. Throws {@link DecodeError}. */
   count(data: Uint8Array): number;
 }

@@ -1,10 +1,10 @@
 // Buttons, shortcuts and the drop target: every way to tell the viewer something, and how they show its state.
 
-import type { Store } from "../store.js";
 import type { Settings, SourceKind, State } from "../types.js";
 import type { Orbit } from "../view/orbit.js";
 import { byId, setText } from "./dom.js";
 import { attachGestures, orbitByKey } from "./gestures.js";
+import type { Store } from "./store.js";
 
 export interface Commands {
   start(source: SourceKind, file?: File): void;

@@ -1,11 +1,11 @@
 // The panel of figures, the connection dot and the engine's label.
 
 import { nowMs } from "../clock.js";
-import type { QualityState } from "../messages.js";
-import { QualityLine } from "../quality.js";
-import type { Store } from "../store.js";
+import { QualityLine } from "../figures/quality.js";
+import type { QualityState } from "../stream/messages.js";
 import type { State, Stats } from "../types.js";
 import { byId, make, setText } from "./dom.js";
+import type { Store } from "./store.js";
 
 /** Stages in the order a frame meets them, and their names for people. */
 const STAGES: Record<string, string> = {

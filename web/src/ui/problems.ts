@@ -1,9 +1,9 @@
 // What went wrong, in plain words: one card a problem, which goes when the problem does.
 
-import { TOKEN_PATTERN } from "../access.js";
-import type { Store } from "../store.js";
+import { TOKEN_PATTERN } from "../stream/access.js";
 import type { Problem, State } from "../types.js";
 import { byId, make } from "./dom.js";
+import type { Store } from "./store.js";
 
 /** Cards at a time: a flood of refusals must not cover the page. */
 const MOST = 3;

@@ -1,9 +1,9 @@
 // The settings panel: form controls ↔ Settings.
 
 import { CAPTURE_WIDTHS } from "../config.js";
-import type { Store } from "../store.js";
 import type { Settings, State } from "../types.js";
 import { byId, make, setText } from "./dom.js";
+import type { Store } from "./store.js";
 
 export class SettingsPanel {
   private readonly width = byId<HTMLSelectElement>("set-width");

@@ -2,9 +2,9 @@
 
 import * as THREE from "three";
 import { nowMs } from "../clock.js";
-import type { CameraIntrinsics } from "../messages.js";
+import type { Camera } from "../stream/messages.js";
 import type { DecodedFrame } from "../types.js";
-import { Helpers } from "./helpers.js";
+import { Helpers } from "./axes.js";
 import { Orbit } from "./orbit.js";
 import { containRect, frustum, type PictureRect } from "./projection.js";
 import { Stage } from "./stage.js";
@@ -16,7 +16,7 @@ const MAX_PIXEL_RATIO = 2;
 const NEAR = 0.02;
 const FAR = 200;
 /** Until the first frame: a usual webcam. */
-const WEBCAM: CameraIntrinsics = { width: 640, height: 480, fx: 560, fy: 560, cx: 320, cy: 240 };
+const WEBCAM: Camera = { width: 640, height: 480, fx: 560, fy: 560, cx: 320, cy: 240 };
 
 export interface PlayerEvents {
   /** The frame's pixels are on their way to the screen: the GPU has drawn them. */

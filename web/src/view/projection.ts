@@ -1,6 +1,6 @@
 // From the capture camera's intrinsics to a projection that shows its whole picture in any window.
 
-import type { CameraIntrinsics } from "../messages.js";
+import type { Camera } from "../stream/messages.js";
 
 /** Where the picture lies in the window, in fractions of the window's width and height from its left and top. */
 export interface PictureRect {
@@ -11,7 +11,7 @@ export interface PictureRect {
 }
 
 /** The largest rectangle of the picture's aspect in the window, centred. */
-export function containRect(camera: CameraIntrinsics, windowAspect: number): PictureRect {
+export function containRect(camera: Camera, windowAspect: number): PictureRect {
   // Pixels need not be square: the picture's shape is its field of view.
   const aspect = camera.width / camera.fx / (camera.height / camera.fy);
   const width = Math.min(1, aspect / windowAspect);
@@ -24,10 +24,7 @@ export function containRect(camera: CameraIntrinsics, windowAspect: number): Pic
  *
  * The principal point may lie anywhere: the frustum is then lopsided, and the picture still fills its rectangle exactly.
  */
-export function frustum(
-  camera: CameraIntrinsics,
-  rect: PictureRect,
-): [left: number, right: number, top: number, bottom: number] {
+export function frustum(camera: Camera, rect: PictureRect): [left: number, right: number, top: number, bottom: number] {
   const tanWidth = camera.width / camera.fx / rect.width;
   const tanHeight = camera.height / camera.fy / rect.height;
   const left = -camera.cx / camera.fx - rect.left * tanWidth;

@@ -1,0 +1,243 @@
+"""The network itself: built without memory, filled straight from the file, and rid of what costs time for nothing.
+
+The package's own modules do the computing. Changed are: the rotary embedding, which asks the device for a maximum it could know
+(54 waits a frame in giant), and its positions; the depth head's second branch, whose rays nobody uses; and the camera encoder,
+which only poses given from outside would need. ``tests/da3/test_network.py`` holds the result against the original, bit by bit.
+"""
+
+import errno
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from deployments.models.da3.weights import ARCHITECTURE, NOT_INSTALLED, Checkpoint
+from deployments.models.errors import ModelUnavailable
+
+# Before the package is imported: it prints three lines a frame otherwise.
+os.environ.setdefault("DA3_LOG_LEVEL", "ERROR")
+try:
+    with warnings.catch_warnings():
+        # It scripts one function with torch.jit, which torch 2.13 calls deprecated.
+        warnings.simplefilter("ignore")
+        from depth_anything_3.cfg import create_object, load_config
+        from depth_anything_3.model.da3 import DepthAnything3Net, NestedDepthAnything3Net
+        from depth_anything_3.model.dinov2.layers.rope import RotaryPositionEmbedding2D
+        from depth_anything_3.model.dinov2.vision_transformer import DinoVisionTransformer
+        from depth_anything_3.model.dualdpt import DualDPT
+        from depth_anything_3.model.utils.head_utils import custom_interpolate
+        from depth_anything_3.registry import MODEL_REGISTRY
+except ImportError as missing:
+    raise ModelUnavailable(NOT_INSTALLED.format(missing.name or "depth-anything-3")) from None
+
+# The package sets it to False in its api. Shapes are few and come again and again.
+torch.backends.cudnn.benchmark = True
+
+ROPE_POSITIONS = 128
+"""Patches along a side the rotary embedding has a row for: pictures up to 1778 pixels."""
+
+_PREFIX = "model."
+
+
+class _Rope(RotaryPositionEmbedding2D):  # type: ignore[misc]
+    """The rotary embedding with a table of constant length: its rows do not depend on how many there are."""
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        half = tokens.shape[-1] // 2
+        cos, sin = self._compute_frequency_components(half, ROPE_POSITIONS, tokens.device, tokens.dtype)
+        vertical, horizontal = tokens.chunk(2, dim=-1)
+        return torch.cat(
+            (
+                self._apply_1d_rope(vertical, positions[..., 0], cos, sin),
+                self._apply_1d_rope(horizontal, positions[..., 1], cos, sin),
+            ),
+            dim=-1,
+        )
+
+
+class _Transformer(DinoVisionTransformer):  # type: ignore[misc]
+    """The backbone with its table of positions made on the device: the package makes part of it on the host and waits."""
+
+    def _prepare_rope(self, B: int, S: int, H: int, W: int, device: torch.device) -> tuple[Any, Any]:  # noqa: N803
+        if self.rope is None:
+            return None, None
+        grid = self.position_getter(B * S, H // self.patch_size, W // self.patch_size, device=device)
+        special = grid.new_zeros((B * S, self.patch_start_idx, 2))
+        here, same = (torch.cat([special, rows], dim=1) for rows in (grid + 1, torch.ones_like(grid)))
+        return here.reshape(B, S, -1, 2), same.reshape(B, S, -1, 2)
+
+
+class _DepthHead(DualDPT):  # type: ignore[misc]
+    """The depth head without its branch for rays, which the camera decoder makes superfluous. Same depth, half the fusion."""
+
+    def _forward_impl(self, feats: list[Tensor], H: int, W: int, patch_start_idx: int) -> dict[str, Tensor]:  # noqa: N803
+        batch, _, channels = feats[0].shape
+        rows, columns = H // self.patch_size, W // self.patch_size
+        pyramid = []
+        for stage, take in enumerate(self.intermediate_layer_idx):
+            x = self.norm(feats[take][:, patch_start_idx:]).permute(0, 2, 1).reshape(batch, channels, rows, columns)
+            x = self.projects[stage](x)
+            if self.pos_embed:
+                x = self._add_pos_embed(x, W, H)
+            pyramid.append(self.resize_layers[stage](x))
+        s = self.scratch
+        one, two, three, four = (
+            layer(x) for layer, x in zip((s.layer1_rn, s.layer2_rn, s.layer3_rn, s.layer4_rn), pyramid, strict=True)
+        )
+        x = s.refinenet4(four, size=three.shape[2:])
+        x = s.refinenet3(x, three, size=two.shape[2:])
+        x = s.refinenet2(x, two, size=one.shape[2:])
+        x = s.output_conv1(s.refinenet1(x, one))
+        size = (rows * self.patch_size // self.down_ratio, columns * self.patch_size // self.down_ratio)
+        x = custom_interpolate(x, size, mode="bilinear", align_corners=True)
+        if self.pos_embed:
+            x = self._add_pos_embed(x, W, H)
+        x = s.output_conv2(x).permute(0, 2, 3, 1)
+        depth = self._apply_activation_single(x[..., :-1], self.activation).squeeze(-1)
+        confidence = self._apply_activation_single(x[..., -1], self.conf_activation)
+        return {self.head_main: depth, f"{self.head_main}_conf": confidence}
+
+
+_UNUSED_IN_HEAD = ("refinenet1_aux", "refinenet2_aux", "refinenet3_aux", "refinenet4_aux", "output_conv1_aux", "output_conv2_aux")
+
+
+class _WithoutMemory(TorchFunctionMode):
+    """Parameters on the meta device while modules are built: neither memory nor random numbers for what the file will bring.
+
+    ``torch.device("meta")`` would do for most, but the package reads numbers back (``linspace(…).item()``) and keeps buffers that
+    no checkpoint has; those are made by other functions and stay real.
+    """
+
+    _MADE_BY = (torch.empty, torch.zeros, torch.randn)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in self._MADE_BY:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+def build(checkpoint: Checkpoint) -> nn.Module:
+    """The architecture of a checkpoint, its parameters on the meta device.
+
+    Raises:
+        ModelUnavailable: If the package does not know it, or its ``architecture.yaml`` describes none.
+    """
+    if checkpoint.architecture is None and checkpoint.card.config not in MODEL_REGISTRY:
+        raise ModelUnavailable(f"the installed depth-anything-3 has no {checkpoint.card.config!r}: install version 0.1.1")
+    layout = str(checkpoint.architecture or MODEL_REGISTRY[checkpoint.card.config])
+    try:
+        with _WithoutMemory():
+            net = create_object(load_config(layout))
+    except (OSError, ImportError, AttributeError, KeyError, TypeError, AssertionError) as error:
+        raise ModelUnavailable(f"{layout} describes no network of this package ({type(error).__name__}: {error})") from None
+    if not isinstance(net, (DepthAnything3Net, NestedDepthAnything3Net)):
+        raise ModelUnavailable(f"{ARCHITECTURE}: expected a DepthAnything3Net or a nested one, got {type(net).__name__}")
+    network: nn.Module = net.eval()
+    return network
+
+
+def trim(net: nn.Module) -> nn.Module:
+    """Replace or remove, in place, what only costs time and memory; see the module's docstring."""
+    for module in net.modules():
+        if isinstance(module, RotaryPositionEmbedding2D):
+            module.__class__ = _Rope
+        elif type(module) is DinoVisionTransformer:
+            module.__class__ = _Transformer
+        elif isinstance(module, DepthAnything3Net):
+            module.cam_enc = None
+            # Without a camera decoder the rays are the only word on the camera.
+            if type(module.head) is DualDPT and module.cam_dec is not None:
+                module.head.__class__ = _DepthHead
+                for name in _UNUSED_IN_HEAD:
+                    delattr(module.head.scratch, name)
+    return net
+
+
+def load(checkpoint: Checkpoint, device: torch.device, backbone_dtype: torch.dtype) -> nn.Module:
+    """A trimmed network with its weights, ready for inference.
+
+    Tensors go from the file to the device one at a time, and become the parameters themselves: beside the network there is never
+    more than one tensor in memory.
+
+    Args:
+        checkpoint: From :func:`~deployments.models.da3.weights.find`.
+        device: Where it is to run.
+        backbone_dtype: Of the transformers; heads are float32 always.
+
+    Raises:
+        ModelUnavailable: If the file does not fit the architecture, naming the tensors, or the device has no room.
+    """
+    net = build(checkpoint)
+    whole = dict(net.state_dict())
+    trim(net)
+    wanted = net.state_dict()
+    try:
+        with safe_open(checkpoint.tensors, framework="pt", device=str(device)) as file, _memory_named(checkpoint, device):
+            stored = {name.removeprefix(_PREFIX): name for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            _check_fit(checkpoint, file, stored, wanted, whole)
+            # Under no_grad and by assignment, so that no second set is ever allocated.
+            tensors = {
+                name: file.get_tensor(stored[name]).to(backbone_dtype if _in_backbone(name) else torch.float32) for name in wanted
+            }
+            net.load_state_dict(tensors, assign=True)
+            del tensors
+            net.to(device)  # The buffers that no checkpoint has.
+    except (SafetensorError, OSError) as error:
+        raise ModelUnavailable(f"{checkpoint.tensors} can't be read ({error}): it may be cut short; download it again") from None
+    return net.requires_grad_(False)
+
+
+def _in_backbone(name: str) -> bool:
+    """Whether a tensor is the transformer's; the camera decoder has a ``backbone`` too."""
+    return name.removeprefix("da3.").removeprefix("da3_metric.").startswith("backbone.")
+
+
+def _check_fit(
+    checkpoint: Checkpoint, file: Any, stored: dict[str, str], wanted: dict[str, Tensor], whole: dict[str, Tensor]
+) -> None:
+    missing = [name for name in wanted if name not in stored]
+    unexpected = [name for name in stored if name not in whole]
+    shapes = {name: tuple(file.get_slice(stored[name]).get_shape()) for name in wanted if name in stored}
+    misshapen = [f"{name} {shapes[name]} for {tuple(wanted[name].shape)}" for name in shapes if shapes[name] != wanted[name].shape]
+    if missing or misshapen:
+        parts = {"missing": missing, "of another shape": misshapen, "unexpected": unexpected}
+        said = "; ".join(f"{len(names)} {what} ({_few(names)})" for what, names in parts.items() if names)
+        raise ModelUnavailable(
+            f"{checkpoint.tensors} is no checkpoint of {checkpoint.card.name}: tensors {said}; "
+            "check engine.params.model and .weights"
+        )
+    if unexpected:
+        # Nothing is wrong with the rest of it.
+        warnings.warn(f"{checkpoint.tensors}: {len(unexpected)} tensors are not used ({_few(unexpected)})", stacklevel=3)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join([*names[:3], "…"] if len(names) > 3 else names)
+
+
+@contextmanager
+def _memory_named(checkpoint: Checkpoint, device: torch.device) -> Iterator[None]:
+    """Turn running out of memory into a sentence."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(checkpoint, device) from error
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise _out_of_memory(checkpoint, device) from error
+
+
+def _out_of_memory(checkpoint: Checkpoint, device: torch.device) -> ModelUnavailable:
+    size_gb = checkpoint.tensors.stat().st_size / 1e9
+    return ModelUnavailable(
+        f"{device} has no room for {checkpoint.card.name} ({size_gb:.1f} GB of weights): free it, give the replica a larger "
+        "num_gpus share, or choose a smaller engine.params.model"
+    )

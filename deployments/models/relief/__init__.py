@@ -1,0 +1,1 @@
+"""The embedded engine: a relief of whatever stands before the camera, without a depth network."""

@@ -1,0 +1,1 @@
+"""Running it: the launcher, the proxy's settings, autoscaling, metrics."""

@@ -1,0 +1,155 @@
+"""The ``packed`` codec: SparkJS's own 16-byte words. Nothing to parse in the browser; the streaming default.
+
+Little-endian, ``32 + 16 · count`` bytes. A header:
+
+======  =======  =========================================================
+offset  type     meaning
+======  =======  =========================================================
+0       4 bytes  ``SPPK``
+4       u8       version, 1
+5       3 bytes  0
+8       u32      count
+12      f32 × 2  colour of byte 0 and of byte 255 (``rgbMin``, ``rgbMax``)
+20      f32 × 2  ln(scale) of byte 1 and of byte 255 (``lnScaleMin`` …)
+28      u32      0
+======  =======  =========================================================
+
+then four uint32 words a Gaussian, as SparkJS uploads them to the GPU:
+
+====  ============================================================================
+word  low bits … high bits
+====  ============================================================================
+w0    red, green, blue, opacity: u8 each
+w1    x, y: f16 each (OpenCV camera frame, model units)
+w2    z: f16, octahedral u, v of the rotation axis: u8 each
+w3    scale x, y, z: u8 each, rotation angle θ: u8
+====  ============================================================================
+
+- colour: round(255 · (0.5 + SH_C0 · DC − min) / (max − min)), clamped; opacity: round(255 · o)
+- scale: 0 for scale 0, else 1 + round(254 · (ln s − min) / (max − min)), clamped to 1..255
+- rotation, w made ≥ 0: θ = 2·acos(w) → round(255·θ/π); axis / (|x|+|y|+|z|) = p, folded to (1 − |p.yx|)·sign(p.xy) if z < 0,
+  u, v = round(255·(p + 1)/2); the axis of no rotation is (1, 0, 0)
+
+At the default ranges the words are, bit for bit, those that SparkJS 2.2.0 makes of our PLY of the same Gaussians, with one
+exception: a centre beyond ±65504 is moved to it, where SparkJS stores an infinity. SparkJS takes four all-zero words for "no
+splat here"; only a Gaussian that is black, fully transparent and of no size can become that, and nothing of it is lost.
+
+Error: centre 2⁻¹¹ relative (f16), colour and opacity 1/510, scale half a step of the range ((max − min)/508 in ln: 4.2 % at the
+default −12..9), rotation 0.6° in the mean and at most 2° (rotations drawn at random). Harmonics beyond DC are dropped.
+"""
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.splats.activations import rgb_to_dc
+from deployments.splats.codecs.packed_steps import SPARK_LN_SCALE_RANGE, angle_steps, opacity_steps, scale_steps
+from deployments.splats.codecs.packed_words import decode_words, encode_words
+from deployments.splats.errors import BadBytes, Buffer, Truncated, as_bytes, check_size, refuse_bad, sample
+from deployments.splats.gaussians import Gaussians
+from deployments.splats.kernel import for_kernel
+
+MAGIC, VERSION = b"SPPK", 1
+HEADER = struct.Struct("<4sB3xIffffI")
+SPLAT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PackedCodec:
+    """SparkJS's words behind a header. See the module for the layout.
+
+    Attributes:
+        ln_scale_range: ln(scale) of the smallest and the largest scale byte; scales beyond are clamped to it.
+        rgb_range: Colour of byte 0 and of byte 255; colours beyond are clamped.
+    """
+
+    ln_scale_range: tuple[float, float] = SPARK_LN_SCALE_RANGE
+    rgb_range: tuple[float, float] = (0.0, 1.0)
+    name: str = "packed"
+    media_type: str = "application/vnd.splatcast.packed"
+    suffix: str = ".sppk"
+
+    def __post_init__(self) -> None:
+        ln_low, ln_high = self.ln_scale_range
+        # Wide enough for the fast byte to be at most one off its exact value, and within float32 with both ends.
+        if not (ln_low >= -80 and ln_low + 1 <= ln_high <= 80):
+            raise ValueError(f"ln_scale_range: expected −80 ≤ min ≤ max − 1, max ≤ 80, got {self.ln_scale_range}")
+        low, high = self.rgb_range
+        if not (low >= -100 and low + 0.01 <= high <= 100):
+            raise ValueError(f"rgb_range: expected −100 ≤ min ≤ max − 0.01, max ≤ 100, got {self.rgb_range}")
+
+    def encode(self, gaussians: Gaussians) -> NDArray[np.uint8]:
+        """The frame in words. uint8 [32 + 16 · N].
+
+        Raises:
+            BadGaussians: A number is not finite, a scale is negative, or a quaternion has no direction.
+        """
+        g = gaussians
+        n = len(g)
+        out = np.empty(HEADER.size + SPLAT_BYTES * n, np.uint8)
+        out[: HEADER.size] = np.frombuffer(HEADER.pack(MAGIC, VERSION, n, *self.rgb_range, *self.ln_scale_range, 0), np.uint8)
+        good = encode_words(
+            for_kernel(g.means).reshape(-1),
+            for_kernel(g.scales).reshape(-1),
+            for_kernel(g.quats),
+            for_kernel(g.opacities),
+            for_kernel(g.sh),
+            scale_steps(self.ln_scale_range),
+            opacity_steps(),
+            angle_steps(),
+            np.array(self.rgb_range, np.float32),
+            np.array(self.ln_scale_range, np.float32),
+            out[HEADER.size :].view("<i4"),
+        )
+        if not good:
+            refuse_bad(g, ("means", "scales", "quats", "opacities", "sh"))
+        return out
+
+    def decode(self, buffer: Buffer) -> Gaussians:
+        """The Gaussians in a ``packed`` buffer, with the ranges its header states.
+
+        Raises:
+            BadBytes: Another magic or version, non-zero padding, ranges that are none, trailing bytes, or a centre that is
+                not finite.
+            Truncated: Fewer bytes than the header announces.
+        """
+        data = as_bytes(self.name, buffer)
+        n, rgb_range, ln_scale_range = _read_header(data)
+        words = for_kernel(data[HEADER.size :].view("<u4"))
+        steps = np.linspace(*ln_scale_range, 255)
+        scale_of = np.concatenate([[0.0], np.exp(steps)]).astype(np.float32)
+        rgb_of = np.linspace(*rgb_range, 256).astype(np.float32)
+        means, scales, quats = (np.empty((n, width), np.float32) for width in (3, 3, 4))
+        opacities, sh = np.empty(n, np.float32), np.empty((n, 1, 3), np.float32)
+        if not decode_words(words, scale_of, rgb_to_dc(rgb_of), means, scales, quats, opacities, sh):
+            row = int(np.argmax(~np.isfinite(means).all(axis=1)))
+            raise BadBytes(self.name, HEADER.size + SPLAT_BYTES * row + 4, "a finite centre", str(means[row]))
+        return Gaussians(means, scales, quats, opacities, sh)
+
+    def warm_up(self) -> None:
+        """Compile or load the kernels and fill the tables."""
+        for degree in (0, 1, 2):
+            self.decode(self.encode(sample(degree)))
+
+
+def _read_header(data: NDArray[np.uint8]) -> tuple[int, tuple[float, float], tuple[float, float]]:
+    if len(data) < HEADER.size:
+        raise Truncated("packed", len(data), f"a header of {HEADER.size} bytes", f"{len(data)}")
+    magic, version, count, rgb_min, rgb_max, ln_min, ln_max, zero = HEADER.unpack(data[: HEADER.size].tobytes())
+    if magic != MAGIC:
+        raise BadBytes("packed", 0, f"the magic {MAGIC!r}", f"{magic!r}")
+    if version != VERSION:
+        raise BadBytes("packed", 4, f"version {VERSION}", f"{version}")
+    if data[5:8].any():
+        raise BadBytes("packed", 5, "three zero bytes", str(data[5:8].tolist()))
+    # Written so that NaN fails; 80 keeps every scale within float32.
+    if not (-100 <= rgb_min < rgb_max <= 100):
+        raise BadBytes("packed", 12, "−100 ≤ rgb_min < rgb_max ≤ 100", f"{rgb_min} and {rgb_max}")
+    if not (-80 <= ln_min < ln_max <= 80):
+        raise BadBytes("packed", 20, "−80 ≤ ln_scale_min < ln_scale_max ≤ 80", f"{ln_min} and {ln_max}")
+    if zero:
+        raise BadBytes("packed", 28, "0", f"{zero}")
+    check_size("packed", data, HEADER.size + SPLAT_BYTES * count, f"the header and {count} splats")
+    return count, (rgb_min, rgb_max), (ln_min, ln_max)

@@ -1,0 +1,187 @@
+"""Encoded image bytes → RGB pixels, or the reason why not.
+
+Takes JPEG, PNG and WebP from strangers. Invariant: no pixel is decoded before :mod:`deployments.stages.image_files` has found
+the type, the colour layout and the size in the file's own header good, and before the decoder has announced the same. A picture
+comes out whole or not at all: a truncated file is refused, never shown half grey.
+
+Choices a caller may want to know:
+    Transparency is composited on black, as a browser does when it makes a JPEG of a canvas.
+    EXIF orientation is applied, for all three types; other EXIF data is ignored. So are colour profiles: sRGB is assumed.
+    Animations (APNG, animated WebP) are refused: a frame is one moment.
+
+No state and no lock: any number of threads may decode at once. simplejpeg and Pillow release the GIL while they decode.
+"""
+
+import io
+import struct
+import time
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin, WebPImagePlugin
+
+from deployments.pipeline import Capture, DecodedCapture
+from deployments.stages.image_files import Picture, read_picture, stored_png
+from deployments.stream.errors import (
+    FrameEmpty,
+    FrameError,
+    FrameTooLarge,
+    ImageBroken,
+    ImageSizeRefused,
+    TooManyPixels,
+    UnsupportedColor,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLimits:
+    """What the decoder takes.
+
+    Attributes:
+        max_frame_bytes: Encoded bytes of all views of a frame together.
+        min_px: Smallest width and height.
+        max_width: Largest width, pixels.
+        max_height: Largest height, pixels.
+        max_pixels: Most pixels of all views of a frame together. 12 megapixels take 0.05 s and 40 MB as JPEG, up to 0.7 s and
+            300 MB as PNG or WebP.
+        decode_px: Longest side that is of use, pixels, where the client's ``inference_px`` leaves it open; larger JPEGs are
+            scaled down while they are decoded.
+    """
+
+    max_frame_bytes: int = 4 * 1024 * 1024
+    min_px: int = 16
+    max_width: int = 4096
+    max_height: int = 4096
+    max_pixels: int = 12_000_000
+    decode_px: int = 1024
+
+
+def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | FrameError:
+    """Decode all views of a capture: the decode stage of the graph.
+
+    Args:
+        capture: Encoded views; how many there may be is the session's limit.
+        limits: What is taken.
+
+    Returns:
+        The pixels with ``decode`` milliseconds in ``timings``, or, as a value, why this frame is refused.
+    """
+    start = time.perf_counter()
+    try:
+        if not capture.views:
+            raise FrameEmpty
+        total = sum(map(len, capture.views))
+        if total > limits.max_frame_bytes:
+            raise FrameTooLarge(total, limits.max_frame_bytes)
+        # All headers before any pixel: a bomb may be spread over the views.
+        pictures = [_read_header(view, limits) for view in capture.views]
+        pixels = sum(picture.width * picture.height for picture in pictures)
+        if pixels > limits.max_pixels:
+            raise TooManyPixels(pixels, limits.max_pixels)
+        wanted_px = capture.options.inference_px or limits.decode_px
+        views = tuple(_decode(picture, wanted_px) for picture in pictures)
+    except FrameError as error:
+        return error.with_traceback(None)  # It travels on as a value: without our frames and the pixels they hold.
+    timings = {"decode": (time.perf_counter() - start) * 1e3}
+    return DecodedCapture(views, capture.options, capture.state, timings, capture.pressure, capture.frame_id)
+
+
+def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArray[np.uint8]:
+    """Decode one encoded image.
+
+    Args:
+        data: A JPEG, PNG or WebP file.
+        limits: What is taken.
+        wanted_px: Longest side that is of use, pixels; 0: all there is. A JPEG at least twice as large is scaled by
+            1/2, 1/4 or 1/8 while it is decoded, never below this; other pictures come in full size.
+
+    Returns:
+        RGB, upright. uint8 [H, W, 3], C-contiguous.
+
+    Raises:
+        FrameError: One of its subclasses, saying what was expected and what came.
+    """
+    return _decode(_read_header(data, limits), wanted_px)
+
+
+def _read_header(data: bytes, limits: FrameLimits) -> Picture:
+    if not data:
+        raise FrameEmpty
+    if len(data) > limits.max_frame_bytes:
+        raise FrameTooLarge(len(data), limits.max_frame_bytes)
+    picture = read_picture(data)
+    _check_size(picture.width, picture.height, limits)
+    return picture
+
+
+def _decode(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
+    if picture.kind == "jpeg":
+        pixels = _decode_jpeg(picture, wanted_px)
+    elif picture.kind == "png":
+        pixels = _decode_with_pillow(PngImagePlugin.PngImageFile, replace(picture, data=stored_png(picture)))
+    else:
+        pixels = _decode_with_pillow(WebPImagePlugin.WebPImageFile, picture)
+    return _upright(pixels, picture.orientation)
+
+
+def _decode_jpeg(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
+    # Only 1/2, 1/4 and 1/8 (min_factor 2) are faster than full size; libjpeg takes the strongest that is not below min_*.
+    side = "min_width" if picture.width >= picture.height else "min_height"
+    scaling = {side: wanted_px, "min_factor": 2} if wanted_px else {}
+    try:
+        height, width, layout, _ = simplejpeg.decode_jpeg_header(picture.data)
+        _check_announced(picture, (width, height), layout)
+        # strict turns libjpeg's warnings (premature end, corrupt data) into errors instead of grey areas.
+        return simplejpeg.decode_jpeg(picture.data, "RGB", strict=True, **scaling)  # type: ignore[no-any-return]
+    except KeyError:  # simplejpeg has no name for 4:4:1, so it can't tell the size.
+        raise UnsupportedColor("a JPEG with a rare chroma subsampling") from None
+    except ValueError as error:
+        raise ImageBroken(str(error)[:120]) from None
+
+
+def _decode_with_pillow(
+    decoder: type[PngImagePlugin.PngImageFile | WebPImagePlugin.WebPImageFile], picture: Picture
+) -> NDArray[np.uint8]:
+    """RGB on black. Calling the one decoder leaves Pillow's registry and its process-wide limits out of it."""
+    try:
+        with decoder(io.BytesIO(picture.data)) as image:
+            _check_announced(picture, image.size, image.mode)
+            # A palette with transparency must go to RGBA at once: Pillow warns on the way through RGB.
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                rgba = image.convert("RGBA")
+                return np.array(Image.composite(rgba, Image.new("RGBA", rgba.size), rgba.getchannel("A")))[..., :3]
+            return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        # OSError and SyntaxError are how Pillow says that a file is broken.
+        raise ImageBroken(str(error)[:120] or type(error).__name__) from None
+
+
+LAYOUTS: Final = frozenset(("Gray", "YCbCr", "1", "L", "LA", "P", "RGB", "RGBA"))
+"""The colour layouts taken, as simplejpeg and Pillow name them: four bytes a pixel at most."""
+
+
+def _check_announced(picture: Picture, size: tuple[int, int], layout: str) -> None:
+    """The decoder is about to make what we took the file for; if not, the file means one thing to us and another to it."""
+    if size != (picture.width, picture.height):
+        width, height = size
+        raise ImageBroken(f"its header reads as {picture.width}×{picture.height} pixels and as {width}×{height}")
+    if layout not in LAYOUTS:
+        raise UnsupportedColor(f"of the colour layout {layout}")
+
+
+def _check_size(width: int, height: int, limits: FrameLimits) -> None:
+    small = min(width, height) < limits.min_px
+    if small or width > limits.max_width or height > limits.max_height or width * height > limits.max_pixels:
+        least, most = f"{limits.min_px}×{limits.min_px}", f"{limits.max_width}×{limits.max_height}"
+        raise ImageSizeRefused(width, height, f"{least} to {most} and {limits.max_pixels / 1e6:g} megapixels at most")
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an EXIF orientation: 5 to 8 are stored sideways, the others are mirrored or upside down."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    flip_y, flip_x = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1])

@@ -1,0 +1,43 @@
+"""The graph's stages called one after the other in this process: the same product without Ray.
+
+For tests, for benchmarks that want the price of distribution, and for who embeds a model into a program of their own.
+"""
+
+import asyncio
+
+from deployments.models.base import SplatModel
+from deployments.pipeline import Capture, PackedFrame
+from deployments.stages.decode import FrameLimits, decode_capture
+from deployments.stages.pack import Packer, PackSettings
+from deployments.stream.errors import FrameError
+from deployments.stream.messages import Engine
+
+
+class LocalPipeline:
+    """A :class:`~deployments.pipeline.Pipeline` over one model in this process."""
+
+    def __init__(self, model: SplatModel, frames: FrameLimits | None = None, pack: PackSettings | None = None) -> None:
+        self._model = model
+        self._frame_limits = frames or FrameLimits()
+        self._packer = Packer(pack or PackSettings())
+
+    def warm_up(self) -> None:
+        """Compile or load every kernel and run the model once."""
+        self._model.warm_up()
+        self._packer.warm_up()
+
+    def run(self, capture: Capture) -> PackedFrame | FrameError:
+        """Decode, predict and pack one capture, in the caller's thread."""
+        decoded = decode_capture(capture, self._frame_limits)
+        if isinstance(decoded, FrameError):
+            return decoded
+        (prediction,) = self._model.predict([decoded])
+        return self._packer.pack(prediction)
+
+    async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
+        """The same in a thread, so that the event loop goes on."""
+        return await asyncio.to_thread(self.run, capture)
+
+    async def describe(self) -> Engine:
+        """What the model is."""
+        return self._model.info

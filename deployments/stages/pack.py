@@ -1,0 +1,81 @@
+"""The packer's pure stage: prune a prediction to what the client asked for and encode it."""
+
+import math
+import time
+from dataclasses import dataclass
+
+from deployments.pipeline import PackedFrame, Prediction
+from deployments.splats import pruning
+from deployments.splats.codecs import CODECS, Codec
+from deployments.splats.codecs.packed import PackedCodec
+from deployments.stream.errors import FrameError
+
+
+@dataclass(frozen=True, slots=True)
+class PackSettings:
+    """How splats are coded.
+
+    Attributes:
+        scale_min, scale_max: Range of standard deviations that ``packed`` codes, model units. A byte holds 254 steps of it: the
+            default range has steps of 4 %, Spark's own (e⁻¹² to e⁹) of 8.6 %. What lies outside is clamped.
+    """
+
+    scale_min: float = 1e-4
+    scale_max: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale_min * math.e <= self.scale_max:
+            raise ValueError(
+                f"scale_min, scale_max: expected 0 < min, and max at least e times min, got {self.scale_min}, {self.scale_max}"
+            )
+
+
+class Packer:
+    """The packer's pure stage: prunes a prediction to what the client asked for and encodes it."""
+
+    def __init__(self, settings: PackSettings) -> None:
+        packed = PackedCodec(ln_scale_range=(math.log(settings.scale_min), math.log(settings.scale_max)))
+        self._codecs: dict[str, Codec] = {**CODECS, packed.name: packed}
+
+    def warm_up(self) -> None:
+        """Compile or load every kernel, so that no user's first frame waits for it."""
+        pruning.warm_up()
+        for codec in self._codecs.values():
+            codec.warm_up()
+
+    def pack(self, prediction: Prediction | FrameError) -> PackedFrame | FrameError:
+        """Prune and encode.
+
+        Args:
+            prediction: What the model returned; an error is handed on.
+
+        Returns:
+            The frame for the client, with the time it took as ``pack``.
+        """
+        if isinstance(prediction, FrameError):
+            return prediction
+        began_s = time.perf_counter()
+        options = prediction.options
+        gaussians, pruned = pruning.prune(
+            prediction.gaussians,
+            prediction.camera,
+            min_opacity=options.min_opacity,
+            border=options.border,
+            depth_percentile=options.depth_percentile,
+            max_splats=options.max_splats,
+        )
+        name = options.codec
+        if name == "auto":
+            name = "points" if prediction.kind == "points" else "packed"
+        data = self._codecs[name].encode(gaussians)
+        return PackedFrame(
+            codec=name,
+            kind=prediction.kind,
+            count=len(gaussians),
+            data=data,
+            camera=prediction.camera,
+            pruned={reason: count + prediction.pruned.get(reason, 0) for reason, count in pruned.items()},
+            state=prediction.state,
+            timings={**prediction.timings, "pack": (time.perf_counter() - began_s) * 1e3},
+            batch_size=prediction.batch_size,
+        )

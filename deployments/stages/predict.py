@@ -1,0 +1,118 @@
+"""One model behind a guard: a capture that fails, hangs or takes all memory costs itself only. No Ray.
+
+A batch that fails says nothing of which capture it was, so its captures are tried again one by one. A call that does not return
+can't be stopped: its thread is left behind and the next batch goes through a new one. An engine that can't be entered twice holds
+a lock, and then hangs again, by which it is known to be broken.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from deployments.models.base import SplatModel
+from deployments.pipeline import DecodedCapture, Prediction
+from deployments.stream.errors import FrameError, InferenceFailed
+from deployments.stream.logs import frame_fields
+
+logger = logging.getLogger("ray.serve.splatcast")
+
+_FAILURES_UNTIL_DOUBT = 3
+"""Failures in a row that may still be the pictures'; after them the model has to show that it works."""
+_HUNG_UNTIL_BROKEN = 3
+"""A batch that hangs and then its one capture that does so again are two, and the picture's fault. More at a time are the model's
+or its device's, and each keeps a thread."""
+
+
+class _HungError(Exception):
+    """The model did not return in time."""
+
+
+class GuardedModel:
+    """Runs a model's batches, one at a time, in a thread of their own.
+
+    Attributes:
+        model: What is guarded.
+        hung: Calls that have not come back.
+    """
+
+    def __init__(self, model: SplatModel, timeout_s: float) -> None:
+        """Guard a model that has warmed up.
+
+        Args:
+            model: Any engine.
+            timeout_s: After which a batch is given up.
+        """
+        self.model = model
+        self.hung: set[asyncio.Future[list[Prediction | FrameError]]] = set()
+        self._timeout_s = timeout_s
+        self._failures = 0
+        self._thread = ThreadPoolExecutor(1, "model")
+
+    async def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
+        """Gaussians of each capture, or why it has none; never raises for what the model does."""
+        try:
+            return await self._call(captures)
+        except Exception as error:
+            if len(captures) == 1:
+                return [self._refusal(error, captures[0])]
+            return [await self._alone(capture) for capture in captures]
+
+    async def check_health(self) -> None:
+        """Whether Serve may keep this replica.
+
+        Raises:
+            RuntimeError: If calls hang.
+            Exception: Whatever the model raises on its own check or, after several failures in a row, on its warm-up's frames.
+        """
+        if len(self.hung) >= _HUNG_UNTIL_BROKEN:
+            raise RuntimeError(f"{len(self.hung)} calls of model {self.model.info.name} hang")
+        # In a thread, as it may be a forward: frames go on meanwhile.
+        if self._failures >= _FAILURES_UNTIL_DOUBT:
+            await asyncio.to_thread(self.model.warm_up)
+            self._failures = 0
+        if (check := getattr(self.model, "check_health", None)) is not None:
+            await asyncio.to_thread(check)
+
+    async def _alone(self, capture: DecodedCapture) -> Prediction | FrameError:
+        try:
+            (result,) = await self._call([capture])
+        except Exception as error:
+            return self._refusal(error, capture)
+        return result
+
+    async def _call(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
+        call = asyncio.wrap_future(self._thread.submit(self.model.predict, captures))
+        done, _ = await asyncio.wait({call}, timeout=self._timeout_s)
+        if not done:
+            self.hung.add(call)
+            call.add_done_callback(self._came_back)
+            self._thread.shutdown(wait=False)
+            self._thread = ThreadPoolExecutor(1, "model")
+            raise _HungError
+        self._failures += 1  # Until it turns out to be none.
+        results = call.result()
+        if len(results) != len(captures):
+            raise ValueError(f"expected {len(captures)} results, got {len(results)}")
+        self._failures = 0
+        return [
+            replace(result, batch_size=len(captures), frame_id=capture.frame_id) if isinstance(result, Prediction) else result
+            for result, capture in zip(results, captures, strict=True)
+        ]
+
+    def _came_back(self, call: "asyncio.Future[list[Prediction | FrameError]]") -> None:
+        self.hung.discard(call)
+        with contextlib.suppress(BaseException):
+            call.result()  # Too late, whatever it is; asked for so that nothing warns that nobody did.
+
+    def _refusal(self, error: Exception, capture: DecodedCapture) -> FrameError:
+        name, about = self.model.info.name, frame_fields(capture.frame_id)
+        if isinstance(error, _HungError):
+            logger.error("model %s did not return within %g s", name, self._timeout_s, extra=about)
+            return InferenceFailed(f"{name} took longer than {self._timeout_s:g} s")
+        logger.error("model %s failed", name, exc_info=error, extra=about)
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which only models/ import
+            return InferenceFailed(f"{name} has not enough memory for it")
+        return InferenceFailed(f"{name} failed on it; the server's log says why")

@@ -1,0 +1,72 @@
+// The clip the server makes by itself, for people with no camera: its JPEGs go out as they are.
+
+import { decode } from "@msgpack/msgpack";
+import { nowMs } from "../clock.js";
+import type { Access } from "../stream/access.js";
+import { type CaptureLine, type Source, SourceError } from "./source.js";
+
+interface Clip {
+  fps: number;
+  width: number;
+  height: number;
+  frames: Uint8Array[];
+}
+
+/** Fetched once in the life of the page. */
+let clip: Promise<Clip> | null = null;
+
+/** Plays the clip into the capture worker and onto `preview`. */
+export async function openSample(line: CaptureLine, preview: HTMLCanvasElement, access: Access): Promise<Source> {
+  clip ??= fetchClip(access);
+  const { fps, width, height, frames } = await clip.catch((error: unknown) => {
+    clip = null;
+    throw error;
+  });
+  preview.width = width;
+  preview.height = height;
+  const context = preview.getContext("2d", { alpha: false })!;
+  const run = line.start();
+  const startMs = performance.now();
+  let drawn = -1;
+  const timer = setInterval(
+    () => {
+      const index = Math.floor(((performance.now() - startMs) / 1000) * fps) % frames.length;
+      if (index === drawn) return;
+      drawn = index;
+      const bytes = frames[index]!.slice();
+      void createImageBitmap(new Blob([bytes], { type: "image/jpeg" })).then((image) => {
+        context.drawImage(image, 0, 0);
+        image.close();
+      });
+      if (line.gateOpen) line.post({ type: "encoded", run, bytes, capturedMs: nowMs() });
+    },
+    1000 / (2 * fps),
+  );
+  return {
+    name: "sample clip",
+    stop() {
+      clearInterval(timer);
+      line.stop();
+    },
+  };
+}
+
+async function fetchClip(access: Access): Promise<Clip> {
+  const failed = (why: string): SourceError =>
+    new SourceError(
+      "sample_failed",
+      "The sample clip could not be loaded",
+      `${why}. Check that the server runs, then press Start again.`,
+    );
+  let response: Response;
+  try {
+    response = await access.fetch("api/sample");
+  } catch (error) {
+    throw failed(String(error));
+  }
+  if (!response.ok) throw failed(`The server answered ${response.status}`);
+  const loaded = decode(await response.arrayBuffer()) as Clip;
+  if (!Array.isArray(loaded.frames) || loaded.frames.length === 0 || !(loaded.fps > 0))
+    throw failed("The server sent an empty clip");
+  return loaded;
+}

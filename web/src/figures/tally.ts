@@ -1,0 +1,42 @@
+// Counts what happens to frames, for the figures panel and for tests.
+
+import type { DecodedFrame, Stats } from "../types.js";
+import { Window } from "./window.js";
+
+const RATE_WINDOW_MS = 3000;
+const AGE_WINDOW_MS = 5000;
+
+export class Tally {
+  readonly counts = { sent: 0, received: 0, shown: 0, supersededInClient: 0, badReplies: 0, refused: 0, reconnects: 0 };
+  readonly dropped: Record<string, number> = {};
+  private readonly shownTimes = new Window(RATE_WINDOW_MS);
+  private readonly ages = new Window(AGE_WINDOW_MS);
+  private readonly sizes = new Window(AGE_WINDOW_MS);
+
+  shown(frame: DecodedFrame, shownMs: number): void {
+    this.counts.shown++;
+    this.shownTimes.add(1, shownMs);
+    this.ages.add(shownMs - frame.captured_ms, shownMs);
+    this.sizes.add(frame.bytes / 1000, shownMs);
+  }
+
+  drop(reason: string, count: number): void {
+    this.dropped[reason] = (this.dropped[reason] ?? 0) + count;
+  }
+
+  /** Rates and ages begin anew; what was counted stays. */
+  clearWindows(): void {
+    for (const window of [this.shownTimes, this.ages, this.sizes]) window.clear();
+  }
+
+  stats(nowMs: number): Stats {
+    return {
+      ...this.counts,
+      dropped: { ...this.dropped },
+      fps: this.shownTimes.ratePerSecond(nowMs),
+      ageP50Ms: this.ages.percentile(50, nowMs),
+      ageP95Ms: this.ages.percentile(95, nowMs),
+      kilobytesPerFrame: this.sizes.mean(nowMs),
+    };
+  }
+}

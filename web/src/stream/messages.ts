@@ -1,0 +1,241 @@
+// Generated from deployments/stream/messages.py by `python -m deployments.stream.typescript`. Do not edit.
+
+/** Version of the wire protocol. */
+export const PROTOCOL = 1;
+
+/** Options that ride with every frame through the graph. */
+export interface FrameOptions {
+  /** Name of the codec of the reply, or `auto`: `points` for points, `packed` for everything else. */
+  codec: string;
+  /** `splats` (native or lifted Gaussians), `points`, or `auto`: the model's default. */
+  representation: "auto" | "splats" | "points";
+  /** Splat budget of a frame. */
+  max_splats: number;
+  /** Gaussians fainter than this are pruned, 0..1. */
+  min_opacity: number;
+  /** Fraction of the picture cut on each side, 0..0.45. */
+  border: number;
+  /** Gaussians farther than this percentile of the frame's depths are pruned, 1..100 (100: none). */
+  depth_percentile: number;
+  /** Longest side of the picture the model works on, pixels; 0 leaves it to the model. */
+  inference_px: number;
+  /** Spherical-harmonics degree asked of models that have it, 0..2. */
+  sh_degree: number;
+  /** Whether the server may lower `max_splats` and `inference_px` to keep the stream's age down. */
+  adapt: boolean;
+  /** As far as it may lower `max_splats`. */
+  min_splats: number;
+  /** As far as it may lower `inference_px`. */
+  min_inference_px: number;
+}
+
+/** What makes the splats. */
+export interface Engine {
+  /** Kind of engine. */
+  engine: string;
+  /** Name of the model. */
+  name: string;
+  /** One line to show under the picture. */
+  label: string;
+  /** SPDX identifier. */
+  licence: string;
+  /** What it can give, its default first: `native`, `lifted`, `points`. */
+  kinds: string[];
+  /** One sentence where the licence limits the use, else empty. */
+  licence_note: string;
+  /** Whether units are metres. */
+  metric: boolean;
+}
+
+/** What the server takes. */
+export interface Limits {
+  /** Encoded bytes of all views of a frame together. */
+  max_frame_bytes: number;
+  /** Pixels of one view. */
+  max_frame_pixels: number;
+  /** Views of a frame. */
+  max_views: number;
+  /** Frames of one session that the graph works on at a time. */
+  max_in_flight: number;
+  /** Replies on the way before the server waits for an `ack`. */
+  max_unacked: number;
+  /** Largest splat budget. */
+  max_splats: number;
+  /** Largest `inference_px`. */
+  max_inference_px: number;
+  /** Codecs offered. */
+  codecs: string[];
+  /** A session from which nothing comes for that long is closed. */
+  idle_timeout_s: number;
+}
+
+/** Pinhole intrinsics of the capture camera, in pixels of the picture the model worked on. */
+export interface Camera {
+  /** Width of that picture, pixels. */
+  width: number;
+  /** Its height, pixels. */
+  height: number;
+  /** Horizontal focal length, pixels. */
+  fx: number;
+  /** Vertical focal length, pixels. */
+  fy: number;
+  /** Principal point from the left edge, pixels; pixel centres lie at +0.5. */
+  cx: number;
+  /** Principal point from the top edge, pixels. */
+  cy: number;
+}
+
+/** What the server made of the client's options for one frame, to keep the stream's age down. */
+export interface QualityState {
+  /** Splat budget the frame was made with. */
+  max_splats: number;
+  /** Longest side of the picture the model works on; 0: the model's choice. */
+  inference_px: number;
+  /** Splats in the frame over those that the client's own options would give, 0..1. */
+  splats_share: number;
+  /** The same of the longest side. */
+  px_share: number;
+  /** Why the two were changed last: `network`, `client`, `compute`, `recovered`, `no_gain`; empty: never. */
+  cause: string;
+  /** The same in words. */
+  message: string;
+}
+
+/** Opens a session of the current protocol. A client that never says it is served the original protocol. */
+export interface HelloMessage {
+  type: "hello";
+  /** The version the client speaks. */
+  protocol: number;
+  /** Codecs the client decodes, best first. */
+  codecs: string[];
+  /** Name and version of the client, for the log. */
+  client?: string;
+  /** Changes to the server's default options. */
+  options?: Partial<FrameOptions>;
+}
+
+/** One moment, seen by one camera or by several at once. */
+export interface FrameMessage {
+  type: "frame";
+  /** The client's number of the frame, rising by any step. */
+  seq: number;
+  /** Encoded images, one a camera. */
+  views: Uint8Array[];
+  /** When it was captured, on the client's clock. Echoed, never interpreted. */
+  captured_ms?: number;
+}
+
+/** The client has shown a reply (or dropped it for a newer one), and is ready for more. */
+export interface AckMessage {
+  type: "ack";
+  /** Number of the frame. */
+  seq: number;
+  /** When the reply had arrived, on the client's clock. */
+  received_ms?: number;
+  /** When it was decoded. */
+  decoded_ms?: number;
+  /** When its pixels were handed to the screen; 0 when it was not shown. */
+  shown_ms?: number;
+  /** From capture to that moment: the age at display. 0 when it was not shown. */
+  age_ms?: number;
+}
+
+/** Changes options from the next frame on. Answered by `configured`, or by an `error` that names the option. */
+export interface ConfigureMessage {
+  type: "configure";
+  options: Partial<FrameOptions>;
+}
+
+/** Answered by `pong` with the same `t`. Also keeps an idle session open. */
+export interface PingMessage {
+  type: "ping";
+  t?: number;
+}
+
+/** Answers `hello`. */
+export interface WelcomeMessage {
+  type: "welcome";
+  /** The version both speak. */
+  protocol: number;
+  /** Version of the server. */
+  version: string;
+  /** Id of the session, as in the server's log. */
+  session: string;
+  /** What makes the splats. */
+  engine: Engine;
+  /** The options in force. */
+  options: Partial<FrameOptions>;
+  /** What the server takes. */
+  limits: Limits;
+}
+
+/** Answers `configure`: the options in force from the next frame on. */
+export interface ConfiguredMessage {
+  type: "configured";
+  options: Partial<FrameOptions>;
+}
+
+/** One frame of splats. */
+export interface SplatsMessage {
+  type: "splats";
+  /** Number of the frame this answers. Rises; every lower number is settled too. */
+  seq: number;
+  /** Echo of the frame's. */
+  captured_ms: number;
+  /** How `data` is coded. */
+  codec: string;
+  /** `native`, `lifted` or `points`. */
+  kind: string;
+  /** What made it, for the person who looks. */
+  label: string;
+  /** Splats in `data`. */
+  count: number;
+  /** The capture viewpoint: at the origin, looking along +z, x right, y down. */
+  camera: Camera;
+  /** Reason → Gaussians removed for it: `opacity`, `border`, `depth`, `budget`, `invalid`. */
+  pruned: Record<string, number>;
+  /** Stage → milliseconds: `receive`, `queue`, `decode`, `infer`, `pack`, `send`, `total`. */
+  timings_ms: Record<string, number>;
+  /** Reason → frames of this session dropped for it so far. */
+  dropped: Record<string, number>;
+  /** What was made of the client's options. */
+  quality: QualityState;
+  /** The codec's bytes. */
+  data: Uint8Array;
+}
+
+/** Frames that get no splats, for a reason that is nobody's mistake. */
+export interface DroppedMessage {
+  type: "dropped";
+  /** `superseded` (a newer frame came before the graph was free), `stale` (a newer result was ready first), `slow_client` (earlier replies were not acknowledged yet), `overloaded` (the graph's queues were full), `rate_limited` (frames came faster than one session may send them). */
+  code: string;
+  /** The same in words. */
+  message: string;
+  /** How many. */
+  count: number;
+  /** Their numbers, the newest 64 at most. */
+  seqs: number[];
+}
+
+/** A frame or a message was refused. */
+export interface ErrorMessage {
+  type: "error";
+  /** Machine-readable. */
+  code: string;
+  /** What was expected, what came, what to do. */
+  message: string;
+  /** Number of the frame, or null when it was not about one. */
+  seq: number | null;
+  /** The server closes the connection after this. */
+  fatal: boolean;
+}
+
+/** Answers `ping`. */
+export interface PongMessage {
+  type: "pong";
+  t: number;
+}
+
+export type ClientMessage = HelloMessage | FrameMessage | AckMessage | ConfigureMessage | PingMessage;
+
+export type ServerMessage = WelcomeMessage | ConfiguredMessage | SplatsMessage | DroppedMessage | ErrorMessage | PongMessage;

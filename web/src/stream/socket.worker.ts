@@ -1,0 +1,152 @@
+// The stream's thread: sends captured frames, receives and decodes replies, so that drawing never delays either.
+
+import { nowMs } from "../clock.js";
+import { codecNamed } from "../codecs/index.js";
+import type { CapturedFrame, FrameWanted, FromSocket, ToSocket } from "../types.js";
+import { pivotDepth } from "../view/pivot.js";
+import { AckOrder } from "./acks.js";
+import { Connection } from "./connection.js";
+import { FlowControl } from "./flow.js";
+import type { Camera, ServerMessage, SplatsMessage } from "./messages.js";
+import { BufferPool } from "./pool.js";
+
+const pool = new BufferPool();
+const acks = new AckOrder((ack) => connection.send(ack));
+let connection: Connection;
+let frames: MessagePort;
+let flow = new FlowControl(1);
+let streaming = false;
+/** Rises for the life of the page: a reply to a frame of an earlier connection can't be mistaken for a new one. */
+let seq = 0;
+let budget = 0;
+let lastCapture: { seq: number; bytes: Uint8Array<ArrayBuffer> } | null = null;
+
+self.onmessage = (event: MessageEvent<ToSocket>) => {
+  const message = event.data;
+  switch (message.type) {
+    case "connect":
+      frames = message.frames;
+      frames.onmessage = (captured: MessageEvent<CapturedFrame>) => sendFrame(captured.data);
+      connection = new Connection(message.url, message.subprotocols, message.options, {
+        message: receive,
+        unreadable: (reason) => post({ type: "bad", seq: 0, message: `not a message of protocol 1: ${reason}` }),
+        status: (status, text, reconnects) => {
+          post({ type: "connection", status, text, reconnects });
+          if (status !== "open") tellCapture();
+        },
+      });
+      break;
+    case "configure":
+      connection.configure(message.options);
+      break;
+    case "stream":
+      streaming = message.on;
+      tellCapture();
+      break;
+    case "shown": {
+      const { capturedMs, receivedMs, decodedMs, shownMs } = message;
+      const times = { received_ms: receivedMs, decoded_ms: decodedMs, shown_ms: shownMs, age_ms: shownMs - capturedMs };
+      acks.done({ type: "ack", seq: message.seq, ...times });
+      break;
+    }
+    case "skipped":
+      acks.done({ type: "ack", seq: message.seq, received_ms: message.receivedMs, decoded_ms: message.decodedMs });
+      break;
+    case "recycle":
+      pool.give(message.buffer);
+      break;
+    case "lastCapture": {
+      const jpeg = lastCapture?.bytes.slice().buffer ?? null;
+      post({ type: "lastCapture", seq: lastCapture?.seq ?? 0, jpeg }, jpeg ? [jpeg] : []);
+      break;
+    }
+    case "reconnect":
+      connection.reconnect();
+      break;
+    case "authorize":
+      connection.authorize(message.subprotocols);
+      break;
+  }
+};
+
+function post(message: FromSocket, transfer: Transferable[] = []): void {
+  self.postMessage(message, { transfer });
+}
+
+/** Capture is asked for a frame only when it can leave at once: that is what keeps it the newest. */
+function tellCapture(): void {
+  frames.postMessage({ wanted: streaming && connection.ready && flow.canSend } satisfies FrameWanted);
+}
+
+function sendFrame({ bytes, capturedMs }: CapturedFrame): void {
+  // A frame may cross a reply that allowed it twice: then it is dropped here.
+  if (streaming && connection.ready && !flow.isFull) {
+    seq++;
+    lastCapture = { seq, bytes };
+    flow.sent(seq, nowMs());
+    connection.send({ type: "frame", seq, views: [bytes], captured_ms: capturedMs });
+    post({ type: "sent", seq, bytes: bytes.byteLength });
+  }
+  tellCapture();
+}
+
+function receive(message: ServerMessage): void {
+  switch (message.type) {
+    case "welcome":
+      flow = new FlowControl(message.limits.max_in_flight);
+      acks.clear();
+      budget = message.options.max_splats ?? message.limits.max_splats;
+      post({ ...message, type: "welcome" });
+      break;
+    case "configured":
+      budget = message.options.max_splats ?? budget;
+      post({ type: "configured", options: message.options });
+      break;
+    case "splats":
+      flow.answered(message.seq, nowMs(), message.timings_ms.total ?? 0);
+      decodeSplats(message);
+      break;
+    case "dropped":
+      for (const each of message.seqs) flow.settled(each);
+      post({ type: "dropped", code: message.code, message: message.message, count: message.count });
+      break;
+    case "error":
+      if (message.seq !== null) flow.settled(message.seq);
+      post({ type: "error", code: message.code, message: message.message, seq: message.seq, fatal: message.fatal });
+      break;
+    case "pong":
+      return;
+  }
+  tellCapture();
+}
+
+function checkCamera(camera: Camera): void {
+  const { width, height, fx, fy, cx, cy } = camera;
+  if (![width, height, fx, fy, cx, cy].every((value) => Number.isFinite(value)) || Math.min(width, height, fx, fy) <= 0) {
+    throw new Error(`camera: expected finite intrinsics with a size and focal lengths above 0, got ${JSON.stringify(camera)}`);
+  }
+}
+
+function decodeSplats(message: SplatsMessage): void {
+  const receivedMs = nowMs();
+  acks.arrived(message.seq);
+  try {
+    checkCamera(message.camera);
+    const codec = codecNamed(message.codec);
+    const count = codec.count(message.data);
+    if (count !== message.count)
+      throw new Error(`${message.codec}: the message announces ${message.count} splats, its data ${count}`);
+    // The header's count is checked against the length before a buffer of that size is taken.
+    if (count > message.data.byteLength)
+      throw new Error(`${message.codec}: ${count} splats can't be in ${message.data.byteLength} bytes`);
+    const { words, range } = codec.decode(message.data, pool.take(count, budget), message.camera);
+    const { data, type: _, ...rest } = message;
+    const depth = pivotDepth(words, count, message.camera);
+    const frame = { ...rest, words, range, bytes: data.byteLength, pivotDepth: depth, receivedMs, decodedMs: nowMs() };
+    post({ type: "frame", frame }, [words.buffer]);
+  } catch (error) {
+    // It is never shown, but it has arrived: without the ack the server would wait for it.
+    acks.done({ type: "ack", seq: message.seq, received_ms: receivedMs });
+    post({ type: "bad", seq: message.seq, message: error instanceof Error ? error.message : String(error) });
+  }
+}

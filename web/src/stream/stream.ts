@@ -1,0 +1,72 @@
+// The page's end of the socket worker.
+
+import type { DecodedFrame, FromSocket, ToSocket } from "../types.js";
+import type { FrameOptions } from "./messages.js";
+
+export class Stream {
+  private readonly worker: Worker;
+  private waitingForCapture: ((capture: { seq: number; jpeg: ArrayBuffer | null }) => void)[] = [];
+
+  constructor(
+    workerUrl: URL,
+    private readonly receive: (message: Exclude<FromSocket, { type: "lastCapture" }>) => void,
+    failed: (message: string) => void,
+  ) {
+    this.worker = new Worker(workerUrl, { type: "module" });
+    this.worker.onerror = (event) => failed(event.message || "the stream's worker could not be loaded");
+    this.worker.onmessage = (event: MessageEvent<FromSocket>) => {
+      const message = event.data;
+      if (message.type === "lastCapture") this.waitingForCapture.shift()?.(message);
+      else this.receive(message);
+    };
+  }
+
+  connect(url: string, subprotocols: string[], options: Partial<FrameOptions>, frames: MessagePort): void {
+    this.post({ type: "connect", url, subprotocols, options, frames }, [frames]);
+  }
+
+  /** Connects anew, with another token. */
+  authorize(subprotocols: string[]): void {
+    this.post({ type: "authorize", subprotocols });
+  }
+
+  configure(options: Partial<FrameOptions>): void {
+    this.post({ type: "configure", options });
+  }
+
+  reconnect(): void {
+    this.post({ type: "reconnect" });
+  }
+
+  /** Frames may be sent, or none. */
+  set on(on: boolean) {
+    this.post({ type: "stream", on });
+  }
+
+  shown(frame: DecodedFrame, shownMs: number): void {
+    const { seq, captured_ms: capturedMs, receivedMs, decodedMs } = frame;
+    this.post({ type: "shown", seq, capturedMs, receivedMs, decodedMs, shownMs });
+  }
+
+  skipped(frame: DecodedFrame): void {
+    const { seq, receivedMs, decodedMs } = frame;
+    this.post({ type: "skipped", seq, receivedMs, decodedMs });
+    this.recycle(frame.words.buffer);
+  }
+
+  recycle(buffer: ArrayBuffer): void {
+    this.post({ type: "recycle", buffer }, [buffer]);
+  }
+
+  /** The last picture that was sent; `jpeg` is null before the first. */
+  lastCapture(): Promise<{ seq: number; jpeg: ArrayBuffer | null }> {
+    return new Promise((resolve) => {
+      this.waitingForCapture.push(resolve);
+      this.post({ type: "lastCapture" });
+    });
+  }
+
+  private post(message: ToSocket, transfer: Transferable[] = []): void {
+    this.worker.postMessage(message, transfer);
+  }
+}
