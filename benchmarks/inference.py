@@ -37,7 +37,6 @@ from deployments.models.da3.registry import MODELS
 from deployments.models.da3.weights import Checkpoint, find
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats.codecs import CODECS
-from deployments.stream.options import FrameOptions
 from tests.da3 import micro
 
 SCHEMA = "splatcast.inference/1"
@@ -134,7 +133,7 @@ class Ours:
 
     def run(self, pictures: list[NDArray[np.uint8]]) -> None:
         """One batch."""
-        predictions = self.model.predict([DecodedCapture((picture,), FrameOptions()) for picture in pictures])
+        predictions = self.model.predict([DecodedCapture((picture,)) for picture in pictures])
         for prediction in predictions:
             if not isinstance(prediction, Prediction):
                 raise RuntimeError(str(prediction))

@@ -36,9 +36,9 @@ from deployments.client import DEFAULT_CODECS, ClientError, Stream, connect
 from deployments.config import GraphArgs
 from deployments.models import load_model
 from deployments.ops.launch import set_environment
-from deployments.pipeline import Capture, PackedFrame, Timings
 from deployments.scene.clip import encode_clip
 from deployments.stages.local import LocalPipeline
+from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.messages import Splats
 
 SCHEMA = "splatcast.stages/1"
@@ -46,6 +46,9 @@ STAGES = ("decode", "infer", "pack")
 PATHS = ("process", "decoder", "inference", "packer", "socket")
 THROUGHPUT_S = 5.0
 APPLICATION = "splatcast"
+
+Timings = dict[str, float]
+"""Stage → milliseconds."""
 
 
 class Graph:
@@ -146,7 +149,7 @@ def measure(config: Path, args: GraphArgs, clip: Sequence[bytes], rounds: int) -
         }
         times: dict[str, list[Timings]] = {name: [] for name in PATHS}
         for index in range(-3, rounds):  # The first three warm up every path.
-            capture = Capture((clip[index % len(clip)],), args.options)
+            capture = Capture((clip[index % len(clip)],), FrameRequest(args.options))
             # Taking turns, and each time another begins: what disturbs the machine disturbs all alike.
             for name in (*PATHS[index % len(PATHS) :], *PATHS[: index % len(PATHS)]):
                 began_s = time.perf_counter()
@@ -221,7 +224,7 @@ def table(report: dict[str, Any]) -> str:
 def _timings(outcome: Any) -> Timings:
     if isinstance(outcome, Exception):
         raise RuntimeError(f"a frame failed: {outcome}")
-    timings: Timings = outcome.timings
+    timings = outcome.request.timings
     # The result itself crosses a process boundary: a reader touches all of it.
     if isinstance(outcome, PackedFrame):
         outcome.data.sum(dtype="int64")

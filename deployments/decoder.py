@@ -5,9 +5,10 @@ import logging
 
 from ray import serve
 
-from deployments.pipeline import Capture, DecodedCapture
+from deployments.pipeline import DecodedCapture
 from deployments.stages.decode import FrameLimits, decode_capture
 from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.frames import Capture
 from deployments.stream.logs import frame_fields
 
 logger = logging.getLogger("ray.serve.splatcast")
@@ -26,5 +27,5 @@ class FrameDecoder:
             # In a thread: a large picture takes most of a second, and the decoders release the GIL.
             return await asyncio.to_thread(decode_capture, capture, self._limits)
         except Exception:
-            logger.exception("decoding failed", extra=frame_fields(capture.frame_id))
+            logger.exception("decoding failed", extra=frame_fields(capture.request.frame_id))
             return GraphFailed()

@@ -9,7 +9,7 @@ from deployments.config import BatchArgs, EngineArgs
 from deployments.models import load_model
 from deployments.ops.autoscaling import WorkTotals
 from deployments.ops.metrics import RaySink
-from deployments.pipeline import DecodedCapture, Prediction
+from deployments.pipeline import DecodedCapture, PredictedCapture
 from deployments.stages.predict import GuardedModel
 from deployments.stream.errors import FrameError
 from deployments.stream.messages import Engine
@@ -29,11 +29,11 @@ class GaussianInference:
         self._predict_batch.set_max_batch_size(batch.max_size)
         self._predict_batch.set_batch_wait_timeout_s(batch.wait_s)
 
-    async def predict(self, decoded: DecodedCapture | FrameError) -> Prediction | FrameError:
+    async def predict(self, decoded: DecodedCapture | FrameError) -> PredictedCapture | FrameError:
         """Gaussians of one capture; an error is handed on."""
         if isinstance(decoded, FrameError):
             return decoded
-        result: Prediction | FrameError = await self._predict_batch(decoded)
+        result: PredictedCapture | FrameError = await self._predict_batch(decoded)
         return result
 
     async def describe(self) -> Engine:
@@ -49,9 +49,9 @@ class GaussianInference:
         return self._totals.report(time.monotonic())
 
     @serve.batch  # type: ignore[untyped-decorator]
-    async def _predict_batch(self, captures: list[DecodedCapture]) -> Sequence[Prediction | FrameError]:
+    async def _predict_batch(self, captures: list[DecodedCapture]) -> Sequence[PredictedCapture | FrameError]:
         self._totals.begin(time.monotonic())
         results = await self._guard.predict(captures)
-        self._totals.end([capture.pressure for capture in captures], self._max_batch, time.monotonic())
+        self._totals.end([capture.request.pressure for capture in captures], self._max_batch, time.monotonic())
         self._metrics.observe("splatcast_batch_size", len(captures), {})
         return results

@@ -15,8 +15,9 @@ from deployments.http.app import create_app
 from deployments.http.status import DeploymentState, GraphState
 from deployments.ops.metrics import RaySink
 from deployments.ops.proxy import missing_environment
-from deployments.pipeline import Capture, Overloaded, PackedFrame
+from deployments.pipeline import Overloaded
 from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.logs import Seldom, frame_fields
 from deployments.stream.messages import Engine
 
@@ -57,7 +58,7 @@ class GraphPipeline:
             # Which class a lost replica shows as depends on where in the chain it was: RayServeException, ActorDiedError,
             # RayTaskError. To the client they are one thing, and to the log they are told apart.
             response.cancel()
-            self._count_lost(error, capture.frame_id)
+            self._count_lost(error, capture.request.frame_id)
             return GraphFailed()
         return outcome
 

@@ -5,9 +5,10 @@ import logging
 
 from ray import serve
 
-from deployments.pipeline import PackedFrame, Prediction
+from deployments.pipeline import PredictedCapture
 from deployments.stages.pack import Packer, PackSettings
 from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.frames import PackedFrame
 from deployments.stream.logs import frame_fields
 
 logger = logging.getLogger("ray.serve.splatcast")
@@ -21,11 +22,12 @@ class SplatPacker:
         self._packer = Packer(settings)
         self._packer.warm_up()
 
-    async def pack(self, prediction: Prediction | FrameError) -> PackedFrame | FrameError:
+    async def pack(self, predicted: PredictedCapture | FrameError) -> PackedFrame | FrameError:
         """Prune and encode one prediction; an error is handed on."""
         try:
             # In a thread: the kernels release the GIL, and another frame's bytes go out meanwhile.
-            return await asyncio.to_thread(self._packer.pack, prediction)
+            return await asyncio.to_thread(self._packer.pack, predicted)
         except Exception:
-            logger.exception("packing failed", extra=frame_fields(getattr(prediction, "frame_id", "")))
+            frame_id = predicted.request.frame_id if isinstance(predicted, PredictedCapture) else ""
+            logger.exception("packing failed", extra=frame_fields(frame_id))
             return GraphFailed()

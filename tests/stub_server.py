@@ -12,9 +12,10 @@ import uvicorn
 from deployments.config import GraphArgs
 from deployments.http.app import create_app
 from deployments.ops.metrics import Sink
-from deployments.pipeline import Capture, Overloaded, PackedFrame
+from deployments.pipeline import Overloaded
 from deployments.splats.camera import Camera
 from deployments.stream.errors import FrameError, ImageBroken
+from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.messages import Engine
 
 BROKEN = b"\xff\xd8\xff broken"
@@ -39,7 +40,8 @@ class StubPipeline:
             raise Overloaded
         data = np.zeros(REPLY_BYTES, np.uint8)
         camera = Camera(64, 48, 50.0, 50.0, 32.0, 24.0)
-        return PackedFrame("packed", "native", 250, data, camera, {"opacity": 3}, b"", {"decode": 1.0, "infer": 2.0, "pack": 3.0})
+        request = FrameRequest(timings={"decode": 1.0, "infer": 2.0, "pack": 3.0})
+        return PackedFrame("packed", "native", 250, data, camera, {"opacity": 3}, request)
 
     async def describe(self) -> Engine:
         return Engine("stub", "stub", "A stub", "Apache-2.0", ["native", "points"])

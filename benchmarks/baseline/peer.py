@@ -23,6 +23,7 @@ from plyfile import PlyData, PlyElement
 from deployments.models.synthetic import SyntheticModel
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats.gaussians import Gaussians
+from deployments.stream.frames import FrameRequest
 from deployments.stream.options import FrameOptions
 
 _COLUMNS = ("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity")
@@ -43,7 +44,7 @@ def create_peer(splats: int, latency_ms: float) -> FastAPI:
 
     def process(jpeg: bytes) -> dict[str, Any]:
         bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-        capture = DecodedCapture((cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB),), FrameOptions(max_splats=splats))
+        capture = DecodedCapture((cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB),), FrameRequest(FrameOptions(max_splats=splats)))
         with gpu:
             (prediction,) = model.predict([capture])
         assert isinstance(prediction, Prediction)

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from dataclasses import replace
 
-from deployments.pipeline import Capture, Overloaded, PackedFrame, Pipeline
+from deployments.pipeline import Overloaded, Pipeline
 from deployments.stream.admission import Admission
 from deployments.stream.errors import FrameError
+from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Engine
 
 
@@ -65,15 +65,16 @@ class AdmittedPipeline:
         outcome: PackedFrame | FrameError | None = None
         refused = False
         try:
-            outcome = await self._pipeline(replace(capture, pressure=self.admission.pressure))
+            capture.request.pressure = self.admission.pressure
+            outcome = await self._pipeline(capture)
         except Overloaded:
             refused = True
             raise
         finally:
             if isinstance(outcome, PackedFrame):
                 self.last_frame_s = time.monotonic()
-                worked_s = sum(outcome.timings.values()) / 1e3
-                self.admission.finished(self.last_frame_s - began_s, worked_s, outcome.batch_size / self._max_batch)
+                worked_s = sum(outcome.request.timings.values()) / 1e3
+                self.admission.finished(self.last_frame_s - began_s, worked_s, outcome.request.batch_size / self._max_batch)
             else:
                 self.admission.finished(None, refused=refused)
         return outcome

@@ -32,7 +32,7 @@ from deployments.http.middleware import AccessGate, PageHeaders
 from deployments.http.socket import endpoint
 from deployments.http.status import GraphState, Status
 from deployments.ops.metrics import IngressMetrics, NoSink, Sink
-from deployments.pipeline import Capture, Overloaded, Pipeline
+from deployments.pipeline import Overloaded, Pipeline
 from deployments.scene.clip import sample_clip
 from deployments.splats.codecs import CODECS
 from deployments.stages.decode import FrameLimits
@@ -46,6 +46,7 @@ from deployments.stream.errors import (
     NotReady,
     StreamError,
 )
+from deployments.stream.frames import Capture, FrameRequest
 from deployments.stream.recent import Recent
 from deployments.stream.session import Session
 
@@ -187,7 +188,7 @@ class _Api:
     async def _why_not_ready(self) -> str | None:
         """Send a frame through the graph; None when it came through."""
         try:
-            capture = Capture((self._probe,), self._args.options, frame_id="readyz/0")
+            capture = Capture((self._probe,), FrameRequest(self._args.options, frame_id="readyz/0"))
             outcome = await asyncio.wait_for(self.pipeline(capture), PROBE_TIMEOUT_S)
         except Overloaded:
             return None  # Full queues are served queues: taking this ingress out of rotation would make it worse.
@@ -248,7 +249,7 @@ class _Api:
             try:
                 with anyio.fail_after(BODY_TIMEOUT_S):
                     body = await self._body(request)
-                outcome = await self.pipeline(Capture((body,), options, frame_id=f"photo-{uuid4().hex[:12]}/0"))
+                outcome = await self.pipeline(Capture((body,), FrameRequest(options, frame_id=f"photo-{uuid4().hex[:12]}/0")))
             except TimeoutError:
                 raise HTTPException(408, f"The picture did not arrive within {BODY_TIMEOUT_S:g} s.") from None
             except Overloaded:

@@ -18,9 +18,10 @@ from starlette.websockets import WebSocket, WebSocketState
 from deployments.http.access import Access, Places, chosen_subprotocol
 from deployments.http.admitted import AdmittedPipeline
 from deployments.http.receipts import RECEIPT_HEADER
-from deployments.pipeline import Capture, Overloaded
+from deployments.pipeline import Overloaded
 from deployments.stream import messages
 from deployments.stream.errors import FrameError, GraphFailed, StreamError
+from deployments.stream.frames import Capture
 from deployments.stream.logs import Seldom, frame_fields
 from deployments.stream.session import Session
 from deployments.stream.tally import IngressObserver
@@ -163,12 +164,12 @@ class SessionSocket:
         except Overloaded:
             outcome = None
         except Exception:
-            logger.exception("frame failed", extra=frame_fields(capture.frame_id))
+            logger.exception("frame failed", extra=frame_fields(capture.request.frame_id))
             outcome = GraphFailed()
         if isinstance(outcome, FrameError) and outcome.code not in self._told:
             # One line for each code and period: a client can send bad frames faster than a log can grow.
             self._told.add(outcome.code)
-            about = {**frame_fields(capture.frame_id), "code": outcome.code, "reason": str(outcome)}
+            about = {**frame_fields(capture.request.frame_id), "code": outcome.code, "reason": str(outcome)}
             logger.info("frame refused", extra=about)
         self._session.finished(ticket, outcome, time.monotonic())
         self._pump()

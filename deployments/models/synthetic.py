@@ -90,10 +90,6 @@ class SyntheticModel:
         results = [self._predict_one(capture) for capture in captures]
         wait_ms = self._latency_ms + self._per_item_ms * len(captures) + self._jitter_ms * float(self._random.random())
         time.sleep(max(0.0, wait_ms / 1e3 - (time.perf_counter() - began_s)))
-        infer_ms = (time.perf_counter() - began_s) * 1e3
-        for result in results:
-            if isinstance(result, Prediction):
-                result.timings["infer"] = infer_ms
         return results
 
     def _predict_one(self, capture: DecodedCapture) -> Prediction | FrameError:
@@ -111,7 +107,7 @@ class SyntheticModel:
         if poison == "hang":
             time.sleep(_HANG_S)
         # Not the picture's own size: the count is what a load test asks for, and wider than high as a webcam's picture is.
-        budget = min(self._splats, capture.options.max_splats)
+        budget = min(self._splats, capture.request.options.max_splats)
         width = min(budget, math.ceil(math.sqrt(budget * 4 / 3)))
         height = budget // width
         small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
@@ -120,11 +116,11 @@ class SyntheticModel:
         # Inverse depth is linear in pixels on a plane.
         depth = 1.0 / (1.0 / _NEAR_M + x * (1.0 / _FAR_M - 1.0 / _NEAR_M))
         plane = np.ascontiguousarray(np.broadcast_to(depth, (height, width)), np.float32)
-        kind: Literal["lifted", "points"] = "points" if capture.options.representation == "points" else "lifted"
+        kind: Literal["lifted", "points"] = "points" if capture.request.options.representation == "points" else "lifted"
         gaussians = lifting.lift_depth(plane, small, camera, kind)
         if self._nan_every and self._seen % self._nan_every == 0:
             gaussians.means[::4] = np.nan
         if poison == "nan":
             for values in (gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities, gaussians.sh):
                 values[...] = np.nan
-        return Prediction(gaussians, kind, camera, capture.options, capture.state, dict(capture.timings))
+        return Prediction(gaussians, kind, camera, capture.request.state)

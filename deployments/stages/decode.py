@@ -23,7 +23,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, WebPImagePlugin
 
-from deployments.pipeline import Capture, DecodedCapture
+from deployments.pipeline import DecodedCapture
 from deployments.stages.image_files import Picture, read_picture, stored_png
 from deployments.stream.errors import (
     FrameEmpty,
@@ -34,6 +34,7 @@ from deployments.stream.errors import (
     TooManyPixels,
     UnsupportedColor,
 )
+from deployments.stream.frames import Capture
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | Fr
         limits: What is taken.
 
     Returns:
-        The pixels with ``decode`` milliseconds in ``timings``, or, as a value, why this frame is refused.
+        The pixels, with the time it took noted as ``decode``, or, as a value, why this frame is refused.
     """
     start = time.perf_counter()
     try:
@@ -81,12 +82,12 @@ def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | Fr
         pixels = sum(picture.width * picture.height for picture in pictures)
         if pixels > limits.max_pixels:
             raise TooManyPixels(pixels, limits.max_pixels)
-        wanted_px = capture.options.inference_px or limits.decode_px
+        wanted_px = capture.request.options.inference_px or limits.decode_px
         views = tuple(_decode(picture, wanted_px) for picture in pictures)
     except FrameError as error:
         return error.with_traceback(None)  # It travels on as a value: without our frames and the pixels they hold.
-    timings = {"decode": (time.perf_counter() - start) * 1e3}
-    return DecodedCapture(views, capture.options, capture.state, timings, capture.pressure, capture.frame_id)
+    capture.request.timings["decode"] = (time.perf_counter() - start) * 1e3
+    return DecodedCapture(views, capture.request)
 
 
 def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArray[np.uint8]:

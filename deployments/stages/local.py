@@ -1,15 +1,16 @@
 """The graph's stages called one after the other in this process: the same product without Ray.
 
-For tests, for benchmarks that want the price of distribution, and for who embeds a model into a program of their own.
+For tests, for benchmarks that want the price of distribution, and for anyone who embeds a model in a program of their own.
 """
 
 import asyncio
 
 from deployments.models.base import SplatModel
-from deployments.pipeline import Capture, PackedFrame
 from deployments.stages.decode import FrameLimits, decode_capture
 from deployments.stages.pack import Packer, PackSettings
+from deployments.stages.predict import predict_batch
 from deployments.stream.errors import FrameError
+from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Engine
 
 
@@ -31,8 +32,8 @@ class LocalPipeline:
         decoded = decode_capture(capture, self._frame_limits)
         if isinstance(decoded, FrameError):
             return decoded
-        (prediction,) = self._model.predict([decoded])
-        return self._packer.pack(prediction)
+        (predicted,) = predict_batch(self._model, [decoded])
+        return self._packer.pack(predicted)
 
     async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
         """The same in a thread, so that the event loop goes on."""

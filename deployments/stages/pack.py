@@ -4,11 +4,12 @@ import math
 import time
 from dataclasses import dataclass
 
-from deployments.pipeline import PackedFrame, Prediction
+from deployments.pipeline import PredictedCapture
 from deployments.splats import pruning
 from deployments.splats.codecs import CODECS, Codec
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.stream.errors import FrameError
+from deployments.stream.frames import PackedFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +44,25 @@ class Packer:
         for codec in self._codecs.values():
             codec.warm_up()
 
-    def pack(self, prediction: Prediction | FrameError) -> PackedFrame | FrameError:
+    def pack(self, predicted: PredictedCapture | FrameError) -> PackedFrame | FrameError:
         """Prune and encode.
 
         Args:
-            prediction: What the model returned; an error is handed on.
+            predicted: What the predict stage returned; an error is handed on.
 
         Returns:
-            The frame for the client, with the time it took as ``pack``.
+            The frame for the client, with the time it took noted as ``pack``.
         """
-        if isinstance(prediction, FrameError):
-            return prediction
+        if isinstance(predicted, FrameError):
+            return predicted
         began_s = time.perf_counter()
-        options = prediction.options
+        prediction, request = predicted.prediction, predicted.request
+        options, done = request.options, prediction.pruned
         gaussians, pruned = pruning.prune(
             prediction.gaussians,
             prediction.camera,
-            min_opacity=options.min_opacity,
-            border=options.border,
+            min_opacity=0.0 if "opacity" in done else options.min_opacity,
+            border=0.0 if "border" in done else options.border,
             depth_percentile=options.depth_percentile,
             max_splats=options.max_splats,
         )
@@ -68,14 +70,6 @@ class Packer:
         if name == "auto":
             name = "points" if prediction.kind == "points" else "packed"
         data = self._codecs[name].encode(gaussians)
-        return PackedFrame(
-            codec=name,
-            kind=prediction.kind,
-            count=len(gaussians),
-            data=data,
-            camera=prediction.camera,
-            pruned={reason: count + prediction.pruned.get(reason, 0) for reason, count in pruned.items()},
-            state=prediction.state,
-            timings={**prediction.timings, "pack": (time.perf_counter() - began_s) * 1e3},
-            batch_size=prediction.batch_size,
-        )
+        request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
+        total = {reason: count + done.get(reason, 0) for reason, count in pruned.items()}
+        return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request)

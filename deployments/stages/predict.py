@@ -1,4 +1,4 @@
-"""One model behind a guard: a capture that fails, hangs or takes all memory costs itself only. No Ray.
+"""The predict stage: a model's batches, so run that a capture that fails, hangs or takes all memory costs itself only. No Ray.
 
 A batch that fails says nothing of which capture it was, so its captures are tried again one by one. A call that does not return
 can't be stopped: its thread is left behind and the next batch goes through a new one. An engine that can't be entered twice holds
@@ -8,12 +8,13 @@ a lock, and then hangs again, by which it is known to be broken.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from typing import Any
 
 from deployments.models.base import SplatModel
-from deployments.pipeline import DecodedCapture, Prediction
+from deployments.pipeline import DecodedCapture, PredictedCapture, Prediction
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.logs import frame_fields
 
@@ -24,6 +25,39 @@ _FAILURES_UNTIL_DOUBT = 3
 _HUNG_UNTIL_BROKEN = 3
 """A batch that hangs and then its one capture that does so again are two, and the picture's fault. More at a time are the model's
 or its device's, and each keeps a thread."""
+
+
+def predict_batch(model: SplatModel, captures: Sequence[DecodedCapture]) -> list[PredictedCapture | FrameError]:
+    """Run a model, and note in each request its new state, the time it took as ``infer`` and the batch's size.
+
+    Raises:
+        ValueError: The model returned another number of results.
+        Exception: Whatever the model raises.
+    """
+    return _note(captures, *_run(model, captures))
+
+
+def _run(model: SplatModel, captures: Sequence[DecodedCapture]) -> tuple[list[Prediction | FrameError], float]:
+    """The model's results and the milliseconds they took. Leaves the requests alone: this call may come back too late."""
+    began_s = time.perf_counter()
+    results = model.predict(captures)
+    if len(results) != len(captures):
+        raise ValueError(f"expected {len(captures)} results, got {len(results)}")
+    return results, (time.perf_counter() - began_s) * 1e3
+
+
+def _note(
+    captures: Sequence[DecodedCapture], results: Sequence[Prediction | FrameError], infer_ms: float
+) -> list[PredictedCapture | FrameError]:
+    predicted: list[PredictedCapture | FrameError] = []
+    for capture, result in zip(captures, results, strict=True):
+        if isinstance(result, FrameError):
+            predicted.append(result)
+            continue
+        request = capture.request
+        request.state, request.batch_size, request.timings["infer"] = result.state, len(captures), infer_ms
+        predicted.append(PredictedCapture(result, request))
+    return predicted
 
 
 class _HungError(Exception):
@@ -46,12 +80,12 @@ class GuardedModel:
             timeout_s: After which a batch is given up.
         """
         self.model = model
-        self.hung: set[asyncio.Future[list[Prediction | FrameError]]] = set()
+        self.hung: set[asyncio.Future[Any]] = set()
         self._timeout_s = timeout_s
         self._failures = 0
         self._thread = ThreadPoolExecutor(1, "model")
 
-    async def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
+    async def predict(self, captures: Sequence[DecodedCapture]) -> list[PredictedCapture | FrameError]:
         """Gaussians of each capture, or why it has none; never raises for what the model does."""
         try:
             return await self._call(captures)
@@ -76,15 +110,15 @@ class GuardedModel:
         if (check := getattr(self.model, "check_health", None)) is not None:
             await asyncio.to_thread(check)
 
-    async def _alone(self, capture: DecodedCapture) -> Prediction | FrameError:
+    async def _alone(self, capture: DecodedCapture) -> PredictedCapture | FrameError:
         try:
             (result,) = await self._call([capture])
         except Exception as error:
             return self._refusal(error, capture)
         return result
 
-    async def _call(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
-        call = asyncio.wrap_future(self._thread.submit(self.model.predict, captures))
+    async def _call(self, captures: Sequence[DecodedCapture]) -> list[PredictedCapture | FrameError]:
+        call = asyncio.wrap_future(self._thread.submit(_run, self.model, captures))
         done, _ = await asyncio.wait({call}, timeout=self._timeout_s)
         if not done:
             self.hung.add(call)
@@ -93,22 +127,17 @@ class GuardedModel:
             self._thread = ThreadPoolExecutor(1, "model")
             raise _HungError
         self._failures += 1  # Until it turns out to be none.
-        results = call.result()
-        if len(results) != len(captures):
-            raise ValueError(f"expected {len(captures)} results, got {len(results)}")
+        results, infer_ms = call.result()
         self._failures = 0
-        return [
-            replace(result, batch_size=len(captures), frame_id=capture.frame_id) if isinstance(result, Prediction) else result
-            for result, capture in zip(results, captures, strict=True)
-        ]
+        return _note(captures, results, infer_ms)
 
-    def _came_back(self, call: "asyncio.Future[list[Prediction | FrameError]]") -> None:
+    def _came_back(self, call: "asyncio.Future[Any]") -> None:
         self.hung.discard(call)
         with contextlib.suppress(BaseException):
             call.result()  # Too late, whatever it is; asked for so that nothing warns that nobody did.
 
     def _refusal(self, error: Exception, capture: DecodedCapture) -> FrameError:
-        name, about = self.model.info.name, frame_fields(capture.frame_id)
+        name, about = self.model.info.name, frame_fields(capture.request.frame_id)
         if isinstance(error, _HungError):
             logger.error("model %s did not return within %g s", name, self._timeout_s, extra=about)
             return InferenceFailed(f"{name} took longer than {self._timeout_s:g} s")

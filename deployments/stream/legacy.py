@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import msgpack
 
-from deployments.pipeline import PackedFrame
+from deployments.stream.frames import PackedFrame
 from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions
 

@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from deployments.pipeline import Capture, PackedFrame
 from deployments.stream import legacy, messages
 from deployments.stream.errors import (
     BadMessage,
@@ -36,6 +35,7 @@ from deployments.stream.errors import (
     TooManyBadMessages,
     WrongViewCount,
 )
+from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.outbox import Outbox
 from deployments.stream.quality import Quality, QualitySettings, Setting
@@ -204,7 +204,7 @@ class Session:
             self._refuse(outcome, frame.seq)
         else:
             if ticket > self._state_ticket:
-                self._state, self._state_ticket = outcome.state, ticket
+                self._state, self._state_ticket = outcome.request.state, ticket
             newest_out = self._result[0].ticket if self._result else self._last_ticket_out
             if ticket < newest_out:
                 self._drop("stale", frame.seq)
@@ -251,11 +251,11 @@ class Session:
             return None
         self._waiting = None
         # The state is the newest there is at submission: taken at arrival it would be a round of the graph older.
-        options = frame.capture.options
+        request = frame.capture.request
+        request.state = self._state
         if frame.seq is not None:
-            frame.setting = self._quality.setting(options)
-            options = frame.setting.options
-        frame.capture = replace(frame.capture, state=self._state, options=options)
+            frame.setting = self._quality.setting(request.options)
+            request.options = frame.setting.options
         self._in_flight[frame.ticket] = frame
         return frame.ticket, frame.capture
 
@@ -412,7 +412,7 @@ class Session:
         if self._waiting:
             self._drop("superseded", self._waiting.seq)
         options = self._options if self._greeted else self._legacy_options
-        capture = Capture(views, options, frame_id=f"{self.session_id}/{self._tickets}")
+        capture = Capture(views, FrameRequest(options, frame_id=f"{self.session_id}/{self._tickets}"))
         self._waiting = _Frame(self._tickets, seq, captured_ms, capture, now_s)
         self._tickets += 1
 
@@ -430,7 +430,7 @@ class Session:
     def _reply(self, frame: _Frame, packed: PackedFrame, ready_s: float, now_s: float) -> bytes:
         self._last_ticket_out = frame.ticket
         total_ms = (now_s - frame.arrived_s) * 1e3
-        stages = {name: packed.timings.get(name, 0.0) for name in ("decode", "infer", "pack")}
+        stages = {name: packed.request.timings.get(name, 0.0) for name in ("decode", "infer", "pack")}
         receive_ms = frame.receive_ms or 0.0
         # Everything that is not work: the wait for a credit, the graph's queues and hops.
         queue_ms = max(0.0, (ready_s - frame.arrived_s) * 1e3 - receive_ms - sum(stages.values()))

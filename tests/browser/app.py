@@ -11,10 +11,10 @@ import uvicorn
 from deployments.config import GraphArgs
 from deployments.http.app import create_app
 from deployments.models import load_model
-from deployments.pipeline import Capture, PackedFrame
 from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage, FrameError
+from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.options import FrameOptions
 from deployments.stream.quality import Quality, Setting
 from deployments.stream.session import Session

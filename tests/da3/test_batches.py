@@ -14,6 +14,7 @@ from deployments.models.da3.forward import Result
 from deployments.models.da3.model import DepthAnything3
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.stream.errors import FrameError, InferenceFailed, WrongViewCount
+from deployments.stream.frames import FrameRequest
 from deployments.stream.options import FrameOptions
 from tests.da3.conftest import picture
 
@@ -41,7 +42,7 @@ def engine(checkpoint: Path, **params: Any) -> tuple[DepthAnything3, Spy]:
 
 
 def capture(*seeds: int, size: tuple[int, int] = (200, 150), **options: Any) -> DecodedCapture:
-    return DecodedCapture(tuple(picture(*size, seed=seed) for seed in seeds), FrameOptions(**options))
+    return DecodedCapture(tuple(picture(*size, seed=seed) for seed in seeds), FrameRequest(FrameOptions(**options)))
 
 
 def predictions(outcomes: Sequence[Prediction | FrameError]) -> list[Prediction]:
@@ -105,7 +106,7 @@ def test_a_capture_that_breaks_the_batch_fails_alone(checkpoints: Any) -> None:
 
 def test_a_picture_without_pixels_fails_alone(checkpoints: Any) -> None:
     model, _ = engine(checkpoints["micro"])
-    empty = DecodedCapture((np.zeros((0, 0, 3), np.uint8),), FrameOptions())
+    empty = DecodedCapture((np.zeros((0, 0, 3), np.uint8),))
     outcomes = model.predict([empty, capture(1)])
     assert isinstance(outcomes[0], InferenceFailed) and isinstance(outcomes[1], Prediction)
 
@@ -118,7 +119,7 @@ def test_a_sliver_of_a_picture_is_served_where_the_package_fails(checkpoints: An
 
 def test_views_of_different_shapes_are_cut_to_what_they_share(checkpoints: Any) -> None:
     model, _ = engine(checkpoints["micro"])
-    (outcome,) = predictions(model.predict([DecodedCapture((picture(200, 150), picture(200, 100)), FrameOptions())]))
+    (outcome,) = predictions(model.predict([DecodedCapture((picture(200, 150), picture(200, 100)))]))
     assert outcome.gaussians.grid == (2, 70, 140)
 
 
@@ -190,7 +191,7 @@ def test_each_session_is_calmed_by_its_own_state(checkpoints: Any) -> None:
     reference = Reference.from_bytes(first.state)
     assert reference is not None
     far = Reference(reference.log_depth + np.float32(0.2)).to_bytes()
-    mine = DecodedCapture(capture(0).views, FrameOptions(), far)
+    mine = DecodedCapture(capture(0).views, FrameRequest(FrameOptions(), far))
     held, fresh = predictions(model.predict([mine, capture(0)]))
     factor = np.exp(0.2 * 0.96)
     np.testing.assert_allclose(held.gaussians.means, fresh.gaussians.means * np.float32(factor), rtol=2e-3)

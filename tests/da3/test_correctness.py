@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.package import package_model
 from deployments.models.da3.model import DepthAnything3
 from deployments.pipeline import DecodedCapture, Prediction
+from deployments.stream.frames import FrameRequest
 from deployments.stream.options import FrameOptions
 from tests.da3.conftest import picture
 
@@ -23,7 +24,7 @@ def engine(checkpoint: Path, **params: Any) -> DepthAnything3:
 
 
 def ours(model: DepthAnything3, *views: NDArray[np.uint8], **options: Any) -> Prediction:
-    (outcome,) = model.predict([DecodedCapture(views, FrameOptions(**options))])
+    (outcome,) = model.predict([DecodedCapture(views, FrameRequest(FrameOptions(**options)))])
     assert isinstance(outcome, Prediction), outcome
     return outcome
 

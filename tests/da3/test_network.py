@@ -20,7 +20,6 @@ from deployments.models.da3.registry import MODELS
 from deployments.models.da3.weights import CONFIG, TENSORS, find
 from deployments.models.errors import ModelUnavailable
 from deployments.pipeline import DecodedCapture, Prediction
-from deployments.stream.options import FrameOptions
 from tests.da3 import micro
 from tests.da3.conftest import picture
 
@@ -296,5 +295,5 @@ def test_the_full_size_small_architecture_runs(tmp_path: Path) -> None:
     folder = micro.save(net, tmp_path / "small", "da3-small")
     model = DepthAnything3(weights=str(folder), device="cpu", longest_px=140, threads=1)
     assert model.info.name == "da3-small" and model.info.licence == "Apache-2.0"
-    (outcome,) = model.predict([DecodedCapture((picture(),), FrameOptions())])
+    (outcome,) = model.predict([DecodedCapture((picture(),))])
     assert isinstance(outcome, Prediction) and outcome.kind == "points" and len(outcome.gaussians) == 140 * 112

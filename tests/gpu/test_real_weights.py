@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deployments.pipeline import Capture, DecodedCapture, Prediction
+from deployments.pipeline import DecodedCapture, Prediction
 from deployments.scene.clip import encode_clip
+from deployments.stream.frames import Capture, FrameRequest
 from deployments.stream.options import FrameOptions
 
 WEIGHTS = os.environ.get("SPLATCAST_WEIGHTS", "")
@@ -73,7 +74,7 @@ def test_the_weights_load_and_every_frame_is_finite(make: Callable[..., Any], ca
 
 
 def test_bfloat16_stays_near_float32(make: Callable[..., Any], captures: list[DecodedCapture]) -> None:
-    points = DecodedCapture(captures[0].views, FrameOptions(representation="points"))
+    points = DecodedCapture(captures[0].views, FrameRequest(FrameOptions(representation="points")))
     (exact,), (quick,) = predict(make(backbone="float32"), [points]), predict(make(), [points])
     relative = np.abs(quick.gaussians.means[:, 2] / exact.gaussians.means[:, 2] - 1)
     assert np.median(relative) < 0.01 and np.percentile(relative, 99) < 0.05

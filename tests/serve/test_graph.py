@@ -8,9 +8,9 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.config import GraphArgs
 from deployments.graph import build_app
-from deployments.pipeline import Capture, PackedFrame
 from deployments.splats.codecs import CODECS
 from deployments.stream.errors import UnsupportedImage
+from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.options import FrameOptions
 from tests.pictures import jpeg
 
@@ -28,10 +28,10 @@ def ingress() -> Iterator[DeploymentHandle]:
 
 
 async def test_a_jpeg_goes_in_and_packed_splats_come_out(ingress: DeploymentHandle) -> None:
-    outcome = await ingress.splat.remote(Capture((jpeg(),), FrameOptions(border=0.0)))
+    outcome = await ingress.splat.remote(Capture((jpeg(),), FrameRequest(FrameOptions(border=0.0))))
     assert isinstance(outcome, PackedFrame), outcome
     assert outcome.codec == "packed" and len(CODECS["packed"].decode(outcome.data)) == outcome.count > 0
-    assert set(outcome.timings) >= {"decode", "infer", "pack"}
+    assert set(outcome.request.timings) >= {"decode", "infer", "pack"}
 
 
 async def test_a_refusal_of_the_first_stage_comes_out_of_the_last(ingress: DeploymentHandle) -> None:

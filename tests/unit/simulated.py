@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deployments.pipeline import PackedFrame
 from deployments.splats.camera import Camera
 from deployments.stream import messages
+from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.messages import Ack, Configure, Configured, Dropped, Engine, Frame, Hello, Splats, Welcome
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import QualitySettings
@@ -156,12 +156,12 @@ class World:
     def _pump(self) -> None:
         while job := self.session.next_capture(self.link.now_s):
             ticket, capture = job
-            px = FULL_PX if self.fixed_px else capture.options.inference_px or FULL_PX
-            budget = capture.options.max_splats
+            px = FULL_PX if self.fixed_px else capture.request.options.inference_px or FULL_PX
+            budget = capture.request.options.max_splats
             count = min(self.full_splats, budget * 65 // 100 if self.fits_budget else budget)
             took_s = self.infer_s * (1.0 if self.fixed_infer else (px / FULL_PX) ** 2)
             self._graph_free_s = max(self.link.now_s, self._graph_free_s) + took_s
-            codec = "packed" if capture.options.codec == "auto" else capture.options.codec
+            codec = "packed" if capture.request.options.codec == "auto" else capture.request.options.codec
             packed = PackedFrame(
                 codec,
                 "lifted",
@@ -169,7 +169,7 @@ class World:
                 np.zeros(count * BYTES_A_SPLAT[codec], np.uint8),
                 Camera(px, px * 3 // 4, 1.0, 1.0, 1.0, 1.0),
                 {"budget": 0 if self.fits_budget else self.full_splats - count},
-                timings={"infer": took_s * 1e3},
+                FrameRequest(timings={"infer": took_s * 1e3}),
             )
             self.link.at(self._graph_free_s + HOPS_S, lambda ticket=ticket, packed=packed: self._finish(ticket, packed))
         while self._taken and (raw := self.session.next_message(self.link.now_s)) is not None:

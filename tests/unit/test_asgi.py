@@ -18,11 +18,12 @@ from starlette.websockets import WebSocketDisconnect
 from deployments.config import GraphArgs
 from deployments.http.app import create_app
 from deployments.models import load_model
-from deployments.pipeline import Capture, Overloaded, PackedFrame
+from deployments.pipeline import Overloaded
 from deployments.splats.codecs import CODECS
 from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
 from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Ack, Dropped, Error, Frame, Hello, Splats, Welcome
 from tests.pictures import jpeg
 

@@ -55,7 +55,7 @@ async def test_a_frame_comes_back_as_splats_with_what_it_went_in_with(url: str, 
         REPLY_BYTES,
     )
     assert reply.timings_ms["infer"] == 2.0
-    assert pipeline.captures[0].options.max_splats == 1234
+    assert pipeline.captures[0].request.options.max_splats == 1234
 
 
 async def test_replies_are_acknowledged_so_that_more_than_the_window_come(url: str) -> None:

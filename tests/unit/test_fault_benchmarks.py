@@ -11,8 +11,9 @@ from benchmarks.faults.inject import config, poison_picture, with_args, with_rep
 from benchmarks.faults.watch import lost
 from benchmarks.viewers import Shot
 from deployments.models.synthetic import POISONS, SyntheticModel
-from deployments.pipeline import Capture, DecodedCapture, Prediction
+from deployments.pipeline import DecodedCapture, Prediction
 from deployments.stages.decode import FrameLimits, decode_capture
+from deployments.stream.frames import Capture
 
 
 def sample(at_s: float, offered: float, delivered: float, running: int) -> Sample:

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deployments.pipeline import Capture, DecodedCapture
+from deployments.pipeline import DecodedCapture
 from deployments.stages.decode import FrameLimits, decode_capture, decode_frame
 from deployments.stages.image_files import MAX_SCANS, MAX_SEGMENTS, PNG_MAGIC
 from deployments.stream.errors import FrameError
+from deployments.stream.frames import Capture, FrameRequest
 from deployments.stream.options import FrameOptions
 from tests.memory import memory_below
 from tests.pictures import patched, png_chunk, saved, webp_file
@@ -367,12 +368,13 @@ def test_a_jpeg_is_scaled_while_it_is_decoded_but_never_below_what_is_wanted(
 
 
 def test_a_capture_is_decoded_view_by_view_and_timed() -> None:
-    capture = Capture((JPEG, PNG), FrameOptions(inference_px=24), b"state")
+    capture = Capture((JPEG, PNG), FrameRequest(FrameOptions(inference_px=24), b"state"))
     decoded = decode_capture(capture, replace(LIMITS, decode_px=96))
     assert isinstance(decoded, DecodedCapture)
     assert [view.shape for view in decoded.views] == [(16, 24, 3), (HEIGHT, WIDTH, 3)]
-    assert decoded.options == capture.options and decoded.state == b"state"
-    assert set(decoded.timings) == {"decode"} and decoded.timings["decode"] > 0
+    request = decoded.request
+    assert request.options == FrameOptions(inference_px=24) and request.state == b"state"
+    assert set(request.timings) == {"decode"} and request.timings["decode"] > 0
 
 
 def test_views_that_are_each_fine_are_refused_together_before_one_is_decoded() -> None:

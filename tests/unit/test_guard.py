@@ -3,21 +3,26 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from deployments.models.synthetic import POISONS, SyntheticModel
-from deployments.pipeline import DecodedCapture, PackedFrame, Prediction
+from deployments.pipeline import DecodedCapture, PredictedCapture, Prediction
 from deployments.stages.pack import Packer, PackSettings
 from deployments.stages.predict import GuardedModel
 from deployments.stream.errors import FrameError, InferenceFailed
+from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.options import FrameOptions
 
-GREY = DecodedCapture((np.full((48, 64, 3), 128, np.uint8),), FrameOptions(border=0.0))
-POISON = {
-    name: DecodedCapture((np.full((48, 64, 3), colour, np.uint8),), FrameOptions(border=0.0)) for name, colour in POISONS.items()
-}
+
+def shot(colour: tuple[int, int, int]) -> DecodedCapture:
+    return DecodedCapture((np.full((48, 64, 3), colour, np.uint8),), FrameRequest(FrameOptions(border=0.0)))
+
+
+GREY = shot((128, 128, 128))
+POISON = {name: shot(colour) for name, colour in POISONS.items()}
 BLACK = POISON["hang"]
 SOON_S = 0.05
 LATE_S = 60.0
@@ -56,7 +61,9 @@ async def test_a_capture_that_raises_or_takes_all_memory_fails_alone(poison: str
     results = await guard.predict(batch)
     refused = results.pop(company // 2)
     assert isinstance(refused, InferenceFailed) and sentence in str(refused)
-    assert len(results) == company and all(isinstance(result, Prediction) and result.batch_size == 1 for result in results)
+    assert len(results) == company and all(
+        isinstance(result, PredictedCapture) and result.request.batch_size == 1 for result in results
+    )
     await guard.check_health()
 
 
@@ -73,10 +80,10 @@ async def test_a_capture_that_hangs_fails_alone_and_the_next_ones_are_served() -
     guard = GuardedModel(model, SOON_S)
     try:
         before, refused, after = await guard.predict([GREY, BLACK, GREY])
-        assert isinstance(before, Prediction) and isinstance(after, Prediction)
+        assert isinstance(before, PredictedCapture) and isinstance(after, PredictedCapture)
         assert isinstance(refused, InferenceFailed) and "longer than 0.05 s" in str(refused)
         (following,) = await guard.predict([GREY])
-        assert isinstance(following, Prediction)
+        assert isinstance(following, PredictedCapture)
         await guard.check_health()
     finally:
         model.let_go.set()
@@ -125,6 +132,31 @@ async def test_a_model_that_returns_too_few_results_fails_the_frames_and_loses_n
     assert [type(result) for result in results] == [InferenceFailed, InferenceFailed]
 
 
+async def test_each_request_gets_its_own_state_and_the_time_and_size_of_the_batch() -> None:
+    class Counting(SyntheticModel):
+        def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
+            results = super().predict(captures)
+            return [replace(r, state=bytes([i])) for i, r in enumerate(results) if isinstance(r, Prediction)]
+
+    shots = [shot((128, 128, 128)), shot((128, 128, 128))]
+    await GuardedModel(Counting(splats=100), LATE_S).predict(shots)
+    first, second = (each.request for each in shots)
+    assert (first.state, second.state) == (b"\0", b"\1")
+    assert first.timings == second.timings and first.timings["infer"] > 0
+    assert first.batch_size == second.batch_size == 2
+
+
+async def test_a_call_that_comes_back_too_late_changes_no_request() -> None:
+    model, black = Stuck(), shot((0, 0, 0))
+    guard = GuardedModel(model, SOON_S)
+    (refused,) = await guard.predict([black])
+    assert isinstance(refused, InferenceFailed)
+    model.let_go.set()
+    while guard.hung:
+        await asyncio.wait(guard.hung)
+    assert black.request == FrameRequest(FrameOptions(border=0.0))
+
+
 async def test_a_batch_that_goes_well_says_how_large_it_was() -> None:
     results = await GuardedModel(SyntheticModel(splats=100), LATE_S).predict([GREY, GREY])
-    assert [result.batch_size for result in results if isinstance(result, Prediction)] == [2, 2]
+    assert [result.request.batch_size for result in results if isinstance(result, PredictedCapture)] == [2, 2]

@@ -5,9 +5,9 @@ import random
 import numpy as np
 import pytest
 
-from deployments.pipeline import PackedFrame
 from deployments.splats.camera import Camera
 from deployments.stream import messages
+from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.options import FrameOptions
 from deployments.stream.quality import CAUSES, QualitySettings
 from tests.unit.simulated import BYTES_A_SPLAT, FULL_PX, FULL_SPLATS, HOPS_S, JPEG, TARGET_S, Link, World
@@ -256,7 +256,7 @@ def test_a_client_that_acknowledges_in_batches_is_slow_and_never_stuck(batch: in
         session.received(messages.encode(messages.Frame(seq, [JPEG])), now_s)
         if job := session.next_capture(now_s):
             camera = Camera(4, 3, 5.0, 5.0, 2.0, 1.5)
-            session.finished(job[0], PackedFrame("packed", "lifted", 1, np.zeros(16, np.uint8), camera, {}), now_s)
+            session.finished(job[0], PackedFrame("packed", "lifted", 1, np.zeros(16, np.uint8), camera, {}, FrameRequest()), now_s)
         while (raw := session.next_message(now_s)) is not None:
             session.delivered(now_s)
             assert isinstance(raw, bytes)

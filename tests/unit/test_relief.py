@@ -18,6 +18,7 @@ from deployments.pipeline import DecodedCapture, Prediction
 from deployments.scene.clip import render_scene
 from deployments.splats.camera import Camera
 from deployments.splats.pruning import prune
+from deployments.stream.frames import FrameRequest
 from deployments.stream.options import FrameOptions
 from tests.unit.splatter import psnr, splat
 
@@ -35,7 +36,7 @@ def photo(name: str) -> np.ndarray:
 
 
 def predict(rgb: np.ndarray, state: bytes = b"", **options) -> Prediction:
-    (result,) = model().predict([DecodedCapture((rgb,), FrameOptions(**options), state)])
+    (result,) = model().predict([DecodedCapture((rgb,), FrameRequest(FrameOptions(**options), state))])
     assert isinstance(result, Prediction), str(result)
     return result
 
@@ -329,7 +330,7 @@ def test_the_size_follows_the_option_and_has_a_default() -> None:
 
 
 def test_a_frame_that_fails_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    shots = [DecodedCapture((photo("coffee"),), FrameOptions(inference_px=64))] * 3
+    shots = [DecodedCapture((photo("coffee"),), FrameRequest(FrameOptions(inference_px=64)))] * 3
     nets, calls = model()._nets, []
 
     def segment(rgb: np.ndarray) -> np.ndarray:
@@ -344,7 +345,7 @@ def test_a_frame_that_fails_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_only_the_first_view_is_used() -> None:
-    shot = DecodedCapture((photo("coffee"),), FrameOptions(inference_px=64))
+    shot = DecodedCapture((photo("coffee"),), FrameRequest(FrameOptions(inference_px=64)))
     (one,), (two,) = model().predict([shot]), model().predict([replace(shot, views=(photo("coffee"), photo("astronaut")))])
     assert np.array_equal(one.gaussians.sh, two.gaussians.sh)
 

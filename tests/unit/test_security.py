@@ -19,10 +19,10 @@ from deployments.config import GraphArgs
 from deployments.http import app as asgi
 from deployments.http import socket as websocket
 from deployments.http.app import create_app
-from deployments.pipeline import Capture, PackedFrame
 from deployments.stages.decode import FrameLimits, decode_frame
 from deployments.stream import messages
 from deployments.stream.errors import FrameError
+from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Error, Frame, Hello, Welcome
 from tests.pictures import jpeg
 from tests.stub_server import StubPipeline, stub_server

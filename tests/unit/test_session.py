@@ -9,10 +9,10 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from deployments.pipeline import PackedFrame
 from deployments.splats.camera import Camera
 from deployments.stream import messages
 from deployments.stream.errors import ImageBroken, ProtocolMismatch, SessionIdle, TooManyBadMessages
+from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.messages import Ack, Configure, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import QualitySettings
@@ -39,10 +39,9 @@ def make_session(engine: messages.Engine = ENGINE, **limits: float) -> Session:
 
 
 def packed(tag: int = 0, codec: str = "packed") -> PackedFrame:
-    return PackedFrame(
-        codec, "lifted", 1, np.full(4, tag, np.uint8), Camera(4, 3, 5.0, 5.0, 2.0, 1.5), {"opacity": 2}, state=bytes([tag]),
-        timings={"decode": 1.0, "infer": 20.0, "pack": 3.0},
-    )  # fmt: skip
+    request = FrameRequest(state=bytes([tag]), timings={"decode": 1.0, "infer": 20.0, "pack": 3.0})
+    data = np.full(4, tag, np.uint8)
+    return PackedFrame(codec, "lifted", 1, data, Camera(4, 3, 5.0, 5.0, 2.0, 1.5), {"opacity": 2}, request)
 
 
 def say(session: Session, message: messages.ClientMessage, now_s: float = 0.0) -> None:
@@ -232,12 +231,12 @@ def test_the_models_state_rides_with_the_next_frame() -> None:
     for seq in (0, 1):
         say(session, Frame(seq, [JPEG]))
         _, capture = session.next_capture(0.0) or pytest.fail()
-        assert capture.state == b""
+        assert capture.request.state == b""
     session.finished(1, packed(tag=9), 0.1)
     session.finished(0, packed(tag=5), 0.1)
     say(session, Frame(2, [JPEG]))
     _, capture = session.next_capture(0.2) or pytest.fail()
-    assert capture.state == b"\x09", "an older result must not bring an older state back"
+    assert capture.request.state == b"\x09", "an older result must not bring an older state back"
 
 
 def test_a_refused_frame_gets_its_code_and_number_and_the_session_lives_on() -> None:
@@ -329,7 +328,7 @@ def test_configure_changes_the_next_frame() -> None:
     assert isinstance(confirmed, messages.Configured) and confirmed.options["max_splats"] == 10
     say(session, Frame(0, [JPEG]))
     _, capture = session.next_capture(0.0) or pytest.fail()
-    assert (capture.options.max_splats, capture.options.codec) == (10, "ply")
+    assert (capture.request.options.max_splats, capture.request.options.codec) == (10, "ply")
 
 
 def test_a_bare_image_after_hello_is_the_next_frame() -> None:
@@ -411,7 +410,7 @@ def test_an_original_client_of_a_gaussian_model_gets_a_ply() -> None:
     session = make_session(NATIVE)
     session.received(JPEG, 0.0)
     ticket, capture = session.next_capture(0.0) or pytest.fail()
-    assert (capture.options.codec, capture.options.representation) == ("ply", "splats")
+    assert (capture.request.options.codec, capture.request.options.representation) == ("ply", "splats")
     session.finished(ticket, packed(tag=3, codec="ply"), 0.0)
     raw = session.next_message(0.0)
     assert isinstance(raw, bytes)
@@ -425,7 +424,7 @@ def test_an_original_client_of_a_depth_model_gets_points_and_never_a_word_it_doe
     for _ in range(3):
         session.received(JPEG, 0.0)
     _, capture = session.next_capture(0.0) or pytest.fail()
-    assert (capture.options.codec, capture.options.representation) == ("points", "points")
+    assert (capture.request.options.codec, capture.request.options.representation) == ("points", "points")
     assert session.next_message(0.0) is None, "drops have no word in the original protocol"
     assert session.tally.totals.drops["superseded"] == 2
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from benchmarks.stages import summarise, table
-from deployments.pipeline import Timings
+from benchmarks.stages import Timings, summarise, table
 
 
 def rounds(*scales: float) -> dict[str, list[Timings]]:

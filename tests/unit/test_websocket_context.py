@@ -8,10 +8,10 @@ from starlette.types import Message, Scope
 from deployments.config import GraphArgs
 from deployments.http.app import create_app
 from deployments.models import load_model
-from deployments.pipeline import Capture, PackedFrame
 from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
 from deployments.stream.errors import FrameError
+from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Frame, Hello
 from tests.pictures import jpeg
 

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -26,11 +26,12 @@ from deployments.models.da3.registry import Kind, default_kind
 from deployments.models.da3.weights import find
 from deployments.models.errors import ModelUnavailable
 from deployments.models.views import lift_views
-from deployments.pipeline import DecodedCapture, Prediction, SplatKind
+from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
 from deployments.splats.camera import Camera
 from deployments.splats.gaussians import SH_COEFFICIENTS, Gaussians
 from deployments.stream.errors import FrameError, InferenceFailed, WrongViewCount
+from deployments.stream.frames import SplatKind
 from deployments.stream.messages import Engine
 
 logger = logging.getLogger("ray.serve.splatcast")
@@ -149,7 +150,6 @@ class DepthAnything3:
 
     def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
         """Gaussians for each capture: those of one shape go through the network together, the others after them."""
-        began_s = time.perf_counter()
         results: list[Prediction | FrameError] = [InferenceFailed("it was lost in the batch")] * len(captures)
         groups: dict[tuple[object, ...], list[_Job]] = {}
         for index, capture in enumerate(captures):
@@ -166,14 +166,10 @@ class DepthAnything3:
         for jobs in groups.values():
             for job, outcome in zip(jobs, self._together_or_alone(jobs), strict=True):
                 results[job.index] = outcome if isinstance(outcome, FrameError) else self._finish(job, outcome)
-        infer_ms = (time.perf_counter() - began_s) * 1e3
-        for result in results:
-            if isinstance(result, Prediction):
-                result.timings["infer"] = infer_ms
         return results
 
     def _prepare(self, index: int, capture: DecodedCapture) -> _Job:
-        options = capture.options
+        options = capture.request.options
         if len(capture.views) > 1 and not self._card.several_views:
             raise WrongViewCount(len(capture.views), 1)
         longest_px = max(options.inference_px, PATCH_PX) if options.inference_px else self._longest_px
@@ -190,7 +186,7 @@ class DepthAnything3:
     def _together_or_alone(self, jobs: list[_Job]) -> list[Result | FrameError]:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
-            wishes = [Wish(o.min_opacity, o.border, o.max_splats) for o in (job.capture.options for job in jobs)]
+            wishes = [Wish(o.min_opacity, o.border, o.max_splats) for o in (job.capture.request.options for job in jobs)]
             return [*self._run(np.stack([job.pictures for job in jobs]), jobs[0].k, wishes if self._prune_on_device else None)]
         except Exception as error:
             # Whatever it is: a bad capture costs itself, and a broken device shows at the next health check.
@@ -211,26 +207,23 @@ class DepthAnything3:
 
     def _finish(self, job: _Job, result: Result) -> Prediction:
         """A result in our convention, at the session's scale."""
-        capture, (views, height, width) = job.capture, job.pictures.shape[:3]
-        state, factor = capture.state, 1.0
+        views, height, width = job.pictures.shape[:3]
+        state, factor = job.capture.request.state, 1.0
         if self._calm:
-            factor, reference = align(Reference.from_bytes(capture.state), result.log_depth)
+            factor, reference = align(Reference.from_bytes(state), result.log_depth)
             state = reference.to_bytes() if reference else b""
         cameras = [Camera(width, height, *(float(number) for number in lens)) for lens in result.cameras]
-        options = capture.options
         if job.kind == "native":
             n = result.block.size // block_size(1, job.k)
             # Means and scales lie one after the other: every length there is.
             np.multiply(result.block[: 6 * n], np.float32(factor), out=result.block[: 6 * n])
             gaussians = Gaussians(*sections(result.block, n, job.k), grid=(views, height, width) if result.pruned is None else None)
-            if result.pruned is not None:
-                options = replace(options, min_opacity=0.0, border=0.0)
         else:
             kind: Literal["lifted", "points"] = "points" if job.kind == "points" else "lifted"
             depth = result.block.reshape(views, height, width) * np.float32(factor)
             poses = result.poses * np.array([1, 1, 1, factor], np.float32)
             gaussians = lift_views(depth, job.pictures, cameras, poses, kind)
-        return Prediction(gaussians, job.kind, cameras[0], options, state, dict(capture.timings), result.pruned or {})
+        return Prediction(gaussians, job.kind, cameras[0], state, result.pruned or {})
 
 
 def _device(name: str) -> torch.device:

@@ -7,7 +7,7 @@ depth-anything-3 0.1.1. Of large, giant and nested only the 1.1 weights are list
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from deployments.pipeline import SplatKind
+from deployments.stream.frames import SplatKind
 from deployments.stream.messages import Engine
 
 Kind = Literal["auto", "native", "lifted", "points"]

@@ -11,7 +11,6 @@ have no depth of their own. Only the first view of a capture is used. Units are 
 
 import logging
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -28,7 +27,6 @@ from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.messages import Engine
-from deployments.stream.options import FrameOptions
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -83,25 +81,21 @@ class ReliefModel:
     def warm_up(self) -> None:
         """Run one frame of noise, so that the networks are set up and the kernels compiled."""
         noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
-        self.predict([DecodedCapture((noise,), FrameOptions())])
+        self.predict([DecodedCapture((noise,))])
 
     def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
         """One relief a capture; the frames of a batch are worked on one after the other."""
         results: list[Prediction | FrameError] = []
         for capture in captures:
-            began_s = time.perf_counter()
             try:
-                result = self._predict_one(capture)
+                results.append(self._predict_one(capture))
             except cv2.error:
-                logger.exception("OpenCV refused a picture", extra={"frame": capture.frame_id})
+                logger.exception("OpenCV refused a picture", extra={"frame": capture.request.frame_id})
                 results.append(InferenceFailed("OpenCV refused it; the server's log says why"))
-                continue
-            result.timings["infer"] = (time.perf_counter() - began_s) * 1e3
-            results.append(result)
         return results
 
     def _predict_one(self, capture: DecodedCapture) -> Prediction:
-        rgb, options = capture.views[0], capture.options
+        rgb, options = capture.views[0], capture.request.options
         height, width = rgb.shape[:2]
         # The wall behind the person takes up to a quarter as many again.
         budget = max(1, int(options.max_splats * 0.8))
@@ -113,10 +107,10 @@ class ReliefModel:
         small = rgb if (grid_w, grid_h) == (width, height) else cv2.resize(rgb, (grid_w, grid_h), interpolation=cv2.INTER_AREA)
         # The networks work on 256 and 128 pixels: a picture of that order is enough, and quicker to shrink.
         seen = small if max(grid_w, grid_h) >= MASK_PX else rgb
-        track = follow(Track.from_bytes(capture.state), self._nets.segment(seen), self._nets.find_face(seen), seen)
+        track = follow(Track.from_bytes(capture.request.state), self._nets.segment(seen), self._nets.find_face(seen), seen)
         kind: Literal["lifted", "points"] = "points" if options.representation == "points" else "lifted"
         gaussians = build_relief(small, track, camera, kind)
-        return Prediction(gaussians, kind, camera, options, track.to_bytes(), dict(capture.timings))
+        return Prediction(gaussians, kind, camera, track.to_bytes())
 
 
 def build_relief(rgb: NDArray[np.uint8], track: Track, camera: Camera, kind: Literal["lifted", "points"]) -> Gaussians:

@@ -1,0 +1,71 @@
+"""The two ends of the graph as a session sees them: what it submits, and what comes back."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.splats.camera import Camera
+from deployments.stream.options import FrameOptions
+
+SplatKind = Literal["native", "lifted", "points"]
+"""``native``: the model predicts Gaussians; ``lifted``: made from its depth; ``points``: centres and colours only."""
+
+
+@dataclass(slots=True)
+class FrameRequest:
+    """What belongs to one frame whatever stage it is in. It travels with the frame, and each stage notes what it did.
+
+    Attributes:
+        options: What is asked for.
+        state: The session's small opaque state: what the model last returned (empty at first), and after the predict stage what it
+            returns now. Replicas stay stateless.
+        frame_id: Session id and the frame's number in it, with a slash between; names the frame in every log.
+        pressure: Frames wanted of the ingress over frames that it got through, lately; what autoscaling goes by.
+        timings: Stage (``decode``, ``infer``, ``pack``) → milliseconds spent in it.
+        batch_size: Captures that were predicted together with this one, itself included.
+    """
+
+    options: FrameOptions = FrameOptions()  # frozen
+    state: bytes = b""
+    frame_id: str = ""
+    pressure: float = 1.0
+    timings: dict[str, float] = field(default_factory=dict)
+    batch_size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Synchronised encoded views of one moment.
+
+    Attributes:
+        views: Encoded images (JPEG, PNG or WebP), one per camera.
+        request: What is asked for.
+    """
+
+    views: tuple[bytes, ...]
+    request: FrameRequest = field(default_factory=FrameRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFrame:
+    """What goes to the client.
+
+    Attributes:
+        codec: Name of the codec of ``data``.
+        kind: Where the splats come from.
+        count: Splats in ``data``.
+        data: The codec's bytes. uint8 [size].
+        camera: Intrinsics of the capture viewpoint.
+        pruned: Reason → Gaussians removed for it.
+        request: The capture's, with its new state and the time of every stage.
+    """
+
+    codec: str
+    kind: SplatKind
+    count: int
+    data: NDArray[np.uint8]
+    camera: Camera
+    pruned: dict[str, int]
+    request: FrameRequest
