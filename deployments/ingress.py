@@ -3,19 +3,22 @@
 import asyncio
 import logging
 import os
+import time
 
 from ray import serve
-from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from deployments.config import GraphArgs
 from deployments.http.access import token_from
 from deployments.http.app import create_app
-from deployments.http.status import DeploymentState, GraphState
-from deployments.ops.metrics import RaySink
+from deployments.ops.graph_state import graph_state, replica_name
+from deployments.ops.metrics import PrometheusExport, RaySink
 from deployments.ops.proxy import missing_environment
 from deployments.pipeline import Overloaded
+from deployments.stream.admission import Admission
+from deployments.stream.counts import Counts
 from deployments.stream.errors import FrameError, GraphFailed
 from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.logs import Seldom, frame_fields
@@ -46,18 +49,21 @@ class GraphPipeline:
     async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
         """Run one capture through the graph; see :class:`~deployments.pipeline.Pipeline`."""
         # Chained without awaiting: arrays go from stage to stage through the object store, never through here.
-        response = self._pack.remote(self._predict.remote(self._decode.remote(capture)))
+        decoded = self._decode.remote(capture)
+        predicted = self._predict.remote(decoded)
+        packed = self._pack.remote(predicted)
         try:
-            outcome: PackedFrame | FrameError = await asyncio.wait_for(response, self._frame_timeout_s)
-        except BackPressureError:
-            raise Overloaded from None
-        except asyncio.CancelledError:
-            response.cancel()  # The client left: its frame's place in the queues is free for others.
-            raise
-        except Exception as error:
+            outcome: PackedFrame | FrameError = await asyncio.wait_for(packed, self._frame_timeout_s)
+        except BaseException as error:
+            # Nobody waits for it any more. Cancelling one stage leaves those before it running, in places that others could have.
+            for response in (packed, predicted, decoded):
+                response.cancel()
+            if isinstance(error, BackPressureError):
+                raise Overloaded from None
+            if not isinstance(error, Exception):
+                raise  # The client left.
             # Which class a lost replica shows as depends on where in the chain it was: RayServeException, ActorDiedError,
             # RayTaskError. To the client they are one thing, and to the log they are told apart.
-            response.cancel()
             self._count_lost(error, capture.request.frame_id)
             return GraphFailed()
         return outcome
@@ -72,26 +78,6 @@ class GraphPipeline:
         """What the model is, asked of a replica that has loaded it."""
         info: Engine = await self._describe.remote()
         return info
-
-
-async def graph_state() -> GraphState:
-    """How the deployments of this replica's application are."""
-    # In a thread: Serve's function waits for the controller.
-    status = await asyncio.to_thread(serve.status)
-    application = status.applications[serve.get_replica_context().app_name]
-    deployments = [
-        DeploymentState(name, deployment.status.value, dict(deployment.replica_states))
-        for name, deployment in application.deployments.items()
-    ]
-    return GraphState(application.status.value, deployments)
-
-
-def _replica_name() -> str:
-    try:
-        name: str = serve.get_replica_context().replica_id.unique_id
-    except RayServeException:
-        return ""  # Serve's local testing mode has no replicas.
-    return name
 
 
 @serve.deployment
@@ -109,7 +95,17 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Called by Serve after ``__init__``, when the handles exist."""
-        return create_app(self._pipeline, self._args, sink=RaySink(), token=self._token, graph=graph_state, replica=_replica_name())
+        counts, admission = Counts(time.monotonic), Admission(self._args.admission)
+        PrometheusExport(RaySink(), counts, admission, self._args.max_sessions)
+        return create_app(
+            self._pipeline,
+            self._args,
+            counts=counts,
+            admission=admission,
+            token=self._token,
+            graph=graph_state,
+            replica=replica_name(),
+        )
 
     async def splat(self, capture: Capture) -> PackedFrame | FrameError:
         """One capture through the graph, for programs in the same cluster: ``handle.splat.remote(Capture((jpeg,)))``."""

@@ -11,9 +11,9 @@ import uvicorn
 
 from deployments.config import GraphArgs
 from deployments.http.app import create_app
-from deployments.ops.metrics import Sink
 from deployments.pipeline import Overloaded
 from deployments.splats.camera import Camera
+from deployments.stream.counts import Counts
 from deployments.stream.errors import FrameError, ImageBroken
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.messages import Engine
@@ -52,7 +52,7 @@ async def stub_server(
     pipeline: StubPipeline,
     args: GraphArgs | None = None,
     deflate: bool = False,
-    sink: Sink | None = None,
+    counts: Counts | None = None,
     static_folder: Path = Path("/nonexistent"),
     token: str | None = None,
 ) -> AsyncIterator[str]:
@@ -61,7 +61,7 @@ async def stub_server(
         listener.bind(("127.0.0.1", 0))
         # The stub answers a closed loop faster than any engine: the rate would be what is measured.
         args = args or GraphArgs.model_validate({"session": {"max_views": 4, "max_frames_per_s": 100_000}})
-        app = create_app(pipeline, args, static_folder, sink, token)
+        app = create_app(pipeline, args, static_folder, counts, token=token)
         config = uvicorn.Config(app, ws="websockets-sansio", ws_per_message_deflate=deflate, lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         task = asyncio.ensure_future(server.serve(sockets=[listener]))

@@ -31,13 +31,13 @@ from deployments.http.answers import refusal, refusal_of
 from deployments.http.middleware import AccessGate, PageHeaders
 from deployments.http.socket import endpoint
 from deployments.http.status import GraphState, Status
-from deployments.ops.metrics import IngressMetrics, NoSink, Sink
 from deployments.pipeline import Overloaded, Pipeline
 from deployments.scene.clip import sample_clip
 from deployments.splats.codecs import CODECS
 from deployments.stages.decode import FrameLimits
 from deployments.stream import messages
 from deployments.stream.admission import Admission
+from deployments.stream.counts import Counts
 from deployments.stream.errors import (
     BadMessage,
     FrameEmpty,
@@ -47,8 +47,7 @@ from deployments.stream.errors import (
     StreamError,
 )
 from deployments.stream.frames import Capture, FrameRequest
-from deployments.stream.recent import Recent
-from deployments.stream.session import Session
+from deployments.stream.session import Session, SessionSettings
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -73,7 +72,8 @@ def create_app(
     pipeline: Pipeline,
     args: GraphArgs,
     static_folder: Path = STATIC_FOLDER,
-    sink: Sink | None = None,
+    counts: Counts | None = None,
+    admission: Admission | None = None,
     token: str | None = None,
     graph: Callable[[], Awaitable[GraphState]] = _no_graph,
     replica: str = "",
@@ -84,16 +84,18 @@ def create_app(
         pipeline: The graph.
         args: Its arguments: defaults and limits of the sessions.
         static_folder: Where the build put the viewer.
-        sink: Where metrics go; None: nowhere.
+        counts: Counts what happens; None: nobody else looks at it.
+        admission: Lets frames into the graph; None: likewise.
         token: What clients must know; None: nothing.
         graph: Asks how the deployments are, for ``/status``.
         replica: This replica's name.
     """
-    api = _Api(pipeline, args, sink or NoSink(), static_folder, graph, replica)
+    counts, admission = counts or Counts(time.monotonic), admission or Admission(args.admission)
+    api = _Api(pipeline, args, counts, admission, static_folder, graph, replica)
     access = Access(args.access, token)
     places = Places(args.max_sessions, args.access.max_sessions_per_address, "sessions")
     routes = [
-        WebSocketRoute("/ws", endpoint(api.open_session, api.pipeline, api.observers, api.sessions, access, places)),
+        WebSocketRoute("/ws", endpoint(api.open_session, api.pipeline, counts, api.sessions, access, places)),
         Route("/", api.page("index.html")),
         Route("/selftest", api.page("selftest.html")),
         Route("/status", api.page("status.html")),
@@ -115,20 +117,19 @@ class _Api:
         self,
         pipeline: Pipeline,
         args: GraphArgs,
-        sink: Sink,
+        counts: Counts,
+        admission: Admission,
         static_folder: Path,
         graph: Callable[[], Awaitable[GraphState]],
         replica: str,
     ) -> None:
-        admission = Admission(args.admission)
         self.pipeline = AdmittedPipeline(pipeline, admission, args.batch.max_size)
         self.sessions: set[Session] = set()
-        recent = Recent(time.monotonic)
-        self.observers = (IngressMetrics(sink, admission, args.max_sessions), recent)
+        self._counts = counts
         self._args = args
         self._static_folder = static_folder
         self._version = version("splatcast")
-        self._status = Status(recent, admission, self.sessions, args, self._version, replica, self._describe, graph)
+        self._status = Status(counts, admission, self.sessions, args, self._version, replica, self._describe, graph)
         self._engine: messages.Engine | None = None
         self._sample: asyncio.Task[bytes] | None = None
         self._uploads = Places(MAX_UPLOADS, MAX_UPLOADS_PER_ADDRESS, "uploads")
@@ -136,19 +137,18 @@ class _Api:
         self._probing: asyncio.Task[str | None] | None = None
 
     async def open_session(self) -> Session:
-        return Session(
-            session_id=uuid4().hex[:12],
+        args = self._args
+        settings = SessionSettings(
             version=self._version,
             engine=await self._describe(),
-            defaults=self._args.options,
-            option_limits=self._args.option_limits,
-            limits=self._args.session,
-            quality=self._args.quality,
-            max_frame_bytes=self._args.frames.max_frame_bytes,
-            max_frame_pixels=self._args.frames.max_pixels,
-            now_s=time.monotonic(),
-            observers=self.observers,
+            defaults=args.options,
+            option_limits=args.option_limits,
+            limits=args.session,
+            quality=args.quality,
+            max_frame_bytes=args.frames.max_frame_bytes,
+            max_frame_pixels=args.frames.max_pixels,
         )
+        return Session(uuid4().hex[:12], settings, time.monotonic(), self._counts)
 
     async def _describe(self) -> messages.Engine:
         if self._engine is None:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import copy_context
 from typing import Any
 
@@ -20,11 +20,11 @@ from deployments.http.admitted import AdmittedPipeline
 from deployments.http.receipts import RECEIPT_HEADER
 from deployments.pipeline import Overloaded
 from deployments.stream import messages
+from deployments.stream.counts import Counts
 from deployments.stream.errors import FrameError, GraphFailed, StreamError
 from deployments.stream.frames import Capture
 from deployments.stream.logs import Seldom, frame_fields
 from deployments.stream.session import Session
-from deployments.stream.tally import IngressObserver
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -63,7 +63,7 @@ class SessionSocket:
         self._told: set[str] = set()
         self._left: dict[str, Any] = {"ended_by": "a lost connection"}
         self._tasks: TaskGroup
-        # Serve's request of this socket is in it. The door may call _start from another session's task: a frame that began in
+        # Serve's request of this socket is in it. Admission may call _start from another session's task: a frame that began in
         # there would be cancelled as a child of that session's request when its client leaves, and take this session along.
         self._context = copy_context()
 
@@ -77,7 +77,8 @@ class SessionSocket:
             self._pipeline.admission.withdraw(self._start)
             if error := self._session.closing:
                 self._left = {"ended_by": "us", "close_code": error.close_code, "reason": error.code}
-            logger.info("session ended", extra={**self._session.summary(time.monotonic()), **self._left})
+            summary = self._session.reports.summary(time.monotonic())
+            logger.info("session ended", extra=self._session.named({**summary, **self._left}))
 
     async def _run_loop(self, loop: Callable[[], Awaitable[None]]) -> None:
         """One of the three loops; whichever ends first ends the session."""
@@ -107,6 +108,7 @@ class SessionSocket:
                 self._receipt.set()
                 continue
             self._session.received(data, time.monotonic())
+            self._session.read(time.monotonic())
             if not began:
                 began = True
                 logger.info("session began", extra=self._session.named({}))
@@ -139,7 +141,7 @@ class SessionSocket:
             now_s = time.monotonic()
             self._session.check_idle(now_s)
             self._wake.set()
-            report = self._session.report(now_s)
+            report = self._session.named(self._session.reports.report(now_s))
             self._told.clear()
             if report["frames_in"] or report["splats_out"]:  # Hundreds of idle sessions would fill the log with zeros.
                 logger.info("session", extra=report)
@@ -210,7 +212,7 @@ async def refuse(websocket: WebSocket, error: StreamError) -> None:
 def endpoint(
     open_session: Callable[[], Coroutine[Any, Any, Session]],
     pipeline: AdmittedPipeline,
-    observers: Sequence[IngressObserver],
+    counts: Counts,
     sessions: set[Session],
     access: Access,
     places: Places,
@@ -220,7 +222,7 @@ def endpoint(
     Args:
         open_session: Makes the state machine of a new session; may raise a StreamError.
         pipeline: Where captures go.
-        observers: Told of sessions that begin, end or are refused.
+        counts: Counts sessions that begin, end or are refused.
         sessions: Has those that are open, while they are.
         access: Who may open a session.
         places: Where sessions are counted; the one that finds none is refused with 1013.
@@ -236,8 +238,7 @@ def endpoint(
             with places.take(websocket.scope):
                 await serve_session(websocket)
         except StreamError as error:
-            for each in observers:
-                each.session_refused(error.code)
+            counts.session_refused(error.code)
             if count := refusals.count():
                 logger.info("session refused", extra={"code": error.code, "close_code": error.close_code, "refused": count})
             if refusing >= MAX_REFUSALS:
@@ -252,8 +253,7 @@ def endpoint(
 
     async def serve_session(websocket: WebSocket) -> None:
         session: Session | None = None
-        for each in observers:
-            each.session_opened()
+        counts.session_opened()
         try:
             session = await open_session()
             sessions.add(session)
@@ -262,7 +262,6 @@ def endpoint(
         finally:
             if session:
                 sessions.discard(session)
-            for each in observers:
-                each.session_closed()
+            counts.session_closed()
 
     return serve_socket

@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from deployments.config import GraphArgs
 from deployments.stream.admission import Admission
+from deployments.stream.counts import Counts, Window
 from deployments.stream.messages import Engine
-from deployments.stream.recent import Recent
 from deployments.stream.session import Session
 
 logger = logging.getLogger("ray.serve.splatcast")
@@ -85,7 +85,7 @@ class Status:
 
     def __init__(
         self,
-        recent: Recent,
+        counts: Counts,
         admission: Admission,
         sessions: Collection[Session],
         args: GraphArgs,
@@ -98,8 +98,8 @@ class Status:
         """Say where the numbers are.
 
         Args:
-            recent: What this replica's sessions did lately.
-            admission: Its door.
+            counts: What this replica's sessions do.
+            admission: What lets their frames into the graph.
             sessions: Those that are open.
             args: The graph's arguments.
             version: The release.
@@ -108,7 +108,8 @@ class Status:
             graph: Asks how the deployments are.
             clock: That of the sessions.
         """
-        self._recent = recent
+        self._counts = counts
+        self._window = Window(counts, clock)
         self._admission = admission
         self._sessions = sessions
         self._args = args
@@ -126,7 +127,7 @@ class Status:
 
     async def _collect(self) -> dict[str, Any]:
         engine, graph = await asyncio.gather(self._engine(), self._graph())
-        now_s, door = self._clock(), self._admission
+        now_s, admission = self._clock(), self._admission
         rows = sorted((session.row(now_s) for session in self._sessions), key=_slowness, reverse=True)
         report = {
             "version": self._version,
@@ -135,16 +136,20 @@ class Status:
             "engine": engine and asdict(engine),
             "graph": graph and asdict(graph),
             "target_age_ms": self._args.quality.target_age_ms,
-            "recent": self._recent.describe(),
+            "recent": self._window.describe(),
             "admission": {
-                "limit": door.limit,
-                "in_flight": door.in_flight,
-                "waiting": door.waiting,
-                "pressure": round(door.pressure, 2),
-                "batch": round(door.fill * self._args.batch.max_size, 1),
+                "limit": admission.limit,
+                "in_flight": admission.in_flight,
+                "waiting": admission.waiting,
+                "pressure": round(admission.pressure, 2),
+                "batch": round(admission.fill * self._args.batch.max_size, 1),
                 "max_batch": self._args.batch.max_size,
             },
-            "sessions": {"open": self._recent.sessions, "max": self._args.max_sessions, "slowest": rows[:MAX_ROWS]},
+            "sessions": {
+                "open": self._counts.open_sessions,
+                "max": self._args.max_sessions,
+                "slowest": rows[:MAX_ROWS],
+            },
         }
         return {**report, "findings": findings(report)}
 

@@ -1,19 +1,17 @@
 """Prometheus metrics of the graph: one table, and the recorders that fill it through Ray's metrics.
 
 Ray exports them with the prefix ``ray_`` on every node's metrics port. Session ids are in the logs, not here: a label with as many
-values as there are visitors would grow Prometheus without end. Counts are handed to Ray once a second and times at once: an
-``observe`` costs about 20 µs and a frame has eight of them.
+values as there are visitors would grow Prometheus without end. What an ingress replica counts is handed to Ray a few times a
+second: an ``observe`` costs about 20 µs and a frame has eight of them.
 """
 
-import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from deployments.stream.admission import Admission
+from deployments.stream.counts import Counts, Snapshot, time_of
 
-FLUSH_PERIOD_S = 1.0
 _MS = (1, 2, 5, 10, 20, 35, 50, 75, 100, 150, 200, 250, 350, 500, 750, 1000, 2000, 5000, 10_000)
 """Finest around the 250 ms that the quality controller aims at."""
 _BATCH = (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 12.5, 16.5, 32.5, 64.5)
@@ -81,19 +79,6 @@ class Sink(Protocol):
         """A gauge's value now."""
 
 
-class NoSink:
-    """Outside Ray: nobody asks."""
-
-    def count(self, name: str, value: float, labels: Mapping[str, str]) -> None:  # noqa: D102
-        pass
-
-    def observe(self, name: str, value: float, labels: Mapping[str, str]) -> None:  # noqa: D102
-        pass
-
-    def set(self, name: str, value: float) -> None:  # noqa: D102
-        pass
-
-
 class RaySink:
     """Ray's metrics; for processes that are Ray workers."""
 
@@ -120,78 +105,60 @@ class RaySink:
         self._metrics[name].set(value)
 
 
-class IngressMetrics:
-    """What an ingress replica's sessions do, all together: an :class:`~deployments.stream.tally.IngressObserver`."""
+_COUNTERS = {
+    "sessions_opened": ("splatcast_sessions_opened_total", ""),
+    "refused": ("splatcast_sessions_refused_total", "code"),
+    "frames_in": ("splatcast_frames_received_total", ""),
+    "bytes_in": ("splatcast_received_bytes_total", ""),
+    "sent": ("splatcast_frames_sent_total", ""),
+    "bytes_out": ("splatcast_sent_bytes_total", ""),
+    "shown": ("splatcast_frames_shown_total", ""),
+    "dropped": ("splatcast_frames_dropped_total", "reason"),
+    "errors": ("splatcast_errors_total", "code"),
+    "quality_changes": ("splatcast_quality_changes_total", "cause"),
+}
+"""Name in :mod:`deployments.stream.counts` → metric, and the metric's label."""
+_HISTOGRAMS = {"stage_ms": ("splatcast_stage_ms", "stage"), "age_ms": ("splatcast_age_at_display_ms", "")}
 
-    def __init__(self, sink: Sink, admission: Admission, max_sessions: int, clock: Callable[[], float] = time.monotonic) -> None:
+
+class PrometheusExport:
+    """Hands what an ingress replica has counted to a sink, tick by tick."""
+
+    def __init__(self, sink: Sink, counts: Counts, admission: Admission, max_sessions: int) -> None:
         self._sink = sink
+        self._counts = counts
         self._admission = admission
         self._max_sessions = max_sessions
-        self._clock = clock
-        self._counts: defaultdict[tuple[str, str, str], float] = defaultdict(float)
-        self._sessions = self._served = self._wanted = 0
-        self.flush()  # The gauges are there before the first visitor.
+        self._last = Snapshot({})
+        self._served = self._wanted = 0
+        counts.listeners.append(self.flush)
+        self.flush(0.0)  # The gauges are there before the first visitor.
 
-    def session_opened(self) -> None:  # noqa: D102
-        self._sessions += 1
-        self._count("splatcast_sessions_opened_total", 1)
-
-    def session_closed(self) -> None:  # noqa: D102
-        self._sessions -= 1
-        self.flush()  # Perhaps the last event for long.
-
-    def session_refused(self, code: str) -> None:  # noqa: D102
-        self._count("splatcast_sessions_refused_total", 1, "code", code)
-
-    def frame_received(self, size: int) -> None:  # noqa: D102
-        self._count("splatcast_received_bytes_total", size)
-        self._count("splatcast_frames_received_total", 1)
-
-    def splats_sent(self, size: int, timings_ms: Mapping[str, float]) -> None:  # noqa: D102
-        for stage, ms in timings_ms.items():
-            self._sink.observe("splatcast_stage_ms", ms, {"stage": stage})
-            self._counts["splatcast_stage_seconds_total", "stage", stage] += ms / 1e3
-        self._count("splatcast_sent_bytes_total", size)
-        self._count("splatcast_frames_sent_total", 1)
-
-    def dropped(self, reason: str) -> None:  # noqa: D102
-        self._count("splatcast_frames_dropped_total", 1, "reason", reason)
-
-    def refused(self, code: str) -> None:  # noqa: D102
-        self._count("splatcast_errors_total", 1, "code", code)
-
-    def acked(self, shown: bool, age_ms: float | None) -> None:  # noqa: D102
-        if shown:
-            self._count("splatcast_frames_shown_total", 1)
-            if age_ms is not None:
-                self._sink.observe("splatcast_age_at_display_ms", age_ms, {})
-
-    def quality_changed(self, cause: str) -> None:  # noqa: D102
-        self._count("splatcast_quality_changes_total", 1, "cause", cause)
-
-    def flush(self) -> None:
-        """Hand over what was counted, and the gauges."""
-        self._flushed_s = self._clock()
-        door = self._admission
-        wanted = door.served + door.passed_over
-        self._counts["splatcast_frames_served_total", "", ""] += door.served - self._served
-        self._counts["splatcast_frames_wanted_total", "", ""] += wanted - self._wanted
-        self._served, self._wanted = door.served, wanted
-        counts, self._counts = self._counts, defaultdict(float)
-        for (name, label, value), count in counts.items():
+    def flush(self, now_s: float) -> None:
+        """Hand over what came since the last time, and the gauges."""
+        now = self._counts.snapshot()
+        new, self._last = now - self._last, now
+        for name, (metric, label) in _COUNTERS.items():
+            for value, count in new.by_label(name).items():
+                self._sink.count(metric, count, {label: value} if label else {})
+        for name, (metric, label) in _HISTOGRAMS.items():
+            for (value, step), count in new.cells.get(name, {}).items():
+                for _ in range(count):
+                    self._sink.observe(metric, time_of(step), {label: value} if label else {})
+        for stage, microseconds in new.by_label("stage_us").items():
+            self._sink.count("splatcast_stage_seconds_total", microseconds / 1e6, {"stage": stage})
+        admission = self._admission
+        wanted = admission.served + admission.passed_over
+        for metric, count in (
+            ("splatcast_frames_served_total", admission.served - self._served),
+            ("splatcast_frames_wanted_total", wanted - self._wanted),
+        ):
             if count:
-                self._sink.count(name, count, {label: value} if label else {})
-        self._sink.set("splatcast_sessions", self._sessions)
+                self._sink.count(metric, count, {})
+        self._served, self._wanted = admission.served, wanted
+        self._sink.set("splatcast_sessions", self._counts.open_sessions)
         self._sink.set("splatcast_sessions_max", self._max_sessions)
-        self._sink.set("splatcast_admission_limit", door.limit)
-        self._sink.set("splatcast_admission_in_flight", door.in_flight)
-        self._sink.set("splatcast_admission_waiting", door.waiting)
-        self._sink.set("splatcast_pressure", door.pressure)
-
-    def _count(self, name: str, value: int, label: str = "", label_value: str = "") -> None:
-        self._counts[name, label, label_value] += value
-        self._flush_if_due()
-
-    def _flush_if_due(self) -> None:
-        if self._clock() - self._flushed_s >= FLUSH_PERIOD_S:
-            self.flush()
+        self._sink.set("splatcast_admission_limit", admission.limit)
+        self._sink.set("splatcast_admission_in_flight", admission.in_flight)
+        self._sink.set("splatcast_admission_waiting", admission.waiting)
+        self._sink.set("splatcast_pressure", admission.pressure)

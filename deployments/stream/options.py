@@ -1,9 +1,10 @@
 """What a client may choose for its stream, live. The server's config gives the defaults and the limits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from deployments.stream.errors import BadMessage
+from deployments.stream.errors import BadMessage, NoCommonCodec
 
 Representation = Literal["auto", "splats", "points"]
 
@@ -55,6 +56,22 @@ class OptionLimits:
     max_splats: int = 200_000
     max_inference_px: int = 1008
 
+    def for_codecs(self, decoded: Sequence[str]) -> "OptionLimits":
+        """The same for a client that decodes these codecs.
+
+        Raises:
+            NoCommonCodec: It decodes none of those that are offered.
+        """
+        common = tuple(codec for codec in self.codecs if codec in decoded)
+        if not common:
+            raise NoCommonCodec(tuple(decoded), self.codecs)
+        return replace(self, codecs=common)
+
+    def starting_from(self, defaults: FrameOptions) -> FrameOptions:
+        """The server's defaults, with the best codec that is offered where theirs is not."""
+        names = self._codec_names()
+        return defaults if defaults.codec in names else replace(defaults, codec=names[0])
+
     def apply(self, options: FrameOptions, changes: dict[str, Any]) -> FrameOptions:
         """``options`` with ``changes`` from a client, checked.
 
@@ -70,8 +87,7 @@ class OptionLimits:
 
     def _check(self, name: str, value: Any) -> None:
         if name == "codec":
-            # "auto" chooses between these two, so it takes a client that decodes both.
-            names = ("auto", *self.codecs) if {"packed", "points"} <= set(self.codecs) else self.codecs
+            names = self._codec_names()
             ok, expected = value in names, f"one of {', '.join(names)}"
         elif name == "representation":
             ok, expected = value in REPRESENTATIONS, f"one of {', '.join(REPRESENTATIONS)}"
@@ -94,3 +110,7 @@ class OptionLimits:
             expected = f"{'a whole number' if whole else 'a number'} from {low} to {high}"
         if not ok:
             raise BadMessage(f"option {name!r}: expected {expected}, got {value!r:.80}")
+
+    def _codec_names(self) -> tuple[str, ...]:
+        # "auto" chooses between these two, so it takes a client that decodes both.
+        return ("auto", *self.codecs) if {"packed", "points"} <= set(self.codecs) else self.codecs

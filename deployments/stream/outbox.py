@@ -20,12 +20,17 @@ class Outbox:
     """Answers, refusals and notices of dropped frames. Notices are counted, not queued."""
 
     def __init__(self) -> None:
+        self._welcome: bytes | None = None
         self._answers: deque[bytes | str] = deque(maxlen=_KEPT)
         self._refusals: deque[messages.Error] = deque(maxlen=_KEPT)
         self._drops: dict[str, tuple[int, deque[int]]] = {}
 
+    def welcome(self, message: bytes) -> None:
+        """Say it before anything else: without it a client understands nothing that follows."""
+        self._welcome = message
+
     def answer(self, message: bytes | str) -> None:
-        """Say it before anything else."""
+        """Say it before refusals, notices and splats."""
         self._answers.append(message)
 
     def refuse(self, error: StreamError, seq: int | None) -> None:
@@ -46,6 +51,9 @@ class Outbox:
 
     def next_answer(self) -> bytes | str | None:
         """The next answer or refusal; these go before splats."""
+        if self._welcome is not None:
+            welcome, self._welcome = self._welcome, None
+            return welcome
         if self._answers:
             return self._answers.popleft()
         return messages.encode(self._refusals.popleft()) if self._refusals else None

@@ -158,13 +158,16 @@ class Quality:
         options = replace(wanted, max_splats=round(budget), inference_px=round(px) if px < full_px else wanted.inference_px)
         return Setting(options, wanted, self._full_splats, full_px, self._version, self._cause)
 
+    def result_waits(self, now_s: float) -> None:
+        """A result could go out, had the client acknowledged the replies before it."""
+        oldest_s = min((sent.sent_s for sent in self._sent.values()), default=now_s)
+        if now_s - oldest_s > self._target_s() + (self._window.alone_s or 0.0):
+            self._window.size = 1  # Whatever that one waits for, another would wait behind it.
+
     def may_send(self, unacked: int, options: FrameOptions, now_s: float) -> bool:
         """Whether one more reply may be under way beside those that are not acknowledged."""
         if not unacked or not self._adapts(options):
             return unacked < self.max_unacked
-        oldest_s = min((sent.sent_s for sent in self._sent.values()), default=now_s)
-        if now_s - oldest_s > self._target_s() + (self._window.alone_s or 0.0):
-            self._window.size = 1  # Whatever that one waits for, another would wait behind it.
         silent_s = now_s - max((sent.sent_s for sent in self._sent.values()), default=now_s)
         is_stuck = silent_s > (_LONG_SILENCE_S if self._batch else _SILENCE_S)
         return unacked < (self.max_unacked if is_stuck else min(self._room(), self.max_unacked))

@@ -16,7 +16,7 @@ from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.messages import Ack, Configure, Configured, Dropped, Engine, Frame, Hello, Splats, Welcome
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import QualitySettings
-from deployments.stream.session import Session, SessionLimits
+from deployments.stream.session import Session, SessionLimits, SessionSettings
 
 JPEG = b"\xff\xd8\xff" + bytes(25_000)
 BYTES_A_SPLAT = {"packed": 16, "points": 15, "ply": 56}
@@ -104,9 +104,9 @@ class World:
 
     def __post_init__(self) -> None:
         engine = Engine("e", "e", "E", "Apache-2.0", ["lifted"])
-        self.session = Session(
-            "s", "0", engine, FrameOptions(), OptionLimits(), SessionLimits(), self.settings, 10**6, 10**7, now_s=0.0
-        )
+        limits, choice = SessionLimits(), OptionLimits()
+        settings = SessionSettings("0", engine, FrameOptions(), choice, limits, self.settings, 10**6, 10**7)
+        self.session = Session("s", settings, now_s=0.0)
         self.shown: list[tuple[float, float, Splats]] = []  # when, age, what
         self.causes: list[tuple[float, str]] = []
         self._seq = -1
@@ -151,7 +151,7 @@ class World:
         self._pump()
 
     def _quality_changes(self) -> dict[str, int]:
-        return dict(self.session.tally.totals.quality_changes)
+        return self.session.counts.by_label("quality_changes")
 
     def _pump(self) -> None:
         while job := self.session.next_capture(self.link.now_s):

@@ -44,7 +44,7 @@ def test_frames_above_the_rate_are_dropped_told_and_counted() -> None:
     while isinstance(notice := hear(session), Dropped):
         told[notice.code] = (notice.count, notice.seqs)
     assert told == {"superseded": (9, list(range(9))), "rate_limited": (15, list(range(10, 25)))}
-    assert session.tally.totals.drops == {"superseded": 9, "rate_limited": 15}
+    assert session.counts.by_label("dropped") == {"superseded": 9, "rate_limited": 15}
     job = session.next_capture(0.0)
     assert job is not None and session.next_capture(0.0) is None
     say(session, Frame(25, [JPEG]), 0.2)
@@ -74,7 +74,7 @@ def test_the_original_protocol_is_held_to_the_same_rates_and_closed_for_the_same
     session = make_session(max_frames_per_s=10)
     for _ in range(25):
         session.received(JPEG, 0.0)
-    assert session.tally.totals.drops["rate_limited"] == 15
+    assert session.counts.by_label("dropped")["rate_limited"] == 15
     for _ in range(2000):
         session.received('{"type": "ping"}', 0.0)
     assert isinstance(session.closing, Flooded)
@@ -120,4 +120,4 @@ def test_a_thousand_frames_a_second_are_dropped_not_closed() -> None:
     session = greeted()
     for seq in range(10_000):
         say(session, Frame(seq, [JPEG]), seq / 1000)
-    assert session.closing is None and session.tally.totals.drops["rate_limited"] > 8000
+    assert session.closing is None and session.counts.by_label("dropped")["rate_limited"] > 8000

@@ -1,5 +1,6 @@
 """The session's rules, told through its own two questions: what shall I compute, what shall I send?"""
 
+import pickle
 from collections.abc import Callable
 
 import hypothesis.strategies as st
@@ -16,26 +17,17 @@ from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.messages import Ack, Configure, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import QualitySettings
-from deployments.stream.session import Session, SessionLimits
+from deployments.stream.session import Session, SessionLimits, SessionSettings
 
 ENGINE = messages.Engine("synthetic", "synthetic", "Synthetic", "Apache-2.0", ["lifted", "points"])
 NATIVE = messages.Engine("da3", "da3-giant", "DA3 giant", "CC-BY-NC-4.0", ["native"])
 JPEG = b"\xff\xd8\xff rest"
 
 
-def make_session(engine: messages.Engine = ENGINE, **limits: float) -> Session:
-    return Session(
-        "abc",
-        "0.0",
-        engine,
-        FrameOptions(),
-        OptionLimits(),
-        SessionLimits(**limits),
-        QualitySettings(enabled=False),
-        1000,
-        100,
-        now_s=0.0,
-    )
+def make_session(engine: messages.Engine = ENGINE, defaults: FrameOptions = FrameOptions(), **limits: float) -> Session:
+    quality = QualitySettings(enabled=False)
+    settings = SessionSettings("0.0", engine, defaults, OptionLimits(), SessionLimits(**limits), quality, 1000, 100)
+    return Session("abc", settings, now_s=0.0)
 
 
 def packed(tag: int = 0, codec: str = "packed") -> PackedFrame:
@@ -127,6 +119,52 @@ def test_a_wide_message_is_given_up_after_a_few_thousand_items() -> None:
     assert isinstance(error, Error) and "4096 items" in error.message
 
 
+def test_a_default_codec_that_the_client_does_not_decode_is_not_sent() -> None:
+    session = make_session(defaults=FrameOptions(codec="ply"))
+    say(session, Hello(1, ["packed", "points"]))
+    welcome = hear(session)
+    assert isinstance(welcome, Welcome) and welcome.options["codec"] == "auto"
+    assert hear(session) is None
+
+
+def test_a_codec_that_the_client_asks_for_and_does_not_decode_is_refused_by_name() -> None:
+    session = make_session()
+    say(session, Hello(1, ["packed", "points"], options={"codec": "ply"}))
+    welcome, error = hear(session), hear(session)
+    assert isinstance(welcome, Welcome) and welcome.options["codec"] == "auto"
+    assert isinstance(error, Error) and "'ply'" in error.message and "auto, packed, points" in error.message
+
+
+def test_a_burst_behind_hello_does_not_cost_the_welcome() -> None:
+    session = make_session()
+    say(session, Hello(1, ["packed", "points"]))
+    for t in range(100):
+        say(session, messages.Ping(float(t)))
+        say(session, messages.Configure({"max_splats": 1000 + t}))
+    assert isinstance(hear(session), Welcome)
+
+
+def test_bare_images_that_hello_makes_useless_are_counted() -> None:
+    session = make_session(max_in_flight=1)
+    session.received(JPEG, 0.0)
+    ticket, _ = session.next_capture(0.0) or pytest.fail()
+    session.received(JPEG, 0.0)
+    say(session, Hello(1, ["packed", "points"]))
+    assert session.counts.by_label("dropped") == {"superseded": 1}, "the one that waits"
+    session.finished(ticket, packed(codec="points"), 0.0)
+    assert session.counts.by_label("dropped") == {"superseded": 2}, "the one in the graph"
+    assert isinstance(hear(session), Welcome) and hear(session) is None
+
+
+def test_asking_what_is_ready_changes_nothing() -> None:
+    session = greeted()
+    say(session, Frame(0, [JPEG]), now_s=1.0)
+    before = pickle.dumps(session._queue)
+    for now_s in (1.0, 2.0, 50.0):
+        assert session.ready_frame(now_s) == 0
+    assert pickle.dumps(session._queue) == before
+
+
 def test_a_client_without_a_common_codec_is_told_which_there_are() -> None:
     session = make_session()
     say(session, Hello(1, ["mp4"]))
@@ -214,8 +252,9 @@ def test_nothing_more_is_computed_while_a_result_waits_for_a_client_that_acknowl
 def test_the_reply_echoes_the_frame_and_times_every_stage() -> None:
     session = greeted()
     say(session, Frame(7, [JPEG], captured_ms=123.5), now_s=10.0)
-    ticket, capture = session.next_capture(10.005) or pytest.fail()
-    assert capture.views == (JPEG,), "asked right after received(): 5 ms went into reading the message"
+    session.read(10.005)
+    ticket, capture = session.next_capture(10.02) or pytest.fail()
+    assert capture.views == (JPEG,)
     session.finished(ticket, packed(), 10.1)
     reply = hear(session, 10.2)
     assert isinstance(reply, Splats)
@@ -392,7 +431,7 @@ def test_an_age_that_is_no_number_does_not_reach_the_report() -> None:
         run_frame(session, seq)
         hear(session)
         say(session, Ack(seq, age_ms=age_ms))
-    assert session.report(5.0)["age_ms_p50"] is None
+    assert session.reports.report(5.0)["age_ms_p50"] is None
 
 
 def test_an_ack_counts_once_and_only_of_a_reply_that_was_sent() -> None:
@@ -402,8 +441,9 @@ def test_an_ack_counts_once_and_only_of_a_reply_that_was_sent() -> None:
     hear(session)
     for _ in range(3):
         say(session, Ack(0, 1.0, 2.0, 3.0, 40.0))
-    totals = session.tally.totals
-    assert (totals.acks, totals.shown, list(totals.age_ms)) == (1, 1, [40.0])
+    summary = session.reports.summary(1.0)
+    assert (session.counts.total("acks"), summary["shown"]) == (1, 1)
+    assert summary["age_ms_p50"] == pytest.approx(40.0, rel=0.01)
 
 
 def test_an_original_client_of_a_gaussian_model_gets_a_ply() -> None:
@@ -426,7 +466,7 @@ def test_an_original_client_of_a_depth_model_gets_points_and_never_a_word_it_doe
     _, capture = session.next_capture(0.0) or pytest.fail()
     assert (capture.request.options.codec, capture.request.options.representation) == ("points", "points")
     assert session.next_message(0.0) is None, "drops have no word in the original protocol"
-    assert session.tally.totals.drops["superseded"] == 2
+    assert session.counts.by_label("dropped")["superseded"] == 2
 
 
 def test_silence_ends_the_session() -> None:
@@ -452,11 +492,11 @@ def test_the_report_counts_a_period_and_starts_anew() -> None:
     session = greeted()
     run_frame(session, 0)
     hear(session)
-    say(session, Ack(0, age_ms=120.0))
-    report = session.report(5.0)
-    assert (report["frames_in"], report["splats_out"], report["age_ms_p50"]) == (1, 1, 120.0)
-    assert session.report(10.0)["frames_in"] == 0
-    assert session.summary(10.0)["frames_in"] == 1
+    say(session, Ack(0, 1.0, 2.0, 3.0, age_ms=120.0))
+    report = session.reports.report(5.0)
+    assert (report["frames_in"], report["splats_out"], report["age_ms_p50"]) == (1, 1, pytest.approx(120.0, rel=0.011))
+    assert session.reports.report(10.0)["frames_in"] == 0
+    assert session.reports.summary(10.0)["frames_in"] == 1
 
 
 class SessionMachine(RuleBasedStateMachine):

@@ -62,10 +62,11 @@ def test_a_live_session_is_there_with_its_numbers(pipeline: LocalPipeline) -> No
     assert report["graph"]["deployments"] == [{"name": "Ingress", "state": "HEALTHY", "replicas": {"RUNNING": 2}}]
     assert (report["sessions"]["open"], report["sessions"]["max"]) == (1, 40)
     (row,) = report["sessions"]["slowest"]
-    assert (row["session"], row["client"], row["age_ms_p50"]) == (welcome.session, "tester/1.0", 80.0)
+    near_80 = pytest.approx(80.0, rel=0.011)
+    assert (row["session"], row["client"], row["age_ms_p50"]) == (welcome.session, "tester/1.0", near_80)
     assert row["splats"] == splats.count and row["quality"]["max_splats"] == splats.quality.max_splats
     recent = report["recent"]
-    assert recent["age_ms"] == {"p50": 80.0, "p95": 80.0} and recent["stages_ms"]["infer"]["p50"] > 0
+    assert recent["age_ms"] == {"p50": near_80, "p95": near_80} and recent["stages_ms"]["infer"]["p50"] > 0
     assert recent["frames_in_s"] > recent["sent_s"] > 0 and recent["errors"] == {"image_broken": [1, 1]}
     assert report["findings"] == [{"level": "good", "text": "The stream is well."}]
     assert "203.0.113" not in json.dumps(report)
@@ -116,7 +117,7 @@ def test_many_sessions_are_the_slowest_twenty(pipeline: LocalPipeline) -> None:
             socket.receive_bytes()
             socket.send_bytes(messages.encode(Frame(0, [jpeg()])))
             socket.receive_bytes()
-            socket.send_bytes(messages.encode(Ack(0, 1.0, 1.0, 1.0, age_ms=100.0 + i)))
+            socket.send_bytes(messages.encode(Ack(0, 1.0, 1.0, 1.0, age_ms=100.0 + 5 * i)))
             socket.send_bytes(messages.encode(messages.Ping(1.0)))
             socket.receive_bytes()
         report = client.get("/api/status").json()["sessions"]

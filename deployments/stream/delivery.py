@@ -1,0 +1,61 @@
+"""What is on its way to one client: the message that the transport is sending, and the replies that no ack has come for. Pure."""
+
+from collections import deque
+
+
+class Delivery:
+    """Follows a session's messages until the client has taken them.
+
+    Attributes:
+        send_ms: What the last message took until the transport had taken it.
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self.send_ms = 0.0
+        self._unacked: deque[int] = deque()
+        self._taken_s = now_s
+        """When the client last took a reply, or had taken all there were."""
+        self._send_began_s: float | None = None
+
+    @property
+    def unacked(self) -> int:
+        """Replies that no ack has come for."""
+        return len(self._unacked)
+
+    def sending(self, now_s: float) -> None:
+        """A message goes to the transport."""
+        self._send_began_s = now_s
+
+    def sent(self, now_s: float) -> bool:
+        """The transport has taken it. False where there was none."""
+        if self._send_began_s is None:
+            return False
+        self.send_ms = (now_s - self._send_began_s) * 1e3
+        self._send_began_s = None
+        return True
+
+    def expect_ack(self, seq: int, now_s: float) -> None:
+        """The reply to frame ``seq`` goes out; ``seq`` rises."""
+        if not self._unacked:
+            self._taken_s = now_s
+        self._unacked.append(seq)
+
+    def is_expected(self, seq: int) -> bool:
+        """Whether an ack of ``seq`` says something new: not of a reply that was acknowledged before, or never sent."""
+        return bool(self._unacked) and seq >= self._unacked[0]
+
+    def acked(self, seq: int, now_s: float) -> None:
+        """The client took the reply to ``seq``, and every one before it."""
+        self._taken_s = now_s
+        while self._unacked and self._unacked[0] <= seq:
+            self._unacked.popleft()
+
+    def waits_since_s(self, result_waits: bool) -> float | None:
+        """Since when the client holds things up; None while it does not.
+
+        Args:
+            result_waits: Whether there is a result that could go out.
+        """
+        if self._send_began_s is not None:
+            return self._send_began_s
+        return self._taken_s if result_waits and self._unacked else None
