@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deployments.pipeline import PredictedCapture
 from deployments.splats import pruning
-from deployments.splats.codecs import CODECS, Codec
+from deployments.splats.codecs import CODECS, Codec, original
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import PackedFrame
@@ -37,6 +37,8 @@ class Packer:
     def __init__(self, settings: PackSettings) -> None:
         packed = PackedCodec(ln_scale_range=(math.log(settings.scale_min), math.log(settings.scale_max)))
         self._codecs: dict[str, Codec] = {**CODECS, packed.name: packed}
+        self._encode = {name: codec.encode for name, codec in self._codecs.items()}
+        self._encode |= {original.PLY: original.encode_ply, original.POINTS: original.encode_points}
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that no user's first frame waits for it."""
@@ -69,7 +71,7 @@ class Packer:
         name = options.codec
         if name == "auto":
             name = "points" if prediction.kind == "points" else "packed"
-        data = self._codecs[name].encode(gaussians)
+        data = self._encode[name](gaussians)
         request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
         total = {reason: count + done.get(reason, 0) for reason, count in pruned.items()}
         return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request)

@@ -2,6 +2,7 @@
 
 A model with a Gaussian head answers ``{"type": "gaussian_ply", "timestamp", "ply_data"}``; every other one answers
 ``{"type": "pointcloud", "timestamp", "num_points", "points", "colors"}``, points float32 xyz and colours uint8 rgb, row-major.
+:mod:`deployments.splats.codecs.original` says in which frames.
 """
 
 import time
@@ -9,6 +10,7 @@ from dataclasses import replace
 
 import msgpack
 
+from deployments.splats.codecs import original
 from deployments.stream.frames import PackedFrame
 from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions
@@ -20,14 +22,14 @@ _POINTS_HEADER_BYTES = 16
 def options(defaults: FrameOptions, engine: Engine) -> FrameOptions:
     """The options a client of the original protocol gets, for it can't ask."""
     if "native" in engine.kinds:
-        return replace(defaults, representation="splats", codec="ply")
-    return replace(defaults, representation="points", codec="points")
+        return replace(defaults, representation="splats", codec=original.PLY)
+    return replace(defaults, representation="points", codec=original.POINTS)
 
 
 def reply(packed: PackedFrame) -> bytes:
     """The reply to one frame. ``timestamp`` is the server's clock, seconds since the epoch."""
     body: dict[str, object] = {"timestamp": time.time()}
-    if packed.codec == "ply":
+    if packed.codec == original.PLY:
         body |= {"type": "gaussian_ply", "ply_data": packed.data.data}
     else:
         data, colors_at = packed.data.data, _POINTS_HEADER_BYTES + 12 * packed.count

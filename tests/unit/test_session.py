@@ -450,8 +450,8 @@ def test_an_original_client_of_a_gaussian_model_gets_a_ply() -> None:
     session = make_session(NATIVE)
     session.received(JPEG, 0.0)
     ticket, capture = session.next_capture(0.0) or pytest.fail()
-    assert (capture.request.options.codec, capture.request.options.representation) == ("ply", "splats")
-    session.finished(ticket, packed(tag=3, codec="ply"), 0.0)
+    assert (capture.request.options.codec, capture.request.options.representation) == ("original_ply", "splats")
+    session.finished(ticket, packed(tag=3, codec="original_ply"), 0.0)
     raw = session.next_message(0.0)
     assert isinstance(raw, bytes)
     reply = msgpack.unpackb(raw)
@@ -464,7 +464,7 @@ def test_an_original_client_of_a_depth_model_gets_points_and_never_a_word_it_doe
     for _ in range(3):
         session.received(JPEG, 0.0)
     _, capture = session.next_capture(0.0) or pytest.fail()
-    assert (capture.request.options.codec, capture.request.options.representation) == ("points", "points")
+    assert (capture.request.options.codec, capture.request.options.representation) == ("original_points", "points")
     assert session.next_message(0.0) is None, "drops have no word in the original protocol"
     assert session.counts.by_label("dropped")["superseded"] == 2
 
