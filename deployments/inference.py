@@ -10,7 +10,7 @@ from deployments.models import load_model
 from deployments.ops.autoscaling import WorkTotals
 from deployments.ops.metrics import RaySink
 from deployments.pipeline import DecodedCapture, PredictedCapture
-from deployments.stages.predict import GuardedModel
+from deployments.stages.predict import ModelRunner
 from deployments.stream.errors import FrameError
 from deployments.stream.messages import Engine
 
@@ -22,7 +22,7 @@ class GaussianInference:
     def __init__(self, engine: EngineArgs, batch: BatchArgs) -> None:
         model = load_model(engine.name, **engine.params)
         model.warm_up()
-        self._guard = GuardedModel(model, engine.timeout_s)
+        self._runner = ModelRunner(model, engine.timeout_s)
         self._totals = WorkTotals()
         self._metrics = RaySink()
         self._max_batch = batch.max_size
@@ -38,11 +38,11 @@ class GaussianInference:
 
     async def describe(self) -> Engine:
         """What the model is."""
-        return self._guard.model.info
+        return self._runner.model.info
 
     async def check_health(self) -> None:
         """Raise when the model no longer works; Serve replaces the replica after the third time."""
-        await self._guard.check_health()
+        await self._runner.check_health()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """What :class:`~deployments.ops.autoscaling.FramesWanted` goes by; Serve asks every second."""
@@ -51,7 +51,7 @@ class GaussianInference:
     @serve.batch  # type: ignore[untyped-decorator]
     async def _predict_batch(self, captures: list[DecodedCapture]) -> Sequence[PredictedCapture | FrameError]:
         self._totals.begin(time.monotonic())
-        results = await self._guard.predict(captures)
+        results = await self._runner.predict(captures)
         self._totals.end([capture.request.pressure for capture in captures], self._max_batch, time.monotonic())
         self._metrics.observe("splatcast_batch_size", len(captures), {})
         return results

@@ -1,4 +1,4 @@
-"""The pipeline behind its door: every frame has a place that :class:`~deployments.stream.admission.Admission` gave."""
+"""The pipeline behind admission: every frame in it has a place that :class:`~deployments.stream.admission.Admission` gave."""
 
 import asyncio
 import time
@@ -11,21 +11,21 @@ from deployments.stream.messages import Engine
 
 
 class AdmittedPipeline:
-    """A :class:`~deployments.pipeline.Pipeline` that tells the door when frames leave it.
+    """A :class:`~deployments.pipeline.Pipeline` that tells admission when frames leave it.
 
-    Sessions ask the door themselves, as they change their mind about the frame while they wait; they then call :meth:`run`.
+    Sessions ask admission themselves, as their newest frame may change while they wait; they then call :meth:`run`.
 
     Attributes:
-        admission: The door.
+        admission: Gives the places.
         last_frame_s: When a frame last came through, on the monotonic clock.
     """
 
     def __init__(self, pipeline: Pipeline, admission: Admission, max_batch: int) -> None:
-        """Put a door before a pipeline.
+        """Put admission before a pipeline.
 
         Args:
-            pipeline: What is behind it.
-            admission: The door.
+            pipeline: The graph.
+            admission: Gives the places.
             max_batch: Frames that a batch of the model takes.
         """
         self.admission = admission

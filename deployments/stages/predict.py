@@ -64,16 +64,16 @@ class _HungError(Exception):
     """The model did not return in time."""
 
 
-class GuardedModel:
+class ModelRunner:
     """Runs a model's batches, one at a time, in a thread of their own.
 
     Attributes:
-        model: What is guarded.
+        model: The model.
         hung: Calls that have not come back.
     """
 
     def __init__(self, model: SplatModel, timeout_s: float) -> None:
-        """Guard a model that has warmed up.
+        """Take a model that has warmed up.
 
         Args:
             model: Any engine.

@@ -1,6 +1,6 @@
 """How many frames of all sessions together may be in the graph, and whose turn it is. Pure: no I/O, no clock of its own.
 
-What is in the graph beyond what its replicas work on only grows older there. A session keeps its newest frame at the door instead,
+What is in the graph beyond what its replicas work on only grows older there. A session keeps its newest frame outside instead,
 so the limit decides between throughput (too low: replicas wait for frames) and age (too high: frames wait for replicas).
 
 The limit follows what finished frames tell, one round at a time:

@@ -1,17 +1,18 @@
 """Quality that adapts: how many splats and how fine a picture hold a stream's age at its target. Pure; one clock, passed in.
 
-What a frame is old by when it is shown has two parts that can be changed here. Each has one knob, a limit below the client's own:
+Two parts of a frame's age when it is shown can be changed here. Each has one limit below the client's own:
 
-- delivery (``splats``): the reply's way to the client and the client's own work on it. Its knob is the splat budget, so bytes.
-- compute (``inference_px``): the graph's queues and stages. Its knob is the resolution the model works at.
+- delivery (``splats``): the reply's way to the client and the client's own work on it. Its limit is the splat budget, so bytes.
+- compute (``inference_px``): the graph's queues and stages. Its limit is the resolution the model works at.
 
-The codec is no knob: ``auto`` is the smallest there is already, and who names another one wants that one, under pressure too.
+The codec is not changed: ``auto`` is the smallest there is already, and a client that names another one wants that one, under
+pressure too.
 
 Clocks of two machines are never compared. Delivery is from the reply's sending to its ack, on our clock; what the client spent of
 that is a difference of two times of its own, and so is the age, from which only the part that nobody here can change (camera,
 upload) is taken off the target. Replies that were not shown say nothing: they waited for a newer one, or for somebody to look.
 
-A knob is turned (``knobs.py``) by the median of a round of replies that were all made and sent at its current setting. Replies
+A limit moves (``limits.py``) by the median of a round of replies that were all made and sent at its current setting. Replies
 under way are limited as well: in a narrow link a second one only waits behind the first.
 """
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Literal
 
-from deployments.stream.knobs import Knob, Window
+from deployments.stream.limits import AdaptiveLimit, SendWindow
 from deployments.stream.messages import QualityState
 from deployments.stream.options import FrameOptions
 
@@ -41,7 +42,7 @@ _SHORT_ROUND, _FAR_ABOVE = 2, 2.0
 """In a very narrow link four replies take half a minute. Two that each took more than twice of what there is for them, without the
 time they waited for one another, end the round: after a stall the second comes right behind the first."""
 _SILENCE_S, _LONG_SILENCE_S = 10.0, 30.0
-"""Who acknowledges in batches must not wait for ever: after that long with nothing sent one more reply goes, up to
+"""A client that acknowledges in batches must not wait for ever: after that long with nothing sent one more reply goes, up to
 ``max_unacked``. The longer time is for a client of which an ack has come: it knows how, and its link is slow or its page asleep."""
 _COMPUTE_SHARE = 0.6
 """Of the target, that compute may always take; delivery has the rest, and either what the other leaves."""
@@ -67,12 +68,12 @@ class Setting:
     """What one frame is made with.
 
     Attributes:
-        options: The client's, with what the knobs leave of them.
+        options: The client's, with what the limits leave of them.
         wanted: The client's.
         full_splats: Splats of the last frame that was made without a limit; 0: there was none.
         full_px: What ``inference_px`` would be without a limit; 0: not known yet.
-        version: Of the knobs.
-        cause: Why they were turned last; None while they never were.
+        version: Of the limits.
+        cause: Why they were moved last; None while they never were.
     """
 
     options: FrameOptions
@@ -134,13 +135,13 @@ class Quality:
     max_unacked: int
     _version: int = 0
     _cause: Cause | None = None
-    _splats: Knob = field(default_factory=Knob)
-    _px: Knob = field(default_factory=Knob)
+    _splats: AdaptiveLimit = field(default_factory=AdaptiveLimit)
+    _px: AdaptiveLimit = field(default_factory=AdaptiveLimit)
     _full_splats: int = 0
     _model_px: int = 0
     """As far as known: of frames without a limit, their splats, and the model's own choice of ``inference_px``."""
     _fixed_s: float = 0.0
-    _window: Window = field(default_factory=Window)
+    _window: SendWindow = field(default_factory=SendWindow)
     _batch: int = 0
     """Replies that the latest ack acknowledged; 0: none has come."""
     _sent: dict[int, _Sent] = field(default_factory=dict)
@@ -188,7 +189,7 @@ class Quality:
         if options == wanted:
             self._full_splats = count
             self._model_px = self._model_px if wanted.inference_px else px
-        # Where the knobs are, should the model make less of it, or not heed it.
+        # Where the limits are, should the model make less of it, or not heed it.
         splats = (
             count
             if options.max_splats == wanted.max_splats
@@ -245,14 +246,14 @@ class Quality:
         compute_allowed_s = max(_COMPUTE_SHARE * target_s, target_s - delivery_s)
         splats = median(each.sent.splats for each in past)
         less_helps = splats > options.min_splats and now_s >= self._splats.in_vain_until_s
-        if not self._window.turn(delivery_s, delivery_allowed_s, less_helps, self.max_unacked, now_s):
+        if not self._window.move(delivery_s, delivery_allowed_s, less_helps, self.max_unacked, now_s):
             return None
         px, full_px = median(each.sent.px for each in past), median(each.sent.full_px for each in past)
         verdicts = (
-            self._splats.turn(delivery_s, delivery_allowed_s, splats, options.max_splats, options.min_splats, now_s),
-            self._px.turn(compute_s, compute_allowed_s, px, full_px, options.min_inference_px, now_s),
+            self._splats.move(delivery_s, delivery_allowed_s, splats, options.max_splats, options.min_splats, now_s),
+            self._px.move(compute_s, compute_allowed_s, px, full_px, options.min_inference_px, now_s),
         )
-        # Should both knobs move in one round, the worse news is the one to tell.
+        # Should both limits move in one round, the worse news is the one to tell.
         news: tuple[tuple[bool, Cause], ...] = (
             (verdicts[0] == "down", "network" if delivery_s > 2.0 * client_s else "client"),
             (verdicts[1] == "down", "compute"),

@@ -44,7 +44,7 @@ async def stream(client: ClientConnection, frames: int, period_s: float) -> Coun
 @pytest.mark.cluster
 async def test_at_twice_the_capacity_sessions_share_fairly_and_every_frame_is_answered_once() -> None:
     slow = {"engine": {"name": "synthetic", "params": {"splats": 100, "latency_ms": 100.0}}, "batch": {"max_size": 1}}
-    # A queue of one: were the door not there, most frames would be refused for it.
+    # A queue of one: without admission, most frames would be refused for it.
     tight = {"GaussianInference": {"max_queued_requests": 1, "autoscaling_config": None, "num_replicas": 1}}
     server = Server(slow, tight)
     try:

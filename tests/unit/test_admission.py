@@ -1,4 +1,4 @@
-"""The door to the graph against a simulated graph, in virtual time."""
+"""Admission to the graph against a simulated graph, in virtual time."""
 
 import heapq
 import itertools
@@ -15,7 +15,7 @@ from deployments.stream.admission import Admission, AdmissionLimits
 
 @dataclass
 class World:
-    """Replicas that serve one batch at a time, sessions with cameras, and the door between them."""
+    """Replicas that serve one batch at a time, sessions with cameras, and admission between them."""
 
     replicas: int = 1
     service_s: float = 0.1
@@ -26,7 +26,7 @@ class World:
     limits: AdmissionLimits = field(default_factory=AdmissionLimits)
 
     def __post_init__(self) -> None:
-        self.door = Admission(self.limits)
+        self.admission = Admission(self.limits)
         self.now_s = 0.0
         self.sessions: list[Camera] = []
         self.limit_seen: list[tuple[float, int]] = []
@@ -44,7 +44,7 @@ class World:
         while self._events and self._events[0][0] <= end_s:
             self.now_s, _, act = heapq.heappop(self._events)
             act()
-            self.limit_seen.append((self.now_s, self.door.limit))
+            self.limit_seen.append((self.now_s, self.admission.limit))
         self.now_s = end_s
 
     def add(self, fps: float) -> "Camera":
@@ -76,7 +76,7 @@ class World:
     def _leave(self, camera: "Camera", captured_s: float, entered_s: float, worked_s: float, fill: float) -> None:
         camera.in_flight -= 1
         camera.answered.append((self.now_s, self.now_s - captured_s))
-        self.door.finished(self.now_s - entered_s, worked_s, fill)
+        self.admission.finished(self.now_s - entered_s, worked_s, fill)
         camera.ask()
 
     def ages_s(self, since_s: float) -> list[float]:
@@ -104,7 +104,7 @@ class Camera:
 
     def ask(self) -> None:
         if self.newest and self.in_flight < self.world.max_in_flight:
-            self.world.door.ask(self._start, self.newest[0])
+            self.world.admission.ask(self._start, self.newest[0])
 
     def _start(self) -> bool:
         if self.gone or not self.newest:
@@ -170,13 +170,13 @@ def test_the_limit_follows_replicas_that_come_and_go() -> None:
     for _ in range(32):
         world.add(5.0)
     world.run(20.0)
-    one = world.door.limit
+    one = world.admission.limit
     world.replicas = 8
     world.run(20.0)
     assert len(world.ages_s(since_s=35.0)) / 5.0 >= 0.93 * 80
     world.replicas = 1
     world.run(20.0)
-    assert one <= 4 and world.door.limit <= 4
+    assert one <= 4 and world.admission.limit <= 4
     assert np.percentile(world.ages_s(since_s=55.0), 95) <= 0.75
 
 
@@ -192,17 +192,17 @@ def test_frames_passed_over_at_the_door_are_counted_and_those_of_a_session_witho
     world = World(max_in_flight=1)
     world.add(30.0)
     world.run(5.0)
-    assert world.door.passed_over == 0, "one session that waits for itself asks for no second replica"
+    assert world.admission.passed_over == 0, "one session that waits for itself asks for no second replica"
     crowd = World()
     for _ in range(8):
         crowd.add(10.0)
     crowd.run(20.0)
-    wanted = crowd.door.served + crowd.door.passed_over
-    assert 6.0 <= wanted / crowd.door.served <= 9.0, "eight sessions of 10 FPS on a capacity of 10"
+    wanted = crowd.admission.served + crowd.admission.passed_over
+    assert 6.0 <= wanted / crowd.admission.served <= 9.0, "eight sessions of 10 FPS on a capacity of 10"
 
 
 def test_who_left_while_waiting_costs_nobody_a_place() -> None:
-    door = Admission(AdmissionLimits(max_in_flight=1))
+    admission = Admission(AdmissionLimits(max_in_flight=1))
     started: list[str] = []
 
     def start(name: str, there: bool = True) -> Callable[[], bool]:
@@ -213,20 +213,20 @@ def test_who_left_while_waiting_costs_nobody_a_place() -> None:
 
         return begin
 
-    door.ask(start("first"), 0)
+    admission.ask(start("first"), 0)
     gone, withdrawn, last = start("gone", there=False), start("withdrawn"), start("last")
     for waiting in (gone, withdrawn, last):
-        door.ask(waiting, 0)
-    door.withdraw(withdrawn)
-    assert started == ["first"] and door.waiting == 2
-    door.finished(None)
-    assert started == ["first", "last"] and door.in_flight == 1
-    door.finished(0.1, 0.05)
-    assert door.in_flight == 0 and door.waiting == 0
+        admission.ask(waiting, 0)
+    admission.withdraw(withdrawn)
+    assert started == ["first"] and admission.waiting == 2
+    admission.finished(None)
+    assert started == ["first", "last"] and admission.in_flight == 1
+    admission.finished(0.1, 0.05)
+    assert admission.in_flight == 0 and admission.waiting == 0
 
 
 def test_full_queues_shrink_the_limit_at_once_and_lost_frames_teach_nothing() -> None:
-    door = Admission(AdmissionLimits())
+    admission = Admission(AdmissionLimits())
     running = 0
 
     def start() -> bool:
@@ -235,17 +235,17 @@ def test_full_queues_shrink_the_limit_at_once_and_lost_frames_teach_nothing() ->
         return True
 
     for frame in range(400):
-        door.ask(start, frame)
-        if door.in_flight >= door.limit:
-            for _ in range(door.in_flight):
-                door.finished(0.05, 0.05)
-    for frame in range(door.limit + 1):
-        door.ask(start, frame)
-    before = door.limit
-    door.finished(None)
-    assert door.limit == before
-    door.finished(None, refused=True)
-    assert door.limit < before or before == 1
+        admission.ask(start, frame)
+        if admission.in_flight >= admission.limit:
+            for _ in range(admission.in_flight):
+                admission.finished(0.05, 0.05)
+    for frame in range(admission.limit + 1):
+        admission.ask(start, frame)
+    before = admission.limit
+    admission.finished(None)
+    assert admission.limit == before
+    admission.finished(None, refused=True)
+    assert admission.limit < before or before == 1
 
 
 def test_the_limit_stays_within_its_bounds() -> None:
@@ -267,5 +267,5 @@ def test_a_slow_first_frame_does_not_count_as_what_the_hops_cost() -> None:
     for _ in range(16):
         world.add(2.5)
     world.run(20.0)
-    assert world.door.limit <= 4
+    assert world.admission.limit <= 4
     assert np.percentile(world.ages_s(since_s=20.0), 95) <= 0.04 + 2.6 * 0.1 + 0.02 + 0.4

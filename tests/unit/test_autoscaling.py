@@ -28,7 +28,7 @@ ID = DeploymentID("GaussianInference", "splatcast")
 
 @dataclass
 class Replica:
-    """Serves its share of what the door lets in, one batch after the other."""
+    """Serves its share of what admission lets in, one batch after the other."""
 
     ready_s: float
     totals: WorkTotals = field(default_factory=WorkTotals)
@@ -37,7 +37,7 @@ class Replica:
 
 @dataclass
 class Cluster:
-    """Replicas, the door before them (served = at most capacity), and Serve's decisions four times a second.
+    """Replicas, admission before them (served = at most capacity), and Serve's decisions four times a second.
 
     Args:
         frame_s: A replica's time for a frame; for a batch of any size if ``free_company``, else for each of its frames.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deployments import frames
+from deployments.stages import decode
 from deployments.stages.decode import FrameLimits, decode_frame
 from deployments.stages.image_files import PNG_MAGIC, Picture
 from deployments.stream.errors import FrameError
@@ -132,13 +132,13 @@ def webp_lied_about(**options: object) -> bytes:
 def test_a_size_that_the_decoder_does_not_confirm_costs_nothing(
     monkeypatch: pytest.MonkeyPatch, kind: Literal["jpeg", "png", "webp"], data: bytes, sentence: str
 ) -> None:
-    monkeypatch.setattr(frames, "read_picture", lambda data: Picture(kind, 96, 64, 1, data))
+    monkeypatch.setattr(decode, "read_picture", lambda data: Picture(kind, 96, 64, 1, data))
     with affordable(data), pytest.raises(FrameError, match=sentence):
         decode_frame(data, LIMITS)
 
 
 def test_a_colour_layout_that_the_decoder_does_not_confirm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "read_picture", lambda data: Picture("jpeg", 96, 64, 1, data))
+    monkeypatch.setattr(decode, "read_picture", lambda data: Picture("jpeg", 96, 64, 1, data))
     with pytest.raises(FrameError, match="the colour layout CMYK"):
         decode_frame(saved(SMALL.convert("CMYK"), "JPEG"), LIMITS)
 

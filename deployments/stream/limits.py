@@ -1,4 +1,4 @@
-"""What :mod:`deployments.stream.quality` turns: a limit, by what a round took against what it may take, and a window. Pure.
+"""The limits that :mod:`deployments.stream.quality` moves, by what a round took against what it may take. Pure.
 
 Above what it may take, a limit goes down in proportion; well below, it goes up by a small step, after a pause. Down at 1.1 and up
 below 0.7 by a factor of 1.15 leave a gap that no single step crosses, so a steady link gives a steady picture; a step up that had
@@ -18,10 +18,10 @@ _LEAST_STEP_DOWN, _MOST_STEP_DOWN = 0.85, 0.25
 _PAUSE_S, _LONGEST_PAUSE_S = 2.0, 60.0
 """Between steps up."""
 _JUDGED_AT, _GAIN = 0.5, 0.2
-"""Steps down are judged together, once they have halved the knob: smaller ones drown in what links do by themselves. They must
+"""Steps down are judged together, once they have halved the limit: smaller ones drown in what links do by themselves. They must
 have brought a fifth of what would be in proportion."""
 _NO_GAIN_PAUSE_S, _WORSE = 60.0, 1.3
-"""A link that narrowed while the knob went down looks like one that less does not help, until the knob is back and it is worse."""
+"""A link that narrows while the limit goes down looks like one that less does not help, until the limit is back and it is worse."""
 _FIRST_UNDER_WAY = 2
 _WAITED = 1.25
 """A reply that took that much longer than one that is alone waited for another."""
@@ -30,8 +30,8 @@ _WIDEN_PAUSE_S, _LONGEST_WIDEN_PAUSE_S = 30.0, 240.0
 
 
 @dataclass(slots=True)
-class Knob:
-    """A limit, and what is known of turning it."""
+class AdaptiveLimit:
+    """A limit, and what is known of moving it."""
 
     limit: float = math.inf
     pause_s: float = _PAUSE_S
@@ -45,13 +45,13 @@ class Knob:
     in_vain_s: float = 0.0
     """What it took when less did not help."""
 
-    def turn(self, took_s: float, allowed_s: float, at: float, full: float, least: float, now_s: float) -> Verdict | None:
+    def move(self, took_s: float, allowed_s: float, at: float, full: float, least: float, now_s: float) -> Verdict | None:
         """One round's verdict, carried out.
 
         Args:
             took_s: What the round took.
             allowed_s: What it may take.
-            at: Where the knob was in it; below the limit where that was more than there is.
+            at: What was used of it; less than the limit where there was no more.
             full: From there on it is no limit.
             least: As far as it may go down.
             now_s: The time.
@@ -87,7 +87,7 @@ class Knob:
 
 
 @dataclass(slots=True)
-class Window:
+class SendWindow:
     """How many replies may be under way: one, or more where they do not wait for one another."""
 
     size: int = _FIRST_UNDER_WAY
@@ -96,13 +96,13 @@ class Window:
     may_widen_s: float = 0.0
     pause_s: float = _WIDEN_PAUSE_S
 
-    def turn(self, took_s: float, allowed_s: float, less_helps: bool, most: int, now_s: float) -> bool:
+    def move(self, took_s: float, allowed_s: float, less_helps: bool, most: int, now_s: float) -> bool:
         """Follow a round.
 
         Args:
             took_s: What the round took.
             allowed_s: What it may take.
-            less_helps: Whether the knob can still go down, and that may help.
+            less_helps: Whether the limit can still go down, and that may help.
             most: Replies under way at most.
             now_s: The time.
 
