@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import structs
 
 from benchmarks.load.kinds import KINDS
 from benchmarks.load.link import Link, open_link
@@ -281,7 +283,7 @@ class LoadSession:
             with suppress(ClientError):  # The reader finds out.
                 for ack, _ in overtaken:
                     await stream.acknowledge(ack)
-                await stream.acknowledge(replace(newest, shown_ms=shown_ms, age_ms=shown_ms - captured_ms))
+                await stream.acknowledge(structs.replace(newest, shown_ms=shown_ms, age_ms=shown_ms - captured_ms))
 
     def _settle(self, seq: int, outcome: str, reason: str = "") -> FrameRecord:
         if not 0 <= seq < len(self.frames) or self.frames[seq].outcome != "unanswered":

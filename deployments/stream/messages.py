@@ -2,14 +2,18 @@
 
 Defined here once: ``web/src/stream/messages.ts`` is generated from these classes (``make messages``) and a test checks that it is
 current. ``docs/protocol.md`` explains them. A message is a msgpack map whose ``type`` is the class's snake_case name; keys
-that are unknown are ignored, so that a newer minor client keeps working, and missing or mistyped ones are refused by name.
+that are unknown are skipped, so that a newer minor client keeps working, and missing or mistyped ones are refused by name.
+
+The types are the bounds: a list or a map that is too long or of something else is refused before it is built, and what is in
+unknown keys is skipped unbuilt, so that a message of a few MB can't become as many objects.
 """
 
 import re
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from operator import methodcaller
+from typing import Annotated, Any, TypeVar, get_args
 
-import msgpack
+import msgspec
 
 from deployments.splats.camera import Camera
 from deployments.stream.errors import BadMessage, ProtocolMismatch
@@ -17,21 +21,27 @@ from deployments.stream.errors import BadMessage, ProtocolMismatch
 PROTOCOL = 1
 """Raised when a client of the old version would misread the new one."""
 
-MAX_DEPTH = 8
-"""Nesting a message may have. Ours need 3; msgpack-python would go to about 1000 before it gives up."""
-
-MAX_ITEMS = 4096
-"""Values, keys not counted, of a whole message. Ours have some 50, and a view is one."""
-
 IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 """How a bare image begins. None of these is a msgpack map with a string key, which is all we ever parse."""
+
+T = TypeVar("T")
+Text = Annotated[str, msgspec.Meta(max_length=65536)]
+List = Annotated[list[T], msgspec.Meta(max_length=64)]
+Map = Annotated[dict[Text, T], msgspec.Meta(max_length=64)]
+Scalar = Text | float | int | bool | None
+Option = Scalar | List[Scalar] | Map[Scalar]
+"""Wider than today's options, so that a client with one that we don't know is told of that one and served."""
+Options = Map[Option]
+
+
+class _Message(msgspec.Struct, frozen=True, tag=lambda name: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()):
+    """Written as a map of its fields, behind a ``type`` that is the class's name."""
 
 
 # --- client → server ---
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(_Message, frozen=True):
     """Opens a session of the current protocol. A client that never says it is served the original protocol.
 
     Attributes:
@@ -42,13 +52,12 @@ class Hello:
     """
 
     protocol: int
-    codecs: list[str]
-    client: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
+    codecs: List[Text]
+    client: Text = ""
+    options: Options = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(_Message, frozen=True):
     """One moment, seen by one camera or by several at once.
 
     Attributes:
@@ -58,12 +67,11 @@ class Frame:
     """
 
     seq: int
-    views: list[bytes]
+    views: Annotated[list[bytes], msgspec.Meta(max_length=1024)]
     captured_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(_Message, frozen=True):
     """The client has shown a reply (or dropped it for a newer one), and is ready for more.
 
     Attributes:
@@ -81,15 +89,13 @@ class Ack:
     age_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Configure:
+class Configure(_Message, frozen=True):
     """Changes options from the next frame on. Answered by ``configured``, or by an ``error`` that names the option."""
 
-    options: dict[str, Any]
+    options: Options
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(_Message, frozen=True):
     """Answered by ``pong`` with the same ``t``. Also keeps an idle session open."""
 
     t: float = 0.0
@@ -116,7 +122,7 @@ class Engine:
     name: str
     label: str
     licence: str
-    kinds: list[str]
+    kinds: List[str]
     licence_note: str = ""
     metric: bool = False
 
@@ -144,12 +150,11 @@ class Limits:
     max_unacked: int
     max_splats: int
     max_inference_px: int
-    codecs: list[str]
+    codecs: List[str]
     idle_timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(_Message, frozen=True):
     """Answers ``hello``.
 
     Attributes:
@@ -165,15 +170,14 @@ class Welcome:
     version: str
     session: str
     engine: Engine
-    options: dict[str, Any]
+    options: Options
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Configured:
+class Configured(_Message, frozen=True):
     """Answers ``configure``: the options in force from the next frame on."""
 
-    options: dict[str, Any]
+    options: Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +201,7 @@ class QualityState:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Splats:
+class Splats(_Message, frozen=True):
     """One frame of splats.
 
     Attributes:
@@ -223,15 +226,14 @@ class Splats:
     label: str
     count: int
     camera: Camera
-    pruned: dict[str, int]
-    timings_ms: dict[str, float]
-    dropped: dict[str, int]
+    pruned: Map[int]
+    timings_ms: Map[float]
+    dropped: Map[int]
     quality: QualityState
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(_Message, frozen=True):
     """Frames that get no splats, for a reason that is nobody's mistake.
 
     Attributes:
@@ -246,11 +248,10 @@ class Dropped:
     code: str
     message: str
     count: int
-    seqs: list[int]
+    seqs: List[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
+class Error(_Message, frozen=True):
     """A frame or a message was refused.
 
     Attributes:
@@ -266,8 +267,7 @@ class Error:
     fatal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(_Message, frozen=True):
     """Answers ``ping``."""
 
     t: float = 0.0
@@ -277,14 +277,29 @@ ClientMessage = Hello | Frame | Ack | Configure | Ping
 ServerMessage = Welcome | Configured | Splats | Dropped | Error | Pong
 
 
-def type_name(cls: type) -> str:
+def type_name(cls: type[_Message]) -> str:
     """``type`` of a message class on the wire: ``Hello`` → ``hello``."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+    return str(cls.__struct_config__.tag)
 
 
-_CLIENT = {type_name(cls): cls for cls in get_args(ClientMessage)}
-_SERVER = {type_name(cls): cls for cls in get_args(ServerMessage)}
-_HINTS = {cls: get_type_hints(cls) for cls in (*_CLIENT.values(), *_SERVER.values(), Engine, Limits, Camera, QualityState)}
+class _Opening(msgspec.Struct):
+    """What says how to read the rest."""
+
+    type: Text
+
+
+class _Version(msgspec.Struct):
+    """All that may be read of another version's ``hello``, which may have any shape."""
+
+    protocol: Option = None
+
+
+# NumPy's float64 is a Python float, but not to msgspec.
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=methodcaller("item"))
+_OPENING = msgspec.msgpack.Decoder(_Opening)
+_VERSION = msgspec.msgpack.Decoder(_Version)
+_CLIENT = {type_name(cls): msgspec.msgpack.Decoder(cls) for cls in get_args(ClientMessage)}
+_SERVER = {type_name(cls): msgspec.msgpack.Decoder(cls) for cls in get_args(ServerMessage)}
 
 
 def is_image(data: bytes) -> bool:
@@ -293,8 +308,8 @@ def is_image(data: bytes) -> bool:
 
 
 def encode(message: ClientMessage | ServerMessage) -> bytes:
-    """The msgpack map of a message. Buffers (bytes, memoryview, uint8 arrays) are written as bin without a detour."""
-    return msgpack.packb({"type": type_name(type(message)), **_to_map(message)})  # type: ignore[no-any-return]
+    """The msgpack map of a message. Contiguous buffers are written as bin without a detour."""
+    return _ENCODER.encode(message)
 
 
 def decode_client(data: bytes) -> ClientMessage:
@@ -318,93 +333,24 @@ def decode_server(data: bytes) -> ServerMessage:
     return message
 
 
-def _to_map(value: Any) -> dict[str, Any]:
-    out = {}
-    for f in fields(value):
-        item = getattr(value, f.name)
-        out[f.name] = _to_map(item) if type(item) in _HINTS else item
-    return out
-
-
-def _decode(data: bytes, classes: dict[str, type]) -> Any:
+def _decode(data: bytes, decoders: dict[str, msgspec.msgpack.Decoder[Any]]) -> Any:
     if not data:
         raise BadMessage("it is empty; expected a msgpack map or an image")
     if not (0x80 <= data[0] <= 0x8F or data[0] in (0xDE, 0xDF)):
         raise BadMessage(f"expected a msgpack map or a JPEG, PNG or WebP image, got a first byte of 0x{data[0]:02x}")
-    items = 0
-
-    def count(container: Any) -> Any:
-        # Called as each array or map is complete, the inner ones first. Limits on one container's length do not limit their
-        # product: a message of a few MB could become as many objects and hold the event loop for seconds.
-        nonlocal items
-        items += len(container) + 1
-        if items > MAX_ITEMS:
-            raise ValueError(f"more than {MAX_ITEMS} items")
-        return container
-
+    name = "message"
     try:
-        message = msgpack.unpackb(
-            data,
-            list_hook=count,
-            object_hook=count,
-            max_map_len=256,
-            max_array_len=1024,
-            max_str_len=65536,
-            max_ext_len=0,
-        )
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise BadMessage(f"it is not valid msgpack ({str(error) or type(error).__name__:.120})") from None
-    if not _shallower_than(message, MAX_DEPTH):
-        raise BadMessage(f"it is nested deeper than {MAX_DEPTH} levels")
-    name = message.get("type")
-    if not isinstance(name, str):
-        raise BadMessage(f"'type': expected a string, got {type(name).__name__}")
-    cls = classes.get(name)
-    if cls is None:
-        raise BadMessage(f"type {name!r:.60} is unknown; known are {', '.join(classes)}")
-    if cls is Hello and (type(message.get("protocol")) is not int or message["protocol"] != PROTOCOL):
-        # Before anything else of it is read: another version's hello may have any shape.
-        raise ProtocolMismatch(message.get("protocol"), PROTOCOL)
-    return _build(cls, message, name)
-
-
-def _build(cls: type, raw: dict[Any, Any], where: str) -> Any:
-    values = {}
-    for f in fields(cls):
-        if f.name in raw:
-            values[f.name] = _checked(_HINTS[cls][f.name], raw[f.name], f"{where}.{f.name}")
-        elif f.default is MISSING and f.default_factory is MISSING:
-            raise BadMessage(f"{where!r}: the key {f.name!r} is missing")
-    return cls(**values)
-
-
-def _checked(hint: Any, value: Any, where: str) -> Any:
-    """``value`` if it is what ``hint`` says, converted where msgpack has no such type."""
-    origin, args = get_origin(hint), get_args(hint)
-    if hint in _HINTS and isinstance(value, dict):
-        return _build(hint, value, where)
-    if hint is Any:
-        return value
-    if origin is list and isinstance(value, list):
-        return [_checked(args[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if origin is dict and isinstance(value, dict):
-        return {_checked(args[0], k, f"{where} key"): _checked(args[1], v, f"{where}.{k}") for k, v in value.items()}
-    if type(None) in args:
-        return None if value is None else _checked(args[0], value, where)
-    # bool is an int in Python but not on the wire; an int is a fine float.
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint in (int, str, bytes, bool) and type(value) is hint:
-        return value
-    expected = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise BadMessage(f"{where!r}: expected {expected}, got {type(value).__name__}")
-
-
-def _shallower_than(value: Any, depth: int) -> bool:
-    if depth == 0:
-        return not isinstance(value, (dict, list))
-    if isinstance(value, dict):
-        return all(_shallower_than(v, depth - 1) for v in value.values())
-    if isinstance(value, list):
-        return all(_shallower_than(v, depth - 1) for v in value)
-    return True
+        name = _OPENING.decode(data).type
+        if name not in decoders:
+            raise BadMessage(f"type {name!r:.60} is unknown; known are {', '.join(decoders)}")
+        if name == "hello":
+            version = _VERSION.decode(data).protocol
+            if type(version) is not int or version != PROTOCOL:
+                raise ProtocolMismatch(version, PROTOCOL)
+        return decoders[name].decode(data)
+    except msgspec.ValidationError as error:
+        # "Expected `int`, got `str` - at `$.seq`", where $ is the message.
+        what, _, where = str(error).replace("`", "").partition(" - at ")
+        raise BadMessage(f"{(where or '$').replace('$', name)!r:.100}: {what[0].lower()}{what[1:120]}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadMessage(f"it is not valid msgpack ({error!s:.120})") from None

@@ -5,7 +5,6 @@ The comment of an interface is the class's docstring, the comment of a field is 
 
 import inspect
 import re
-from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from deployments.splats.camera import Camera
@@ -50,10 +49,11 @@ def _interface(cls: type, tag: str | None = None, sent: bool = False) -> str:
     lines = [*_comment(summary, ""), f"export interface {_ts_name(cls)} {{"]
     if tag is not None:
         lines.append(f'  type: "{tag}";')
-    for f in fields(cls):
-        lines += _comment(attributes.get(f.name, ""), "  ")
+    for name, parameter in inspect.signature(cls).parameters.items():
+        lines += _comment(attributes.get(name, ""), "  ")
         # What has a default may be left out by whoever sends it; whoever receives always gets it.
-        lines.append(f"  {f.name}{'?' if sent and _has_default(f) else ''}: {_type(hints[f.name], f.name)};")
+        optional = sent and parameter.default is not parameter.empty
+        lines.append(f"  {name}{'?' if optional else ''}: {_type(hints[name], name)};")
     return "\n".join([*lines, "}\n"])
 
 
@@ -77,10 +77,6 @@ def _type(hint: Any, name: str) -> str:
     if args:
         return " | ".join(_type(arg, "") for arg in args)
     return _ts_name(hint)
-
-
-def _has_default(f: "Field[Any]") -> bool:
-    return f.default is not MISSING or f.default_factory is not MISSING
 
 
 def _docstring(cls: type) -> tuple[str, dict[str, str]]:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import uvicorn
+from msgspec import structs
 
 from deployments.config import GraphArgs
 from deployments.http.app import create_app
@@ -53,7 +54,7 @@ def _write_acks(path: Path) -> None:
 
     def write(session: Session, ack: messages.Ack, now_s: float) -> None:
         with path.open("a") as file:
-            file.write(json.dumps(dataclasses.asdict(ack)) + "\n")
+            file.write(json.dumps(structs.asdict(ack)) + "\n")
         on_ack(session, ack, now_s)
 
     Session._on_ack = write  # type: ignore[method-assign]

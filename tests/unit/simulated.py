@@ -4,11 +4,12 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from deployments.splats.camera import Camera
 from deployments.stream import messages
@@ -212,5 +213,5 @@ class World:
         if self.hidden:
             ack = Ack(reply.seq, received_ms, now_ms)
         else:
-            self.shown.append((now_s, age_s, replace(reply, data=b"")))  # Of megabytes each, thousands are shown.
+            self.shown.append((now_s, age_s, structs.replace(reply, data=b"")))  # Of megabytes each, thousands are shown.
         self.link.send("up", 60, lambda: self._say(ack))

@@ -1,28 +1,36 @@
 """Messages survive the wire both ways, whatever is in them, and hostile bytes raise one documented error."""
 
-from typing import get_args
+import tracemalloc
+from dataclasses import asdict, is_dataclass
+from typing import Any, get_args
 
 import hypothesis.strategies as st
 import msgpack
 import numpy as np
 import pytest
 from hypothesis import example, given
+from msgspec import structs
 
 from deployments.splats.camera import Camera
 from deployments.stream import messages
-from deployments.stream.errors import BadMessage
+from deployments.stream.errors import BadMessage, ProtocolMismatch
 
 clocks = st.floats(0, 1e13, allow_nan=False)
 numbers = st.integers(0, 2**53)
 words = st.text(max_size=20)
 counts = st.dictionaries(words, numbers, max_size=3)
+options = st.dictionaries(
+    words, st.none() | st.booleans() | numbers | clocks | words | st.lists(words, max_size=3) | counts, max_size=9
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | words | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words | st.binary(max_size=5), inner, max_size=3),
+)
 CLIENT = {
-    messages.Hello: st.builds(
-        messages.Hello, st.just(messages.PROTOCOL), st.lists(words, max_size=4), words, st.dictionaries(words, numbers)
-    ),
+    messages.Hello: st.builds(messages.Hello, st.just(messages.PROTOCOL), st.lists(words, max_size=4), words, options),
     messages.Frame: st.builds(messages.Frame, numbers, st.lists(st.binary(max_size=64), max_size=4), clocks),
     messages.Ack: st.builds(messages.Ack, numbers, clocks, clocks, clocks, clocks),
-    messages.Configure: st.builds(messages.Configure, st.dictionaries(words, numbers)),
+    messages.Configure: st.builds(messages.Configure, options),
     messages.Ping: st.builds(messages.Ping, clocks),
 }
 SERVER = {
@@ -32,9 +40,15 @@ SERVER = {
         counts, st.dictionaries(words, clocks), counts,
         st.builds(messages.QualityState, numbers, numbers, clocks, clocks, words, words), st.binary(max_size=64),
     ),
+    messages.Welcome: st.builds(
+        messages.Welcome, numbers, words, words,
+        st.builds(messages.Engine, words, words, words, words, st.lists(words, max_size=3), words, st.booleans()),
+        options,
+        st.builds(messages.Limits, *[numbers] * 7, st.lists(words, max_size=3), clocks),
+    ),
     messages.Dropped: st.builds(messages.Dropped, words, words, numbers, st.lists(numbers, max_size=64)),
     messages.Error: st.builds(messages.Error, words, words, st.none() | numbers, st.booleans()),
-    messages.Configured: st.builds(messages.Configured, st.dictionaries(words, numbers)),
+    messages.Configured: st.builds(messages.Configured, options),
     messages.Pong: st.builds(messages.Pong, clocks),
 }  # fmt: skip
 
@@ -51,12 +65,18 @@ def test_server_messages_round_trip(message: messages.ServerMessage) -> None:
 
 def test_every_message_is_covered_above() -> None:
     assert set(CLIENT) == set(get_args(messages.ClientMessage))
-    assert set(SERVER) | {messages.Welcome} == set(get_args(messages.ServerMessage))
+    assert set(SERVER) == set(get_args(messages.ServerMessage))
 
 
 def test_the_bytes_of_a_frame_are_as_documented() -> None:
     raw = messages.encode(messages.Frame(3, [b"\xff\xd8"], 1.5))
     assert raw == msgpack.packb({"type": "frame", "seq": 3, "views": [b"\xff\xd8"], "captured_ms": 1.5})
+
+
+@given(st.one_of(*CLIENT.values(), *SERVER.values()))
+def test_the_bytes_are_those_of_another_msgpack_library_with_the_type_first(message: Any) -> None:
+    body = {name: asdict(value) if is_dataclass(value) else value for name, value in structs.asdict(message).items()}
+    assert messages.encode(message) == msgpack.packb({"type": messages.type_name(type(message)), **body})
 
 
 def test_a_buffer_is_written_as_bin_whatever_holds_it() -> None:
@@ -68,8 +88,75 @@ def test_a_buffer_is_written_as_bin_whatever_holds_it() -> None:
     assert isinstance(decoded, messages.Splats) and decoded.data == b"\x00\x01\x02\x03"
 
 
+def test_a_number_of_numpy_is_written_as_one() -> None:
+    assert messages.decode_client(messages.encode(messages.Ping(np.float64(0.5)))) == messages.Ping(0.5)
+
+
 def test_unknown_keys_are_ignored_so_that_a_newer_client_keeps_working() -> None:
     assert messages.decode_client(msgpack.packb({"type": "ping", "t": 1.0, "new": {"a": [1]}})) == messages.Ping(1.0)
+
+
+WIDE = b"\xdd\x00\x01\x00\x00" + (b"\xdc\x00\x40" + b"\x90" * 64) * 65536
+"""65536 arrays of 64 empty ones: 4 MB that would become four million objects."""
+PING, HELLO = b"\xa4type\xa4ping", b"\xa4type\xa5hello\xa8protocol\x01"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x82" + PING + b"\xa3new" + WIDE,
+        b"\x82\xa3new" + WIDE + PING,
+        b"\x82\xa3new\xc7\x02\x05xx" + PING,
+        b"\x82" + PING + b"\xa3new" + b"\x91" * 100 + b"\xc0",
+    ],
+    ids=["wide", "wide and first", "an extension type", "deep"],
+)
+def test_what_is_in_an_unknown_key_is_skipped_and_no_object_is_made_of_it(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        assert messages.decode_client(data) == messages.Ping()
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        (b"\x82" + PING + b"\xa1t" + WIDE, "ping.t"),
+        (b"\x83" + HELLO + b"\xa6codecs" + WIDE, "hello.codecs"),
+        (b"\x83" + HELLO + b"\xa7options\x81\xa1x" + WIDE, "hello.options"),
+        (b"\x83" + HELLO + b"\xa7options\x81\xa1x\x91" + WIDE, "hello.options"),
+        (b"\x82\xa4type\xa9configure\xa7options\xdf\x00\x20\x00\x00" + b"\xa1x\x00" * 2**21, "configure.options"),
+        (b"\x83\xa4type\xa5frame\xa3seq\x01\xa5views" + WIDE, "frame.views"),
+    ],
+    ids=range(6),
+)
+def test_a_known_key_holds_no_more_than_it_should(data: bytes, key: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadMessage, match=f"'{key}.*': expected"):
+            messages.decode_client(data)
+        assert tracemalloc.get_traced_memory()[1] < 20_000
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.sampled_from([messages.decode_client, messages.decode_server]), anything, st.data())
+def test_a_field_with_anything_in_it_is_taken_or_refused_by_name(decode: Any, value: Any, data: st.DataObject) -> None:
+    kinds = CLIENT if decode is messages.decode_client else SERVER
+    message = data.draw(st.one_of(*kinds.values()))
+    raw = msgpack.unpackb(messages.encode(message))
+    key = data.draw(st.sampled_from(sorted(set(raw) - {"type"})))
+    try:
+        decoded = decode(msgpack.packb({**raw, key: value}))
+    except BadMessage as error:
+        assert key in str(error)
+    except ProtocolMismatch:
+        assert key == "protocol"
+    else:
+        again = structs.asdict(decoded)[key]
+        assert is_dataclass(again) or again == value, "what is taken is not converted"
 
 
 @given(st.binary(max_size=200))
