@@ -4,17 +4,23 @@ A refusal of a frame or a message leaves the connection open; one with a close c
 the graph as values, not as raised exceptions: Serve would log a stack trace for every bad frame a client sends.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 
 class StreamError(Exception):
-    """Base of all refusals. ``str()`` is the sentence for the person; ``code`` is for the program.
-
-    Subclasses pass their attributes to ``super().__init__`` so that they survive pickling between replicas.
-    """
+    """Base of all refusals. ``str()`` is the sentence for the person, its attributes filled in; ``code`` is for the program."""
 
     code: ClassVar[str] = "internal"
     close_code: ClassVar[int | None] = None
+    sentence: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        # Pickle makes it again from these on the next replica; by itself, Python keeps only positional arguments.
+        self.args = tuple(vars(self).values())
+
+    def __str__(self) -> str:
+        return self.sentence.format_map(vars(self))
 
 
 # --- One frame is refused; the connection lives on. ---
@@ -28,181 +34,142 @@ class FrameEmpty(FrameError):
     """A frame without a byte in it."""
 
     code = "frame_empty"
-
-    def __str__(self) -> str:
-        return "The frame is empty: expected the bytes of a JPEG, PNG or WebP image."
+    sentence = "The frame is empty: expected the bytes of a JPEG, PNG or WebP image."
 
 
+@dataclass(eq=False)
 class FrameTooLarge(FrameError):
     """More encoded bytes than the server takes."""
 
+    got_bytes: int
+    limit_bytes: int
     code = "frame_too_large"
-
-    def __init__(self, got_bytes: int, limit_bytes: int) -> None:
-        super().__init__(got_bytes, limit_bytes)
-        self.got_bytes, self.limit_bytes = got_bytes, limit_bytes
-
-    def __str__(self) -> str:
-        return f"The frame has {self.got_bytes} bytes, the limit is {self.limit_bytes}: send a smaller picture or compress it more."
+    sentence = "The frame has {got_bytes} bytes, the limit is {limit_bytes}: send a smaller picture or compress it more."
 
 
+@dataclass(eq=False)
 class WrongViewCount(FrameError):
     """No view, or more views than the server takes."""
 
+    got: int
+    limit: int
     code = "wrong_view_count"
-
-    def __init__(self, got: int, limit: int) -> None:
-        super().__init__(got, limit)
-        self.got, self.limit = got, limit
-
-    def __str__(self) -> str:
-        return f"The frame has {self.got} views: expected 1 to {self.limit}."
+    sentence = "The frame has {got} views: expected 1 to {limit}."
 
 
+@dataclass(eq=False)
 class UnsupportedImage(FrameError):
     """Bytes that are no JPEG, PNG or WebP."""
 
+    got: str
     code = "unsupported_image"
-
-    def __init__(self, got: str) -> None:
-        super().__init__(got)
-        self.got = got
-
-    def __str__(self) -> str:
-        return f"The frame is {self.got}: expected a JPEG, PNG or WebP image."
+    sentence = "The frame is {got}: expected a JPEG, PNG or WebP image."
 
 
+@dataclass(eq=False)
 class UnsupportedColor(FrameError):
     """A colour layout the decoder does not take (CMYK, 16 bits a channel, …)."""
 
+    got: str
     code = "unsupported_color"
-
-    def __init__(self, got: str) -> None:
-        super().__init__(got)
-        self.got = got
-
-    def __str__(self) -> str:
-        return f"The picture is {self.got}: expected RGB, RGBA or grey with 8 bits a channel."
+    sentence = "The picture is {got}: expected RGB, RGBA or grey with 8 bits a channel."
 
 
+@dataclass(eq=False)
 class ImageSizeRefused(FrameError):
     """Too small to see anything in, or so large that decoding it would hurt the others."""
 
+    width: int
+    height: int
+    expected: str
     code = "image_size"
-
-    def __init__(self, width: int, height: int, expected: str) -> None:
-        super().__init__(width, height, expected)
-        self.width, self.height, self.expected = width, height, expected
-
-    def __str__(self) -> str:
-        return f"The picture is {self.width}×{self.height} pixels: expected {self.expected}."
+    sentence = "The picture is {width}×{height} pixels: expected {expected}."
 
 
+@dataclass(eq=False)
 class TooManyPixels(FrameError):
     """Views that are each fine and together too much."""
 
+    got: int
+    limit: int
     code = "image_size"
-
-    def __init__(self, got: int, limit: int) -> None:
-        super().__init__(got, limit)
-        self.got, self.limit = got, limit
 
     def __str__(self) -> str:
         return f"The views have {self.got / 1e6:.1f} megapixels together: expected {self.limit / 1e6:g} at most."
 
 
+@dataclass(eq=False)
 class ImageBroken(FrameError):
     """Truncated or corrupt image data."""
 
+    reason: str
     code = "image_broken"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"The picture can't be decoded ({self.reason}): expected one whole image file."
+    sentence = "The picture can't be decoded ({reason}): expected one whole image file."
 
 
+@dataclass(eq=False)
 class InferenceFailed(FrameError):
     """The model raised or returned something unusable for this frame."""
 
+    reason: str
     code = "inference_failed"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"The model could not process this frame: {self.reason}."
+    sentence = "The model could not process this frame: {reason}."
 
 
 class GraphFailed(FrameError):
     """The frame was lost between replicas."""
 
     code = "graph_failed"
-
-    def __str__(self) -> str:
-        return "The server lost this frame (a replica went away or failed); the next frames are not affected."
+    sentence = "The server lost this frame (a replica went away or failed); the next frames are not affected."
 
 
 # --- One message is refused; the connection lives on. ---
 
 
+@dataclass(eq=False)
 class BadMessage(StreamError):
     """A message that does not follow the protocol."""
 
+    reason: str
     code = "bad_message"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"Message not understood: {self.reason}."
+    sentence = "Message not understood: {reason}."
 
 
 # --- The connection ends. ---
 
 
+@dataclass(eq=False)
 class ProtocolMismatch(StreamError):
     """The client speaks another version of the protocol."""
 
+    client: object
+    server: int
     code = "protocol_mismatch"
     close_code = 1008
-
-    def __init__(self, client: object, server: int) -> None:
-        super().__init__(client, server)
-        self.client, self.server = client, server
 
     def __str__(self) -> str:
         newer = "client" if not isinstance(self.client, int) or self.client < self.server else "server"
         return f"The client speaks protocol {self.client!r:.20}, this server speaks {self.server}: update the {newer}."
 
 
+@dataclass(eq=False)
 class TooManyBadMessages(StreamError):
     """A client that sends nothing but nonsense."""
 
+    limit: int
     code = "too_many_bad_messages"
     close_code = 1008
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self.limit = limit
-
-    def __str__(self) -> str:
-        return f"Closed after {self.limit} messages in a row that were not understood: see docs/protocol.md."
+    sentence = "Closed after {limit} messages in a row that were not understood: see docs/protocol.md."
 
 
+@dataclass(eq=False)
 class Flooded(StreamError):
     """A client that sends far more than anyone could use."""
 
+    messages_per_s: float
+    bytes_per_s: float
     code = "too_many_messages"
     close_code = 1008
-
-    def __init__(self, messages_per_s: float, bytes_per_s: float) -> None:
-        super().__init__(messages_per_s, bytes_per_s)
-        self.messages_per_s, self.bytes_per_s = messages_per_s, bytes_per_s
 
     def __str__(self) -> str:
         return (
@@ -216,37 +183,29 @@ class NotReady(StreamError):
 
     code = "not_ready"
     close_code = 1013
-
-    def __str__(self) -> str:
-        return "The server is not ready: the model is still loading or was just lost. Try again in a moment."
+    sentence = "The server is not ready: the model is still loading or was just lost. Try again in a moment."
 
 
+@dataclass(eq=False)
 class ServerFull(StreamError):
     """The ingress holds as many sessions, or uploads, as it may."""
 
+    limit: int
+    what: str = "sessions"
     code = "server_full"
     close_code = 1013
-
-    def __init__(self, limit: int, what: str = "sessions") -> None:
-        super().__init__(limit, what)
-        self.limit, self.what = limit, what
-
-    def __str__(self) -> str:
-        return f"This server already serves its limit of {self.limit} {self.what}: try again in a moment."
+    sentence = "This server already serves its limit of {limit} {what}: try again in a moment."
 
 
+@dataclass(eq=False)
 class TooManyFromAddress(StreamError):
     """One address holds as many sessions, or uploads, as it may."""
 
+    limit: int
+    what: str = "sessions"
     code = "too_many_from_address"
     close_code = 1013
-
-    def __init__(self, limit: int, what: str = "sessions") -> None:
-        super().__init__(limit, what)
-        self.limit, self.what = limit, what
-
-    def __str__(self) -> str:
-        return f"Your address already has its limit of {self.limit} {self.what}: close one, or try again in a moment."
+    sentence = "Your address already has its limit of {limit} {what}: close one, or try again in a moment."
 
 
 class Unauthorized(StreamError):
@@ -254,60 +213,46 @@ class Unauthorized(StreamError):
 
     code = "unauthorized"
     close_code = 1008
-
-    def __str__(self) -> str:
-        return (
-            "This server needs its access token: open the page with #token= and the token behind its address; "
-            "programs send it as 'Authorization: Bearer'."
-        )
+    sentence = (
+        "This server needs its access token: open the page with #token= and the token behind its address; "
+        "programs send it as 'Authorization: Bearer'."
+    )
 
 
+@dataclass(eq=False)
 class ForbiddenOrigin(StreamError):
     """A page of another site asks."""
 
+    got: str
     code = "forbidden_origin"
     close_code = 1008
-
-    def __init__(self, got: str) -> None:
-        super().__init__(got)
-        self.got = got
-
-    def __str__(self) -> str:
-        return (
-            f"Pages from {self.got!a:.80} may not use this server: expected its own pages or a site of access.origins. "
-            "Behind a proxy, pass the Host header on as the browser sent it."
-        )
+    sentence = (
+        "Pages from {got!a:.80} may not use this server: expected its own pages or a site of access.origins. "
+        "Behind a proxy, pass the Host header on as the browser sent it."
+    )
 
 
+@dataclass(eq=False)
 class ForbiddenHost(StreamError):
     """The server was asked for by a name that is not known to be its own: perhaps another site's, made to point here."""
 
+    got: str
     code = "forbidden_host"
     close_code = 1008
-
-    def __init__(self, got: str) -> None:
-        super().__init__(got)
-        self.got = got
-
-    def __str__(self) -> str:
-        return (
-            f"This server does not answer to the name {self.got!a:.80}: expected an IP address, localhost or a name of "
-            "access.hosts; add it there."
-        )
+    sentence = (
+        "This server does not answer to the name {got!a:.80}: expected an IP address, localhost or a name of "
+        "access.hosts; add it there."
+    )
 
 
+@dataclass(eq=False)
 class SessionIdle(StreamError):
     """Nothing came from the client for too long."""
 
+    timeout_s: float
     code = "idle"
     close_code = 1008
-
-    def __init__(self, timeout_s: float) -> None:
-        super().__init__(timeout_s)
-        self.timeout_s = timeout_s
-
-    def __str__(self) -> str:
-        return f"Closed: nothing came for {self.timeout_s:g} s. Send frames, or a ping to stay connected."
+    sentence = "Closed: nothing came for {timeout_s:g} s. Send frames, or a ping to stay connected."
 
 
 class InternalError(StreamError):
@@ -315,20 +260,17 @@ class InternalError(StreamError):
 
     code = "internal"
     close_code = 1011
-
-    def __str__(self) -> str:
-        return "The server met an unexpected error in this session; the server's log has it under the session's id."
+    sentence = "The server met an unexpected error in this session; the server's log has it under the session's id."
 
 
+@dataclass(eq=False)
 class NoCommonCodec(StreamError):
     """The client decodes none of the server's codecs."""
 
+    client: tuple[str, ...]
+    server: tuple[str, ...]
     code = "no_common_codec"
     close_code = 1008
-
-    def __init__(self, client: tuple[str, ...], server: tuple[str, ...]) -> None:
-        super().__init__(client, server)
-        self.client, self.server = client, server
 
     def __str__(self) -> str:
         got = ", ".join(self.client[:8]) or "none"
