@@ -1,9 +1,8 @@
 // Wires the parts: sources → capture worker → socket worker → player, with the state between them.
 
-import { openCamera } from "./capture/camera.js";
-import { isVideo, openFile } from "./capture/file.js";
-import { openSample } from "./capture/sample.js";
-import { CaptureLine, type Source, SourceError } from "./capture/source.js";
+import { isVideo } from "./capture/file.js";
+import { CaptureLine, SourceError } from "./capture/source.js";
+import { Sources } from "./capture/sources.js";
 import { nowMs } from "./clock.js";
 import { DEFAULT_SETTINGS } from "./config.js";
 import { Tally } from "./figures/tally.js";
@@ -26,8 +25,7 @@ export class App {
   readonly stream: Stream;
   private readonly line: CaptureLine;
   private readonly problems: Problems;
-  private source: Source | null = null;
-  private sourceRun = 0;
+  private readonly sources: Sources;
   private everConnected = false;
 
   /** @throws Error Where the browser has no WebGL2. */
@@ -76,6 +74,8 @@ export class App {
     this.stream = new Stream(asset("socket.worker.js"), (message) => this.receive(message), broken);
     const { port1, port2 } = new MessageChannel();
     this.line = new CaptureLine(asset("capture.worker.js"), port2, broken);
+    const previews = { video: byId<HTMLVideoElement>("preview-video"), canvas: byId<HTMLCanvasElement>("preview-canvas") };
+    this.sources = new Sources(this.line, previews, access, () => this.cameraEnded());
     this.stream.connect(config.socketUrl, access.subprotocols, this.wantedOptions(), port1);
 
     new Hud(this.store, () => this.tally.stats(nowMs()));
@@ -107,49 +107,33 @@ export class App {
   /** Opens a source and streams it, in place of the present one. */
   async start(kind: SourceKind, file?: File): Promise<void> {
     this.stop();
-    const run = ++this.sourceRun;
     this.store.set({ source: kind, starting: true });
+    let name: string | null;
     try {
-      const source = await this.open(kind, file);
-      if (run !== this.sourceRun) {
-        source.stop();
-        return;
-      }
-      this.source = source;
+      name = await this.sources.start(kind, file, this.store.get().settings);
     } catch (error) {
-      if (run !== this.sourceRun) return;
       this.store.set({ starting: false });
       const { code, title } =
         error instanceof SourceError ? error : { code: "source_failed", title: "The source could not be opened" };
       this.problems.report({ code, title, text: error instanceof Error ? error.message : String(error), until: "started" });
       return;
     }
+    // Another one was started meanwhile, or this one stopped.
+    if (name === null) return;
     this.problems.settle("started");
+    this.store.set({ starting: false, running: true, sourceName: name });
     this.showPreview(kind === "camera" || (file !== undefined && isVideo(file)) ? "video" : "canvas");
     this.player.forgetPivot();
     this.tally.clearWindows();
     this.stream.on = !document.hidden;
-    this.store.set({ starting: false, running: true, sourceName: this.source.name });
   }
 
   /** Ends the source. The last frame stays on the screen. */
   stop(): void {
-    this.sourceRun++;
     this.stream.on = false;
-    this.source?.stop();
-    this.source = null;
-    this.showPreview(null);
+    this.sources.stop();
     this.store.set({ running: false, starting: false, sourceName: "" });
-  }
-
-  private open(kind: SourceKind, file?: File): Promise<Source> {
-    const video = byId<HTMLVideoElement>("preview-video");
-    const canvas = byId<HTMLCanvasElement>("preview-canvas");
-    const { captureWidth, maxFps } = this.store.get().settings;
-    if (kind === "camera") return openCamera(this.line, video, captureWidth, maxFps, () => this.cameraEnded());
-    if (kind === "sample") return openSample(this.line, canvas, this.access);
-    if (!file) return Promise.reject(new SourceError("no_file", "No file was chosen", "Choose or drop a picture or a video."));
-    return openFile(file, this.line, { video, canvas });
+    this.showPreview(null);
   }
 
   private cameraEnded(): void {
@@ -168,7 +152,7 @@ export class App {
     this.apply(patch);
     const options: (keyof Settings)[] = ["representation", "maxSplats", "minOpacity", "adapt", "minSplats", "minInferencePx"];
     if (options.some((key) => key in patch)) this.stream.configure(this.wantedOptions());
-    if ("captureWidth" in patch && this.source && this.store.get().source === "camera") void this.start("camera");
+    if ("captureWidth" in patch && this.store.get().running && this.store.get().source === "camera") void this.start("camera");
   }
 
   private apply(patch: Partial<Settings>): void {
@@ -302,7 +286,7 @@ export class App {
     byId("preview").hidden = which === null;
     byId("preview-video").hidden = which !== "video";
     byId("preview-canvas").hidden = which !== "canvas";
-    setText(byId("preview-name"), this.source?.name ?? "");
+    setText(byId("preview-name"), this.store.get().sourceName);
   }
 
   private saveScreenshot(): void {

@@ -186,7 +186,7 @@ export type ToCapture =
   | { type: "frames"; port: MessagePort }
   | { type: "settings"; settings: CaptureSettings }
   | { type: "start"; run: number }
-  | { type: "stop" }
+  | { type: "stop"; run: number }
   | { type: "stream"; run: number; stream: ReadableStream<VideoFrame> }
   | { type: "track"; run: number; track: MediaStreamTrack }
   | { type: "image"; run: number; image: VideoFrame | ImageBitmap; capturedMs: number }

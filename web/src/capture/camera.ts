@@ -1,56 +1,64 @@
 // The webcam: straight from its track into the capture worker where the browser can, else by way of the preview.
 
-import { type CaptureLine, type Source, SourceError } from "./source.js";
+import type { Settings } from "../types.js";
+import { atEnd, type CaptureLine, SourceError } from "./source.js";
 import { pumpVideo } from "./video_frames.js";
 
-/** Opens the camera and shows it in `preview`. `ended` is called when it goes away by itself. */
+/**
+ * Opens the camera, shows it in `preview` and sends its pictures until the signal is aborted.
+ *
+ * @param ended Called when it goes away by itself.
+ * @returns Its name.
+ * @throws SourceError Saying why there is no camera.
+ */
 export async function openCamera(
   line: CaptureLine,
   preview: HTMLVideoElement,
-  width: number,
-  maxFps: number,
+  settings: Pick<Settings, "captureWidth" | "maxFps">,
   ended: () => void,
-): Promise<Source> {
-  const stream = await getCamera(width, maxFps);
+  signal: AbortSignal,
+): Promise<string> {
+  const stream = await getCamera(settings);
+  // First of all: the permission may come long after the person gave up waiting for it.
+  atEnd(signal, () => {
+    for (const each of stream.getTracks()) each.stop();
+  });
+  signal.throwIfAborted();
   const track = stream.getVideoTracks()[0]!;
-  track.addEventListener("ended", ended);
+  track.addEventListener("ended", ended, { signal });
   preview.srcObject = stream;
-  await preview.play();
-  const run = line.start();
-  const stopPump = feed(track, line, preview, run);
-  return {
-    name: track.label || "camera",
-    stop() {
-      track.removeEventListener("ended", ended);
-      stopPump();
-      line.stop();
-      for (const each of stream.getTracks()) each.stop();
-      if (preview.srcObject === stream) preview.srcObject = null;
-    },
-  };
+  atEnd(signal, () => {
+    if (preview.srcObject === stream) preview.srcObject = null;
+  });
+  try {
+    await preview.play();
+  } catch (error) {
+    throw failed(error);
+  }
+  feed(track, line, preview, line.start(signal), signal);
+  return track.label || "camera";
 }
 
-function feed(track: MediaStreamTrack, line: CaptureLine, preview: HTMLVideoElement, run: number): () => void {
-  const nothing = (): void => undefined;
+function feed(track: MediaStreamTrack, line: CaptureLine, preview: HTMLVideoElement, run: number, signal: AbortSignal): void {
   if (typeof MediaStreamTrackProcessor === "function") {
     const { readable } = new MediaStreamTrackProcessor({ track: track as MediaStreamVideoTrack });
     line.post({ type: "stream", run, stream: readable }, [readable as unknown as Transferable]);
-    return nothing;
+    return;
   }
   if (line.workerTakesTracks) {
     const copy = track.clone();
     try {
       line.post({ type: "track", run, track: copy }, [copy as unknown as Transferable]);
-      return nothing;
+      return;
     } catch {
       // This browser's worker has the processor, but its tracks can't be handed over.
       copy.stop();
     }
   }
-  return pumpVideo(preview, line, run);
+  pumpVideo(preview, line, run, signal);
 }
 
-async function getCamera(width: number, maxFps: number): Promise<MediaStream> {
+async function getCamera({ captureWidth: width, maxFps }: Pick<Settings, "captureWidth" | "maxFps">): Promise<MediaStream> {
   if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) {
     throw new SourceError(
       "insecure_context",
@@ -93,6 +101,10 @@ function inWords(error: unknown): SourceError {
         "Another program or tab probably uses it: close that one, then press Start again.",
       );
     default:
-      return new SourceError("camera_failed", "The camera could not be opened", `The browser says: ${String(error)}`);
+      return failed(error);
   }
+}
+
+function failed(error: unknown): SourceError {
+  return new SourceError("camera_failed", "The camera could not be opened", `The browser says: ${String(error)}`);
 }

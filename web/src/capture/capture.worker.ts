@@ -3,17 +3,17 @@
 
 import { nowMs } from "../clock.js";
 import type { CapturedFrame, CaptureSettings, FrameWanted, FromCapture, ToCapture } from "../types.js";
+import { CaptureGate } from "./gate.js";
 
 const canvas = new OffscreenCanvas(1, 1);
 // Frames are only read back, never composited.
 const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true })!;
+const gate = new CaptureGate();
 let port: MessagePort;
 let settings: CaptureSettings = { width: 640, maxFps: 30, quality: 0.8 };
-let run = 0;
-let wanted = false;
-let encoding = false;
-let nextDueMs = 0;
-let gateOpen = false;
+let gateWasOpen = false;
+/** Ends the reading of a track, which must not wait for a frame: a camera that gives none would stay on. */
+let endReading = (): void => undefined;
 
 self.onmessage = (event: MessageEvent<ToCapture>) => {
   const message = event.data;
@@ -21,36 +21,34 @@ self.onmessage = (event: MessageEvent<ToCapture>) => {
     case "frames":
       port = message.port;
       port.onmessage = (reply: MessageEvent<FrameWanted>) => {
-        wanted = reply.data.wanted;
+        gate.want(reply.data.wanted);
         tellGate();
       };
       break;
     case "settings":
       settings = message.settings;
+      gate.maxFps = settings.maxFps;
       break;
     case "start":
-      run = message.run;
-      nextDueMs = 0;
+      endReading();
+      gate.start(message.run);
       break;
     case "stop":
-      run = 0;
+      if (gate.isPresent(message.run)) endReading();
+      gate.stop(message.run);
       break;
     case "stream":
       void readFrames(message.run, message.stream);
       break;
     case "track":
-      void readFrames(
-        message.run,
-        new MediaStreamTrackProcessor({ track: message.track as MediaStreamVideoTrack }).readable,
-        message.track,
-      );
+      readTrack(message.run, message.track);
       break;
     case "image":
-      if (message.run === run && isDue()) void encodeAndSend(message.image, message.capturedMs);
+      if (gate.takes(message.run, nowMs())) void encodeAndSend(message.run, message.image, message.capturedMs);
       else message.image.close();
       break;
     case "encoded":
-      if (message.run === run && isDue()) deliver(message.bytes, message.capturedMs);
+      if (gate.takes(message.run, nowMs())) deliver(message.bytes, message.capturedMs);
       break;
   }
 };
@@ -62,35 +60,40 @@ function post(message: FromCapture): void {
 
 /** Tells the page whether a frame would be taken, so that it makes none in vain. */
 function tellGate(): void {
-  const open = wanted && !encoding;
-  if (open !== gateOpen) post({ type: "gate", open });
-  gateOpen = open;
+  if (gate.open !== gateWasOpen) post({ type: "gate", open: gate.open });
+  gateWasOpen = gate.open;
 }
 
-function isDue(): boolean {
-  return wanted && !encoding && nowMs() >= nextDueMs;
-}
-
-async function readFrames(of: number, stream: ReadableStream<VideoFrame>, track?: MediaStreamTrack): Promise<void> {
-  const reader = stream.getReader();
+function readTrack(run: number, track: MediaStreamTrack): void {
+  const stop = (): void => track.stop();
   try {
-    while (of === run) {
-      const { value: frame, done } = await reader.read();
-      if (done) break;
-      if (of !== run || !isDue()) frame.close();
-      else void encodeAndSend(frame, nowMs());
-    }
+    const { readable } = new MediaStreamTrackProcessor({ track: track as MediaStreamVideoTrack });
+    void readFrames(run, readable).finally(stop);
   } catch (error) {
-    if (of === run) post({ type: "failed", message: String(error) });
-  } finally {
-    await reader.cancel().catch(() => undefined);
-    track?.stop();
+    stop();
+    post({ type: "failed", message: String(error) });
   }
 }
 
-async function encodeAndSend(image: VideoFrame | ImageBitmap, capturedMs: number): Promise<void> {
-  const of = run;
-  encoding = true;
+async function readFrames(run: number, stream: ReadableStream<VideoFrame>): Promise<void> {
+  const reader = stream.getReader();
+  const end = (): void => void reader.cancel().catch(() => undefined);
+  if (!gate.isPresent(run)) return end();
+  endReading = end;
+  try {
+    for (;;) {
+      const { value: frame, done } = await reader.read();
+      if (done) break;
+      if (gate.takes(run, nowMs())) void encodeAndSend(run, frame, nowMs());
+      else frame.close();
+    }
+  } catch (error) {
+    if (gate.isPresent(run)) post({ type: "failed", message: String(error) });
+  }
+}
+
+async function encodeAndSend(run: number, image: VideoFrame | ImageBitmap, capturedMs: number): Promise<void> {
+  gate.busy = true;
   tellGate();
   try {
     const [fullWidth, fullHeight] =
@@ -106,21 +109,17 @@ async function encodeAndSend(image: VideoFrame | ImageBitmap, capturedMs: number
     }
     const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: settings.quality });
     const bytes = new Uint8Array(await blob.arrayBuffer());
-    if (of === run && wanted) deliver(bytes, capturedMs);
+    if (gate.delivers(run)) deliver(bytes, capturedMs);
   } catch (error) {
-    if (of === run) post({ type: "failed", message: String(error) });
+    if (gate.isPresent(run)) post({ type: "failed", message: String(error) });
   } finally {
-    encoding = false;
+    gate.busy = false;
     tellGate();
   }
 }
 
 function deliver(bytes: Uint8Array<ArrayBuffer>, capturedMs: number): void {
-  // Until the socket answers: one frame at a time.
-  wanted = false;
-  const periodMs = 1000 / settings.maxFps;
-  // Cameras have a raster of their own: counting on from the due time keeps the mean rate, half a period keeps the distance.
-  nextDueMs = Math.max(nextDueMs + periodMs, nowMs() + periodMs / 2);
+  gate.delivered(nowMs());
   port.postMessage({ bytes, capturedMs } satisfies CapturedFrame, [bytes.buffer]);
   tellGate();
 }

@@ -1,88 +1,69 @@
 // A picture or a video from the person's disk. It is read here and sent like a camera's frames; nothing is uploaded as a file.
 
 import { nowMs } from "../clock.js";
-import { type CaptureLine, type Source, SourceError } from "./source.js";
+import { atEnd, type CaptureLine, type Previews, SourceError } from "./source.js";
 import { pumpVideo } from "./video_frames.js";
 
 /** A still picture is sent again and again so that changed options take effect; this often is enough for that. */
 const STILL_PERIOD_MS = 500;
 
-export interface Previews {
-  readonly video: HTMLVideoElement;
-  readonly canvas: HTMLCanvasElement;
-}
-
-/** Whether the file goes to `previews.video` rather than `previews.canvas`. */
+/** Whether the file is shown in a video element rather than on a canvas. */
 export function isVideo(file: File): boolean {
   return file.type.startsWith("video/");
 }
 
-export async function openFile(file: File, line: CaptureLine, previews: Previews): Promise<Source> {
-  if (isVideo(file)) return openVideo(file, line, previews.video);
-  return openImage(file, line, previews.canvas);
+/**
+ * Sends the file's pictures until the signal is aborted.
+ *
+ * @returns Its name.
+ * @throws SourceError Where the browser can't read it.
+ */
+export async function openFile(file: File, line: CaptureLine, previews: Previews, signal: AbortSignal): Promise<string> {
+  if (isVideo(file)) await openVideo(file, line, previews.video, signal);
+  else await openImage(file, line, previews.canvas, signal);
+  return file.name;
 }
 
-async function openImage(file: File, line: CaptureLine, preview: HTMLCanvasElement): Promise<Source> {
+async function openImage(file: File, line: CaptureLine, preview: HTMLCanvasElement, signal: AbortSignal): Promise<void> {
   let image: ImageBitmap;
   try {
     image = await createImageBitmap(file);
   } catch {
     throw unreadable(file);
   }
+  atEnd(signal, () => image.close());
+  const run = line.start(signal);
   preview.width = image.width;
   preview.height = image.height;
   preview.getContext("2d", { alpha: false })!.drawImage(image, 0, 0);
-  const run = line.start();
-  let stopped = false;
   const send = async (): Promise<void> => {
     if (!line.gateOpen) return;
-    const copy = await createImageBitmap(image);
-    if (stopped) copy.close();
-    else line.post({ type: "image", run, image: copy, capturedMs: nowMs() }, [copy]);
+    // Closed in between, the picture can't be copied; nobody waits for it any more.
+    const copy = await createImageBitmap(image).catch(() => null);
+    if (copy) line.post({ type: "image", run, image: copy, capturedMs: nowMs() }, [copy]);
   };
   const timer = setInterval(() => void send(), STILL_PERIOD_MS);
-  return {
-    name: file.name,
-    stop() {
-      if (stopped) return;
-      stopped = true;
-      clearInterval(timer);
-      line.stop();
-      image.close();
-    },
-  };
+  atEnd(signal, () => clearInterval(timer));
 }
 
-async function openVideo(file: File, line: CaptureLine, preview: HTMLVideoElement): Promise<Source> {
+async function openVideo(file: File, line: CaptureLine, preview: HTMLVideoElement, signal: AbortSignal): Promise<void> {
   const url = URL.createObjectURL(file);
-  const release = (): void => {
+  preview.srcObject = null;
+  preview.src = url;
+  preview.loop = true;
+  // Before another source gets the element: emptied any later, it would lose that one's video.
+  atEnd(signal, () => {
     preview.pause();
     preview.removeAttribute("src");
     preview.load();
     URL.revokeObjectURL(url);
-  };
-  preview.srcObject = null;
-  preview.src = url;
-  preview.loop = true;
+  });
   try {
     await preview.play();
   } catch {
-    release();
     throw unreadable(file);
   }
-  const run = line.start();
-  const stopPump = pumpVideo(preview, line, run);
-  let stopped = false;
-  return {
-    name: file.name,
-    stop() {
-      if (stopped) return;
-      stopped = true;
-      stopPump();
-      line.stop();
-      release();
-    },
-  };
+  pumpVideo(preview, line, line.start(signal), signal);
 }
 
 function unreadable(file: File): SourceError {

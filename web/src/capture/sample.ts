@@ -3,7 +3,7 @@
 import { decode } from "@msgpack/msgpack";
 import { nowMs } from "../clock.js";
 import type { Access } from "../stream/access.js";
-import { type CaptureLine, type Source, SourceError } from "./source.js";
+import { atEnd, type CaptureLine, SourceError } from "./source.js";
 
 interface Clip {
   fps: number;
@@ -15,17 +15,33 @@ interface Clip {
 /** Fetched once in the life of the page. */
 let clip: Promise<Clip> | null = null;
 
-/** Plays the clip into the capture worker and onto `preview`. */
-export async function openSample(line: CaptureLine, preview: HTMLCanvasElement, access: Access): Promise<Source> {
+/**
+ * Plays the clip into the capture worker and onto `preview` until the signal is aborted.
+ *
+ * @returns Its name.
+ * @throws SourceError Where the server does not give it.
+ */
+export async function openSample(
+  line: CaptureLine,
+  preview: HTMLCanvasElement,
+  access: Access,
+  signal: AbortSignal,
+): Promise<string> {
   clip ??= fetchClip(access);
   const { fps, width, height, frames } = await clip.catch((error: unknown) => {
     clip = null;
     throw error;
   });
+  const run = line.start(signal);
   preview.width = width;
   preview.height = height;
   const context = preview.getContext("2d", { alpha: false })!;
-  const run = line.start();
+  const show = async (bytes: Uint8Array<ArrayBuffer>): Promise<void> => {
+    const image = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
+    // The canvas may be another source's by now.
+    if (!signal.aborted) context.drawImage(image, 0, 0);
+    image.close();
+  };
   const startMs = performance.now();
   let drawn = -1;
   const timer = setInterval(
@@ -34,21 +50,14 @@ export async function openSample(line: CaptureLine, preview: HTMLCanvasElement, 
       if (index === drawn) return;
       drawn = index;
       const bytes = frames[index]!.slice();
-      void createImageBitmap(new Blob([bytes], { type: "image/jpeg" })).then((image) => {
-        context.drawImage(image, 0, 0);
-        image.close();
-      });
+      // A picture that the browser can't decode is missing in the preview only.
+      show(bytes).catch(() => undefined);
       if (line.gateOpen) line.post({ type: "encoded", run, bytes, capturedMs: nowMs() });
     },
     1000 / (2 * fps),
   );
-  return {
-    name: "sample clip",
-    stop() {
-      clearInterval(timer);
-      line.stop();
-    },
-  };
+  atEnd(signal, () => clearInterval(timer));
+  return "sample clip";
 }
 
 async function fetchClip(access: Access): Promise<Clip> {

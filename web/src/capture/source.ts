@@ -1,13 +1,14 @@
 // What a source of pictures is, and the capture worker that all of them feed.
+//
+// A source lives as long as its AbortSignal: whatever it opens, it ties to the signal with `atEnd`, so that a source that fails
+// half open, is replaced while it waits for a permission, or is stopped gives everything back in the same way.
 
 import type { CaptureSettings, FromCapture, ToCapture } from "../types.js";
 
-/** A running source. */
-export interface Source {
-  /** Name of the camera, the clip or the file. */
-  readonly name: string;
-  /** Stops it for good; may be called twice. */
-  stop(): void;
+/** Where a source shows what it sends: cameras and videos in `video`, the others on `canvas`. */
+export interface Previews {
+  readonly video: HTMLVideoElement;
+  readonly canvas: HTMLCanvasElement;
 }
 
 /** A source could not be opened, in words for the person. */
@@ -20,6 +21,12 @@ export class SourceError extends Error {
   ) {
     super(text);
   }
+}
+
+/** Calls `end` when the signal is aborted; at once where it has been. */
+export function atEnd(signal: AbortSignal, end: () => void): void {
+  if (signal.aborted) end();
+  else signal.addEventListener("abort", end, { once: true });
 }
 
 /** The page's end of the capture worker. */
@@ -43,15 +50,18 @@ export class CaptureLine {
     this.post({ type: "frames", port: frames }, [frames]);
   }
 
-  /** A new source: whatever an older one still sends is closed unseen. */
-  start(): number {
-    this.run++;
-    this.post({ type: "start", run: this.run });
-    return this.run;
-  }
-
-  stop(): void {
-    this.post({ type: "stop" });
+  /**
+   * A source begins to send, until its signal is aborted. Whatever an older one still sends is closed unseen.
+   *
+   * @returns The number of its run, for every picture it posts.
+   * @throws DOMException Where the signal has been aborted: a late source must not end the one that runs now.
+   */
+  start(signal: AbortSignal): number {
+    signal.throwIfAborted();
+    const run = ++this.run;
+    this.post({ type: "start", run });
+    atEnd(signal, () => this.post({ type: "stop", run }));
+    return run;
   }
 
   configure(settings: CaptureSettings): void {

@@ -3,16 +3,14 @@
 import { nowMs } from "../clock.js";
 import type { CaptureLine } from "./source.js";
 
-/** Sends every presented frame that the worker would take. Returns what ends it. */
-export function pumpVideo(video: HTMLVideoElement, line: CaptureLine, run: number): () => void {
-  let stopped = false;
+/** Sends every presented frame that the worker would take, until the signal is aborted. */
+export function pumpVideo(video: HTMLVideoElement, line: CaptureLine, run: number, signal: AbortSignal): void {
   const next = (): void => {
-    if (stopped) return;
     if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(take);
     else setTimeout(take, 33);
   };
   const take = (_now?: number, metadata?: VideoFrameCallbackMetadata): void => {
-    if (stopped) return;
+    if (signal.aborted) return;
     if (line.gateOpen && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) {
       // For a camera the browser knows when the picture was taken.
       const capturedMs = metadata?.captureTime ? performance.timeOrigin + metadata.captureTime : nowMs();
@@ -25,9 +23,6 @@ export function pumpVideo(video: HTMLVideoElement, line: CaptureLine, run: numbe
     next();
   };
   next();
-  return () => {
-    stopped = true;
-  };
 }
 
 async function grab(video: HTMLVideoElement): Promise<VideoFrame | ImageBitmap> {

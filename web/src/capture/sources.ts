@@ -1,0 +1,54 @@
+// The one source that may run: starting another ends it, whether it runs or is still being opened.
+
+import type { Access } from "../stream/access.js";
+import type { Settings, SourceKind } from "../types.js";
+import { openCamera } from "./camera.js";
+import { openFile } from "./file.js";
+import { openSample } from "./sample.js";
+import { type CaptureLine, type Previews, SourceError } from "./source.js";
+
+export class Sources {
+  private present: AbortController | null = null;
+
+  /** @param cameraEnded Called when a running camera goes away by itself. */
+  constructor(
+    private readonly line: CaptureLine,
+    private readonly previews: Previews,
+    private readonly access: Access,
+    private readonly cameraEnded: () => void,
+  ) {}
+
+  /**
+   * Opens a source in place of the present one.
+   *
+   * @returns Its name; null where it was stopped or replaced before it was open.
+   * @throws SourceError Saying why it can't be opened. Whatever was open of it by then is closed.
+   */
+  async start(kind: SourceKind, file: File | undefined, settings: Settings): Promise<string | null> {
+    this.stop();
+    const controller = new AbortController();
+    this.present = controller;
+    try {
+      const name = await this.open(kind, file, settings, controller.signal);
+      return controller.signal.aborted ? null : name;
+    } catch (error) {
+      if (controller.signal.aborted) return null;
+      this.stop();
+      throw error;
+    }
+  }
+
+  /** Ends the present source, if there is one. */
+  stop(): void {
+    this.present?.abort();
+    this.present = null;
+  }
+
+  private open(kind: SourceKind, file: File | undefined, settings: Settings, signal: AbortSignal): Promise<string> {
+    const { line, previews } = this;
+    if (kind === "camera") return openCamera(line, previews.video, settings, this.cameraEnded, signal);
+    if (kind === "sample") return openSample(line, previews.canvas, this.access, signal);
+    if (!file) return Promise.reject(new SourceError("no_file", "No file was chosen", "Choose or drop a picture or a video."));
+    return openFile(file, line, previews, signal);
+  }
+}
