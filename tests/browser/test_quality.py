@@ -19,6 +19,15 @@ HIDE = """hidden => {
     document.dispatchEvent(new Event('visibilitychange'));
 }"""
 
+# Spark reads the depths back before it sorts them.
+FAIL_ONE_SORT = """() => {
+    const { readPixels } = WebGL2RenderingContext.prototype;
+    WebGL2RenderingContext.prototype.readPixels = () => {
+        WebGL2RenderingContext.prototype.readPixels = readPixels;
+        throw new Error('no depths');
+    };
+}"""
+
 
 def acks_in(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
@@ -80,6 +89,21 @@ def test_a_reply_that_can_not_be_read_is_acknowledged_and_was_not_shown(open_vie
     viewer.wait("splatcast.stats.badReplies >= 2 && splatcast.stats.shown >= 2")
     bad = [ack for ack in acks_in(tmp_path / "acks") if not ack["decoded_ms"]]
     assert bad and all(ack["received_ms"] > 0 and ack["shown_ms"] == 0 and ack["age_ms"] == 0 for ack in bad)
+
+
+def test_a_sort_that_fails_costs_its_own_frame_and_no_later_ack(open_viewer: OpenViewer, serve: Serve, tmp_path: Path):
+    viewer = open_viewer(f"{serve('--acks', str(tmp_path / 'acks')).url}/?{STREAM}&max_splats=500")
+    viewer.wait_shown(2)
+    viewer.page.evaluate(FAIL_ONE_SORT)
+    viewer.wait("splatcast.stats.notDrawn === 1")
+    viewer.wait_shown(5)
+    viewer.page.click("#start")
+    viewer.wait("splatcast.stats.received === splatcast.stats.shown + splatcast.stats.supersededInClient + 1")
+    assert viewer.get("state.problems") == [], "the card goes with the next frame that is shown"
+    shown = viewer.get("stats.shown")
+    viewer.page.wait_for_timeout(500)
+    acks = acks_in(tmp_path / "acks")
+    assert len(acks) == viewer.get("stats.received") and sum(ack["shown_ms"] > 0 for ack in acks) == shown
 
 
 def test_a_hidden_page_says_that_it_shows_nothing_and_goes_on_when_somebody_looks(

@@ -56,11 +56,13 @@ export class App {
       },
     });
     this.player = new Player(byId<HTMLCanvasElement>("view"), {
-      shown: (frame, shownMs) => this.shown(frame, shownMs),
+      shown: (frame) => this.shown(frame, nowMs()),
       superseded: (frame) => {
         this.tally.counts.supersededInClient++;
         this.stream.skipped(frame);
+        this.stream.recycle(frame.words.buffer);
       },
+      failed: (frame, error) => this.notDrawn(frame, error),
       freed: (buffer) => this.stream.recycle(buffer),
     });
     this.player.orbit.still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -280,6 +282,15 @@ export class App {
     const { seq, count, bytes, codec, kind, label, camera, pruned, quality, timings_ms: timingsMs } = frame;
     this.store.set({ shown: { seq, count, bytes, codec, kind, label, camera, timingsMs, pruned, quality } });
     this.problems.settle("shown");
+  }
+
+  private notDrawn(frame: DecodedFrame | null, error: unknown): void {
+    if (frame) {
+      this.tally.counts.notDrawn++;
+      this.stream.skipped(frame);
+    }
+    const text = `The browser says: ${String(error)}. The next picture is tried again; if this stays, reload the page.`;
+    this.problems.report({ code: "not_drawn", title: "A picture could not be drawn", text, until: "shown" });
   }
 
   private showPreview(which: "video" | "canvas" | null): void {

@@ -174,7 +174,7 @@ function checkRefusals(): string {
 
 async function startSpark(): Promise<string> {
   const canvas = document.getElementById("stage") as HTMLCanvasElement;
-  stage = new Stage(canvas, () => undefined);
+  stage = new Stage(canvas, { dirty: () => undefined, sortFailed: () => undefined });
   stage.exactOrder = true;
   stage.renderer.setSize(64, 64, false);
   // The field of view of CAMERA: 64 pixels at a focal length of 64.

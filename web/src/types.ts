@@ -120,6 +120,8 @@ export interface Stats {
   supersededInClient: number;
   /** Replies that could not be decoded. */
   badReplies: number;
+  /** Replies that could not be drawn. */
+  notDrawn: number;
   /** Frames the server refused with an error. */
   refused: number;
   /** Frames dropped by the server, by reason. */

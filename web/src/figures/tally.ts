@@ -7,7 +7,16 @@ const RATE_WINDOW_MS = 3000;
 const AGE_WINDOW_MS = 5000;
 
 export class Tally {
-  readonly counts = { sent: 0, received: 0, shown: 0, supersededInClient: 0, badReplies: 0, refused: 0, reconnects: 0 };
+  readonly counts = {
+    sent: 0,
+    received: 0,
+    shown: 0,
+    supersededInClient: 0,
+    badReplies: 0,
+    notDrawn: 0,
+    refused: 0,
+    reconnects: 0,
+  };
   readonly dropped: Record<string, number> = {};
   private readonly shownTimes = new Window(RATE_WINDOW_MS);
   private readonly ages = new Window(AGE_WINDOW_MS);

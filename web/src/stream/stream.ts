@@ -48,12 +48,13 @@ export class Stream {
     this.post({ type: "shown", seq, capturedMs, receivedMs, decodedMs, shownMs });
   }
 
+  /** It was not shown. */
   skipped(frame: DecodedFrame): void {
     const { seq, receivedMs, decodedMs } = frame;
     this.post({ type: "skipped", seq, receivedMs, decodedMs });
-    this.recycle(frame.words.buffer);
   }
 
+  /** Words that nothing reads any more. */
   recycle(buffer: ArrayBuffer): void {
     this.post({ type: "recycle", buffer }, [buffer]);
   }

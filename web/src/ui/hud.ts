@@ -24,6 +24,7 @@ const REASONS: Record<string, string> = {
   rate_limited: "sent faster than the server takes",
   client: "overtaken in this viewer",
   bad: "reply not understood",
+  not_drawn: "could not be drawn",
   refused: "refused by the server",
 };
 const REFRESH_MS = 250;
@@ -113,6 +114,7 @@ export class Hud {
       ...stats.dropped,
       client: stats.supersededInClient,
       bad: stats.badReplies,
+      not_drawn: stats.notDrawn,
       refused: stats.refused,
     };
     const entries = Object.entries(all).filter(([, count]) => count > 0);

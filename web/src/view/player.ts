@@ -1,11 +1,11 @@
 // Draws the newest frame, and only when something changed: a frame, the view, the window, or Spark's sort.
 
 import * as THREE from "three";
-import { nowMs } from "../clock.js";
 import type { Camera } from "../stream/messages.js";
 import type { DecodedFrame } from "../types.js";
 import { Helpers } from "./axes.js";
 import { Orbit } from "./orbit.js";
+import { Presenter, type PresenterEvents } from "./presenter.js";
 import { containRect, frustum, type PictureRect } from "./projection.js";
 import { Stage } from "./stage.js";
 
@@ -18,11 +18,7 @@ const FAR = 200;
 /** Until the first frame: a usual webcam. */
 const WEBCAM: Camera = { width: 640, height: 480, fx: 560, fy: 560, cx: 320, cy: 240 };
 
-export interface PlayerEvents {
-  /** The frame's pixels are on their way to the screen: the GPU has drawn them. */
-  shown(frame: DecodedFrame, shownMs: number): void;
-  /** It won't be drawn: a newer frame came first, or nobody looks. */
-  superseded(frame: DecodedFrame): void;
+export interface PlayerEvents extends PresenterEvents {
   /** Words that nothing reads any more. */
   freed(buffer: ArrayBuffer): void;
 }
@@ -31,12 +27,12 @@ export class Player {
   readonly orbit = new Orbit();
   readonly helpers = new Helpers();
   readonly stage: Stage;
-  private latest: DecodedFrame | null = null;
+  private readonly presenter: Presenter;
   private intrinsics = WEBCAM;
   private pivot = 1;
   private hasPivot = false;
   private dirty = true;
-  private busy = false;
+  private moved = false;
   private lastTickMs = performance.now();
   private scheduled = false;
 
@@ -44,7 +40,12 @@ export class Player {
     private readonly canvas: HTMLCanvasElement,
     private readonly events: PlayerEvents,
   ) {
-    this.stage = new Stage(canvas, () => this.invalidate());
+    this.stage = new Stage(canvas, {
+      dirty: () => this.invalidate(),
+      sortFailed: (error) => events.failed(null, error),
+    });
+    const screen = { draw: (frame: DecodedFrame | null) => this.draw(frame), finished: () => this.stage.finished() };
+    this.presenter = new Presenter(screen, events);
     this.stage.captureFrame.add(this.helpers.group);
     this.helpers.update(this.intrinsics, this.pivot);
     new ResizeObserver(() => this.invalidate()).observe(canvas);
@@ -60,17 +61,15 @@ export class Player {
 
   /** A frame to show instead of any that still waits. */
   show(frame: DecodedFrame): void {
-    this.skip();
-    this.latest = frame;
+    this.presenter.offer(frame);
     // A hidden page draws nothing until somebody looks; then there will be a newer one.
-    if (document.hidden) this.skip();
+    if (document.hidden) this.presenter.skip();
     else this.invalidate();
   }
 
   /** The frame that waits to be drawn won't be. */
   skip(): void {
-    if (this.latest) this.events.superseded(this.latest);
-    this.latest = null;
+    this.presenter.skip();
   }
 
   /** Another source is coming: its subject may be at another depth. */
@@ -109,33 +108,25 @@ export class Player {
   private async tick(): Promise<void> {
     this.scheduled = false;
     // In exact order a sort may be under way: it draws when it is done.
-    if (this.busy) return;
+    if (this.presenter.busy) return;
     const now = performance.now();
     // After a sleep the first step must not jump.
-    const moved = this.orbit.advance(Math.min(50, now - this.lastTickMs));
+    this.moved = this.orbit.advance(Math.min(50, now - this.lastTickMs));
     this.lastTickMs = now;
-    if (!this.dirty && !moved) return;
+    if (!this.dirty && !this.moved) return;
     this.dirty = false;
-    this.busy = true;
-    try {
-      await this.present(moved);
-    } finally {
-      this.busy = false;
-    }
-    if (moved || this.dirty) this.invalidate();
+    await this.presenter.present();
+    if (this.moved || this.dirty) this.invalidate();
   }
 
-  private async present(moved: boolean): Promise<void> {
-    const frame = this.latest;
-    this.latest = null;
+  private async draw(frame: DecodedFrame | null): Promise<void> {
     if (frame) this.accept(frame);
     this.resize();
     this.pose(false);
     if (this.stage.exactOrder && frame) await this.stage.sort();
     // A moving view doesn't wait for its order: that lags by a fraction of a degree, while waiting would show as stutter.
-    else if (this.stage.exactOrder && moved) this.stage.sortSoon();
+    else if (this.stage.exactOrder && this.moved) this.stage.sortSoon();
     this.stage.draw();
-    if (frame) void this.stage.finished().then(() => this.events.shown(frame, nowMs()));
   }
 
   private accept(frame: DecodedFrame): void {

@@ -7,6 +7,13 @@ import { capacityFor, DEFAULT_RANGE, type SplatRange, WORDS } from "../codecs/wo
 /** How often the GPU is asked whether it is done; browsers answer between tasks only. */
 const FENCE_POLL_MS = 4;
 
+export interface StageEvents {
+  /** Spark has something new to draw: a sort is done. */
+  dirty(): void;
+  /** A sort failed that nobody waits for. */
+  sortFailed(error: unknown): void;
+}
+
 export class Stage {
   readonly renderer: THREE.WebGLRenderer;
   readonly scene = new THREE.Scene();
@@ -20,15 +27,16 @@ export class Stage {
   drawn = 0;
   private glErrorCount = 0;
 
-  /**
-   * @param onDirty Called when Spark has something new to draw (a finished sort).
-   * @throws Error Where the browser has no WebGL2.
-   */
-  constructor(canvas: HTMLCanvasElement, onDirty: () => void) {
+  /** @throws Error Where the browser has no WebGL2. */
+  constructor(
+    canvas: HTMLCanvasElement,
+    private readonly events: StageEvents,
+  ) {
     // Alpha: what no splat covers shows the page's background, and tests see what is covered.
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: false, alpha: true, powerPreference: "high-performance" });
     this.renderer.setClearColor(0x000000, 0);
-    this.spark = new SparkRenderer({ renderer: this.renderer, onDirty, enableLod: false });
+    this.spark = new SparkRenderer({ renderer: this.renderer, onDirty: () => events.dirty(), enableLod: false });
+    this.outliveFailedSorts();
     const capacity = capacityFor(1);
     this.splats = new PackedSplats({ packedArray: new Uint32Array(capacity * WORDS), numSplats: capacity });
     this.mesh = new SplatMesh({
@@ -96,7 +104,24 @@ export class Stage {
 
   /** In exact order: sorts for this camera in the background, unless a sort is under way already. */
   sortSoon(): void {
-    if (!this.spark.sorting) void this.spark.update({ scene: this.scene, camera: this.camera });
+    if (this.spark.sorting) return;
+    this.spark.update({ scene: this.scene, camera: this.camera }).catch((error: unknown) => this.events.sortFailed(error));
+  }
+
+  /** Spark 2.2.0 takes a sort that failed for one that is still under way, and would never sort again. */
+  private outliveFailedSorts(): void {
+    const spark = this.spark as unknown as { driveSort(): Promise<void>; sorting: boolean };
+    const driveSort = spark.driveSort.bind(this.spark);
+    spark.driveSort = async () => {
+      try {
+        await driveSort();
+      } catch (error) {
+        spark.sorting = false;
+        // Only in exact order does somebody wait for it.
+        if (this.exactOrder) throw error;
+        this.events.sortFailed(error);
+      }
+    };
   }
 
   draw(): void {
