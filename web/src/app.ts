@@ -13,7 +13,7 @@ import type { Config, DecodedFrame, FromSocket, Settings, SourceKind, State } fr
 import { attachControls } from "./ui/controls.js";
 import { byId, saveAs, setText, timedName } from "./ui/dom.js";
 import { Hud } from "./ui/hud.js";
-import { Problems } from "./ui/problems.js";
+import { ProblemCards } from "./ui/problem_cards.js";
 import { SettingsPanel } from "./ui/settings.js";
 import { Store } from "./ui/store.js";
 import { Player } from "./view/player.js";
@@ -24,7 +24,7 @@ export class App {
   readonly player: Player;
   readonly stream: Stream;
   private readonly line: CaptureLine;
-  private readonly problems: Problems;
+  private readonly problems: ProblemCards;
   private readonly sources: Sources;
   private everConnected = false;
 
@@ -47,7 +47,7 @@ export class App {
       problems: [],
       shown: null,
     });
-    this.problems = new Problems(this.store, {
+    this.problems = new ProblemCards(this.store, {
       startSample: () => void this.start("sample"),
       reconnect: () => this.stream.reconnect(),
       authorize: (token) => {
@@ -72,6 +72,7 @@ export class App {
         title: "Part of the viewer failed",
         text: `${message}. Reload the page.`,
         until: null,
+        blocks: true,
       });
     this.stream = new Stream(asset("socket.worker.js"), (message) => this.receive(message), broken);
     const { port1, port2 } = new MessageChannel();
@@ -101,7 +102,8 @@ export class App {
     byId("view").addEventListener("webglcontextlost", () => {
       const text =
         "The graphics driver was reset, or had too little memory. Reload the page; a smaller splat budget needs less.";
-      this.problems.report({ code: "graphics_lost", title: "The 3D view was lost", text, until: null });
+      this.problems.report({ code: "graphics_lost", title: "The 3D view was lost", text, until: null, blocks: true });
+      this.stop();
     });
     if (config.autostart && config.source !== "file") void this.start(config.source);
   }
@@ -258,7 +260,7 @@ export class App {
     const stays = message.code in advices;
     const advice = advices[message.code] ?? "";
     const until = stays ? null : message.fatal ? "connected" : message.seq === null ? null : "shown";
-    this.problems.report({ code: message.code, title, text: message.message + advice, until });
+    this.problems.report({ code: message.code, title, text: message.message + advice, until, blocks: stays });
   }
 
   private askForToken(): void {

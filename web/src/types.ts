@@ -62,6 +62,8 @@ export interface Problem {
   readonly text: string;
   /** Goes away when this is over: the connection opens, a source starts, a frame is shown. Null: until dismissed. */
   readonly until: "connected" | "started" | "shown" | null;
+  /** Nothing goes on until a person does something: such a card makes no room for others. */
+  readonly blocks?: boolean;
   /** What the card asks for. */
   readonly ask?: "token";
 }
