@@ -18,6 +18,29 @@ pytestmark = pytest.mark.browser
 
 OpenViewer = Callable[..., Viewer]
 
+# Every picture that is drawn, before the browser takes it: each begins with a clear of the canvas, and is whole at the task's end.
+WATCH_FOR_BLANKS = """() => {
+    window.watched = { pictures: 0, blank: 0 };
+    const canvas = document.getElementById('view');
+    const context = new OffscreenCanvas(16, 12).getContext('2d', { willReadFrequently: true });
+    const look = () => {
+        context.clearRect(0, 0, 16, 12);
+        context.drawImage(canvas, 0, 0, 16, 12);
+        watched.pictures++;
+        if (context.getImageData(0, 0, 16, 12).data.every((value) => value === 0)) watched.blank++;
+    };
+    const { clear } = WebGL2RenderingContext.prototype;
+    WebGL2RenderingContext.prototype.clear = function (bits) {
+        clear.call(this, bits);
+        if (this.getParameter(this.FRAMEBUFFER_BINDING) === null) queueMicrotask(look);
+    };
+}"""
+SET_BUDGET = """splats => {
+    const input = document.getElementById('set-splats');
+    input.value = splats;
+    input.dispatchEvent(new Event('input'));
+}"""
+
 
 def picture_of(url: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))
@@ -119,6 +142,23 @@ def test_a_larger_budget_makes_room_for_itself(open_viewer: OpenViewer, syntheti
     viewer.page.click("#settings-toggle")
     viewer.page.fill("#set-splats", "3000")
     viewer.wait("splatcast.state.shown.count > 2048 && splatcast.renderer.activeSplats === splatcast.state.shown.count")
+
+
+@pytest.mark.parametrize("exact", [1, 0], ids=["exact order", "low latency"])
+def test_room_for_splats_shrinks_and_grows_with_the_frames_and_the_picture_is_never_blank(
+    open_viewer: OpenViewer, synthetic: AppServer, exact: int
+):
+    query = f"source=camera&autostart=1&width=160&fps=30&min_opacity=0&max_splats=3000&exact={exact}"
+    viewer = open_viewer(f"{synthetic.url}/?{query}", size=(160, 120))
+    viewer.wait_shown(2)
+    assert viewer.get("renderer.capacity") == 4096
+    viewer.page.evaluate(WATCH_FOR_BLANKS)
+    for splats, capacity in (("2000", 2048), ("3000", 4096)):
+        viewer.page.evaluate(SET_BUDGET, splats)
+        viewer.wait(f"splatcast.renderer.capacity === {capacity} && splatcast.renderer.activeSplats === splatcast.state.shown.count")
+        viewer.wait_shown(2)
+    watched = viewer.page.evaluate("watched")
+    assert watched["pictures"] > 60 and watched["blank"] == 0
 
 
 def test_the_sample_plays_without_a_camera(open_viewer: OpenViewer, synthetic: AppServer):

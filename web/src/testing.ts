@@ -7,8 +7,8 @@ import type { State, Stats } from "./types.js";
 export interface Splatcast {
   readonly state: Readonly<State>;
   readonly stats: Stats;
-  /** Resources on the GPU, splats that the last sort found active, pictures drawn and GL errors so far. */
-  readonly renderer: { textures: number; geometries: number; activeSplats: number; drawn: number; glErrors: number };
+  /** Resources on the GPU, room for splats, splats that the last sort found active, pictures drawn and GL errors so far. */
+  readonly renderer: Record<"textures" | "geometries" | "capacity" | "activeSplats" | "drawn" | "glErrors", number>;
   /** The picture that was last sent, as a data: URL. */
   lastCapture(): Promise<{ seq: number; jpeg: string | null }>;
   /** The camera's picture as rendered from the capture viewpoint, as a PNG data: URL; transparent where no splat is. */
@@ -32,7 +32,8 @@ export function exposeForTests(app: App): void {
     },
     get renderer() {
       const { textures, geometries } = stage.renderer.info.memory;
-      return { textures, geometries, activeSplats: stage.activeSplats, drawn: stage.drawn, glErrors: stage.glErrors };
+      const { capacity, activeSplats, drawn, glErrors } = stage;
+      return { textures, geometries, capacity, activeSplats, drawn, glErrors };
     },
     async lastCapture() {
       const { seq, jpeg } = await app.stream.lastCapture();

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { readConfig } from "../src/config.js";
 import { Window } from "../src/figures/window.js";
 import { FIRST_DELAY_MS, isWorthRetrying, LONGEST_DELAY_MS, retryDelayMs } from "../src/stream/backoff.js";
+import { Capacity } from "../src/stream/capacity.js";
 import { FlowControl } from "../src/stream/flow.js";
 import { BufferPool } from "../src/stream/pool.js";
 import { pivotDepth } from "../src/view/pivot.js";
@@ -80,7 +81,7 @@ test("a rate counts intervals, not samples", () => {
 
 test("buffers come back into use, and those of another size don't", () => {
   const pool = new BufferPool();
-  const first = pool.take(10, 3000);
+  const first = pool.take(2100, 3000);
   assert.equal(first.length, 4096 * 4);
   pool.give(first.buffer);
   assert.equal(pool.take(4000, 3000).buffer, first.buffer);
@@ -88,6 +89,44 @@ test("buffers come back into use, and those of another size don't", () => {
   assert.equal(larger.length, 6144 * 4);
   pool.give(first.buffer);
   assert.notEqual(pool.take(5000, 3000).buffer, first.buffer);
+});
+
+const BUDGET = 200_000;
+/** The capacities that frames with these counts get, without repetitions. */
+function capacities(capacity: Capacity, counts: number[]): number[] {
+  return counts.map((count) => capacity.next(count, BUDGET)).filter((each, i, all) => each !== all[i - 1]);
+}
+const frames = (count: number, times: number): number[] => Array<number>(times).fill(count);
+
+test("a capacity is the budget or one of its halvings, in whole rows", () => {
+  const steps = [200_000, 100_001, 100_000, 25_000, 3000, 0].map((count) => new Capacity().next(count, BUDGET));
+  assert.deepEqual(steps, [200_704, 200_704, 100_352, 26_624, 4096, 2048]);
+  assert.equal(new Capacity().next(5000, 3000), 6144, "a frame above its budget fits, too");
+});
+
+test("a capacity grows at once, and shrinks after sixty frames that all fit into less", () => {
+  const capacity = new Capacity();
+  assert.deepEqual(capacities(capacity, [...frames(20_000, 3), 190_000]), [26_624, 200_704]);
+  assert.deepEqual(capacities(capacity, frames(20_000, 59)), [200_704]);
+  assert.deepEqual(capacities(capacity, frames(20_000, 1)), [26_624]);
+  assert.deepEqual(capacities(capacity, [150_000]), [200_704]);
+});
+
+test("one large frame in sixty, or counts that waver about a step, leave the capacity as it is", () => {
+  const capacity = new Capacity();
+  capacity.next(190_000, BUDGET);
+  const spikes = Array.from({ length: 600 }, (_, i) => (i % 60 === 30 ? 120_000 : 20_000));
+  assert.deepEqual(capacities(capacity, spikes), [200_704]);
+  const wavering = Array.from({ length: 600 }, (_, i) => 98_000 + 3000 * Math.sin(i));
+  assert.deepEqual(capacities(capacity, wavering), [200_704]);
+});
+
+test("another budget has other steps, which are taken when the frames follow it", () => {
+  const capacity = new Capacity();
+  capacity.next(190_000, BUDGET);
+  const after = Array.from({ length: 60 }, () => capacity.next(4900, 5000));
+  assert.equal(after[0], 200_704);
+  assert.equal(after.at(-1), 6144);
 });
 
 test("the pivot is the median of the nearer half in the middle of the picture, and 0 without splats", () => {

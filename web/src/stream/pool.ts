@@ -1,29 +1,32 @@
 // Word buffers that go to the page with a frame and come back: after the first frames nothing is allocated any more.
 
-import { capacityFor, WORDS } from "../codecs/words.js";
+import { WORDS } from "../codecs/words.js";
+import { Capacity } from "./capacity.js";
 
 /** One on the screen, one waiting, one being decoded, one on its way back. */
 const KEPT = 4;
 
 export class BufferPool {
+  private readonly capacity = new Capacity();
   private free: ArrayBuffer[] = [];
-  private capacity = 0;
+  private bytes = 0;
 
   /**
-   * A buffer for at least `count` splats.
+   * A buffer for a frame.
    *
-   * @param usual Capacity all frames should have (the splat budget), so that Spark's textures keep their size.
+   * @param count Splats of the frame.
+   * @param budget Splats that a frame may have.
    */
-  take(count: number, usual: number): Uint32Array<ArrayBuffer> {
-    const capacity = capacityFor(Math.max(count, usual));
-    if (capacity !== this.capacity) {
-      this.capacity = capacity;
+  take(count: number, budget: number): Uint32Array<ArrayBuffer> {
+    const bytes = this.capacity.next(count, budget) * WORDS * 4;
+    if (bytes !== this.bytes) {
+      this.bytes = bytes;
       this.free = [];
     }
-    return new Uint32Array(this.free.pop() ?? new ArrayBuffer(capacity * WORDS * 4));
+    return new Uint32Array(this.free.pop() ?? new ArrayBuffer(bytes));
   }
 
   give(buffer: ArrayBuffer): void {
-    if (buffer.byteLength === this.capacity * WORDS * 4 && this.free.length < KEPT) this.free.push(buffer);
+    if (buffer.byteLength === this.bytes && this.free.length < KEPT) this.free.push(buffer);
   }
 }

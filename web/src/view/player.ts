@@ -123,7 +123,7 @@ export class Player {
     if (frame) this.accept(frame);
     this.resize();
     this.pose(false);
-    if (this.stage.exactOrder && frame) await this.stage.sort();
+    if (frame && this.stage.needsSort) await this.stage.sort();
     // A moving view doesn't wait for its order: that lags by a fraction of a degree, while waiting would show as stutter.
     else if (this.stage.exactOrder && this.moved) this.stage.sortSoon();
     this.stage.draw();

@@ -25,6 +25,7 @@ export class Stage {
   private readonly mesh: SplatMesh;
   /** Pictures drawn so far. */
   drawn = 0;
+  private resized = false;
   private glErrorCount = 0;
 
   /** @throws Error Where the browser has no WebGL2. */
@@ -81,10 +82,12 @@ export class Stage {
       // Spark 2.2.0 would hand WebGL a Uint8Array here: INVALID_OPERATION, and the picture stands still.
       if (this.splats.source) this.splats.source.image.data = words;
     } else {
-      // Spark makes a texture of the new size by itself. The count stays the capacity: words of zero are neither sorted nor drawn.
+      // Spark makes a texture of the new size by itself. The count is always the capacity: words of zero are neither sorted nor drawn.
       this.splats.maxSplats = capacity;
       this.splats.numSplats = capacity;
+      this.resized = true;
     }
+    this.shrinkSpares(capacity);
     const encoding = this.splats.splatEncoding;
     if (!encoding || (Object.keys(range) as (keyof SplatRange)[]).some((key) => encoding[key] !== range[key])) {
       this.splats.splatEncoding = { ...range };
@@ -95,17 +98,36 @@ export class Stage {
     return old;
   }
 
-  /** In exact order: brings the frame and its order for this camera. Calls must not overlap. */
+  /**
+   * Whether a frame that was put in place needs {@link sort} before it can be drawn: in exact order, and where its capacity is
+   * another one. Spark would show the last frame until it has sorted the new one by itself.
+   */
+  get needsSort(): boolean {
+    return this.exactOrder || this.resized;
+  }
+
+  /** Brings the frame and its order for this camera. Calls must not overlap. */
   async sort(): Promise<void> {
-    // A sort left over from the other mode would make Spark put this update off.
+    // A sort that is still under way would make Spark put this update off.
     while (this.spark.sorting) await new Promise(requestAnimationFrame);
     await this.spark.update({ scene: this.scene, camera: this.camera });
+    this.resized = false;
   }
 
   /** In exact order: sorts for this camera in the background, unless a sort is under way already. */
   sortSoon(): void {
     if (this.spark.sorting) return;
     this.spark.update({ scene: this.scene, camera: this.camera }).catch((error: unknown) => this.events.sortFailed(error));
+  }
+
+  /** Spark's own buffers only grow. Those that it does not use just now are made anew, in the size of the next frame. */
+  private shrinkSpares(capacity: number): void {
+    for (const spare of this.spark.accumulators) {
+      if (spare.target && spare.maxSplats > capacity) {
+        spare.dispose();
+        this.spark.maxSplats = 0;
+      }
+    }
   }
 
   /** Spark 2.2.0 takes a sort that failed for one that is still under way, and would never sort again. */
@@ -117,8 +139,7 @@ export class Stage {
         await driveSort();
       } catch (error) {
         spark.sorting = false;
-        // Only in exact order does somebody wait for it.
-        if (this.exactOrder) throw error;
+        if (this.needsSort) throw error;
         this.events.sortFailed(error);
       }
     };
@@ -139,6 +160,11 @@ export class Stage {
       await new Promise((resolve) => setTimeout(resolve, FENCE_POLL_MS));
     }
     gl.deleteSync(fence);
+  }
+
+  /** Splats that the texture has room for. */
+  get capacity(): number {
+    return this.splats.maxSplats;
   }
 
   /** Splats the last finished sort found active. */
