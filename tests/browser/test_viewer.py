@@ -155,7 +155,8 @@ def test_room_for_splats_shrinks_and_grows_with_the_frames_and_the_picture_is_ne
     viewer.page.evaluate(WATCH_FOR_BLANKS)
     for splats, capacity in (("2000", 2048), ("3000", 4096)):
         viewer.page.evaluate(SET_BUDGET, splats)
-        viewer.wait(f"splatcast.renderer.capacity === {capacity} && splatcast.renderer.activeSplats === splatcast.state.shown.count")
+        viewer.wait(f"splatcast.renderer.capacity === {capacity}")
+        viewer.wait("splatcast.renderer.activeSplats === splatcast.state.shown.count")
         viewer.wait_shown(2)
     watched = viewer.page.evaluate("watched")
     assert watched["pictures"] > 60 and watched["blank"] == 0

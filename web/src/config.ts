@@ -1,6 +1,53 @@
 // The page's address → Config. A parameter that can't be read is ignored: a link from elsewhere should still open the page.
 
-import type { Config, Settings, SourceKind } from "./types.js";
+import type { FrameOptions } from "./stream/messages.js";
+
+export type SourceKind = "camera" | "sample" | "file";
+
+/** What the page's address asks for. Never changes while the page lives. */
+export interface Config {
+  /** Source chosen at first. */
+  readonly source: SourceKind;
+  /** Start without a click. */
+  readonly autostart: boolean;
+  /** Orbit at first: degrees to the right, degrees up, distance over the default one. */
+  readonly view: readonly [yawDeg: number, pitchDeg: number, distance: number];
+  /** Settings that differ from the defaults. */
+  readonly settings: Partial<Settings>;
+  /** WebSocket of the server. */
+  readonly socketUrl: string;
+}
+
+/** What a person sets in the panel. */
+export interface Settings {
+  /** Splats (native or lifted), points, or the model's default. */
+  representation: FrameOptions["representation"];
+  /** Width of the picture that is sent, pixels; its height follows. */
+  captureWidth: number;
+  /** Frames sent a second at most. */
+  maxFps: number;
+  /** JPEG quality, 0..1. */
+  jpegQuality: number;
+  /** Splat budget of a frame, at most; null takes the server's default. */
+  maxSplats: number | null;
+  /** Whether the server may go below it, and below the model's resolution, to keep the picture recent; null: its default. */
+  adapt: boolean | null;
+  /** As far as it may go; null takes the server's default. */
+  minSplats: number | null;
+  minInferencePx: number | null;
+  /** Gaussians fainter than this are not sent; null takes the server's default. */
+  minOpacity: number | null;
+  /** Each frame waits for its own depth sort; else it is shown at once in the last frame's order, wrong at moving edges. */
+  exactOrder: boolean;
+  /** Mirror the preview like a selfie. The splats never are. */
+  mirrorPreview: boolean;
+  /** Axes and the outline of the capture camera. */
+  axes: boolean;
+  /** Gentle motion that shows the depth. */
+  sway: boolean;
+  /** Orbit without limits. A single view has nothing behind what it saw. */
+  freeOrbit: boolean;
+}
 
 export const DEFAULT_SETTINGS: Readonly<Settings> = {
   representation: "auto",

@@ -2,13 +2,14 @@
 
 import type { App } from "./app.js";
 import { nowMs } from "./clock.js";
-import type { State, Stats } from "./types.js";
+import type { Stats } from "./figures/tally.js";
+import type { State } from "./state.js";
 
 export interface Splatcast {
   readonly state: Readonly<State>;
   readonly stats: Stats;
   /** Resources on the GPU, room for splats, splats that the last sort found active, pictures drawn and GL errors so far. */
-  readonly renderer: Record<"textures" | "geometries" | "capacity" | "activeSplats" | "drawn" | "glErrors", number>;
+  readonly renderer: Record<"textures" | "capacity" | "activeSplats" | "drawn" | "glErrors", number>;
   /** The picture that was last sent, as a data: URL. */
   lastCapture(): Promise<{ seq: number; jpeg: string | null }>;
   /** The camera's picture as rendered from the capture viewpoint, as a PNG data: URL; transparent where no splat is. */
@@ -22,24 +23,23 @@ declare global {
 }
 
 export function exposeForTests(app: App): void {
-  const { stage } = app.player;
+  const { stage } = app.view.player;
   window.splatcast = {
     get state() {
       return app.store.get();
     },
     get stats() {
-      return app.tally.stats(nowMs());
+      return app.view.tally.stats(nowMs());
     },
     get renderer() {
-      const { textures, geometries } = stage.renderer.info.memory;
       const { capacity, activeSplats, drawn, glErrors } = stage;
-      return { textures, geometries, capacity, activeSplats, drawn, glErrors };
+      return { textures: stage.renderer.info.memory.textures, capacity, activeSplats, drawn, glErrors };
     },
     async lastCapture() {
-      const { seq, jpeg } = await app.stream.lastCapture();
+      const { seq, jpeg } = await app.view.stream.lastCapture();
       return { seq, jpeg: jpeg && `data:image/jpeg;base64,${base64(new Uint8Array(jpeg))}` };
     },
-    captureScreenshot: () => app.player.capture(true).toDataURL("image/png"),
+    captureScreenshot: () => app.view.player.capture(true).toDataURL("image/png"),
   };
 }
 

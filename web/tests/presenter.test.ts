@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { AckOrder } from "../src/stream/acks.js";
-import type { DecodedFrame } from "../src/types.js";
+import type { DecodedFrame } from "../src/stream/thread.js";
 import { Presenter } from "../src/view/presenter.js";
 
 const frame = (seq: number): DecodedFrame => ({ seq }) as DecodedFrame;

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Problem } from "../src/types.js";
-import { withProblem } from "../src/ui/problems.js";
+import type { Problem, State } from "../src/state.js";
+import type { ServerRefusal } from "../src/stream/thread.js";
+import { refused, tokenAsked } from "../src/ui/problem_texts.js";
+import { Problems, withProblem } from "../src/ui/problems.js";
+import { Store } from "../src/ui/store.js";
 
 const problem = (code: string, rest: Partial<Problem> = {}): Problem => ({
   code,
@@ -36,4 +39,29 @@ test("that the server is gone is said until it is back, and the connection has o
   const gone = problem("server_gone", { until: "connected" });
   assert.deepEqual(after([gone], ...["a", "b", "c"].map((code) => problem(code))), ["server_gone", "b", "c"]);
   assert.deepEqual(after([gone, problem("a")], problem("server_full", { until: "connected" })), ["a", "server_full"]);
+});
+
+test("a refusal stays as long as what it is about", () => {
+  const refusal = (code: string, rest: Partial<ServerRefusal> = {}): Problem =>
+    refused({ type: "error", code, message: "The server's words.", seq: null, fatal: false, ...rest });
+  assert.equal(refusal("undecodable", { seq: 7 }).until, "shown");
+  assert.equal(refusal("bad_message").until, null);
+  assert.equal(refusal("server_full", { fatal: true }).until, "connected");
+  const repeating = refusal("protocol_mismatch", { fatal: true });
+  assert.deepEqual([repeating.until, repeating.blocks], [null, true]);
+  assert.equal(repeating.text, "The server's words. Reload the page.");
+  assert.equal(refusal("forbidden_host", { fatal: true }).text, "The server's words.");
+});
+
+test("problems end with what they wait for, or are dismissed", () => {
+  const store = new Store<State>({ problems: [] as readonly Problem[] } as State);
+  const problems = new Problems(store);
+  for (const each of [problem("a"), problem("b", { until: "started" }), tokenAsked(false)]) problems.report(each);
+  assert.ok(problems.aboutConnection);
+  problems.settle("connected");
+  assert.deepEqual(codes(store.get().problems), ["a", "b"]);
+  assert.ok(!problems.aboutConnection);
+  problems.settle("shown");
+  problems.dismiss("b");
+  assert.deepEqual(store.get().problems, []);
 });

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readConfig } from "../src/config.js";
+import { DEFAULT_SETTINGS, readConfig } from "../src/config.js";
 import { QualityLine } from "../src/figures/quality.js";
 import { isToken, tokenOf } from "../src/stream/access.js";
 import { AckOrder } from "../src/stream/acks.js";
 import type { AckMessage, QualityState } from "../src/stream/messages.js";
+import { wantedOptions } from "../src/stream/options.js";
 
 const FULL: QualityState = { max_splats: 200_000, inference_px: 0, splats_share: 1, px_share: 1, cause: "", message: "" };
 const MESSAGE = "fewer splats: the network takes too long for more";
@@ -77,7 +78,9 @@ test("a token is what a subprotocol can carry, all of it", () => {
   for (const text of ["", "a b", "a/b", "ä", "a\n"]) assert.ok(!isToken(text), JSON.stringify(text));
 });
 
-test("the address says how far the server may go", () => {
+test("the address says how far the server may go, and what it leaves open is the server's default", () => {
   const { settings } = readConfig("http://h/?adapt=0&min_splats=5000&min_inference_px=252");
   assert.deepEqual(settings, { adapt: false, minSplats: 5000, minInferencePx: 252 });
+  const options = { representation: "auto", adapt: false, min_splats: 5000, min_inference_px: 252 };
+  assert.deepEqual(wantedOptions({ ...DEFAULT_SETTINGS, ...settings }), options);
 });

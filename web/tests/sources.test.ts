@@ -4,9 +4,9 @@ import { encode } from "@msgpack/msgpack";
 import { CaptureGate } from "../src/capture/gate.js";
 import { CaptureLine, type SourceError } from "../src/capture/source.js";
 import { Sources } from "../src/capture/sources.js";
+import type { ToCapture } from "../src/capture/thread.js";
 import { DEFAULT_SETTINGS } from "../src/config.js";
 import type { Access } from "../src/stream/access.js";
-import type { ToCapture } from "../src/types.js";
 
 /** What the capture worker makes of the page's messages: its gate decides whose pictures are sent. */
 class FakeWorker {

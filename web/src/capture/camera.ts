@@ -1,6 +1,6 @@
 // The webcam: straight from its track into the capture worker where the browser can, else by way of the preview.
 
-import type { Settings } from "../types.js";
+import type { Settings } from "../config.js";
 import { atEnd, type CaptureLine, SourceError } from "./source.js";
 import { pumpVideo } from "./video_frames.js";
 

@@ -2,8 +2,8 @@
 // A frame that can't be sent at once is closed: the next one is newer.
 
 import { nowMs } from "../clock.js";
-import type { CapturedFrame, CaptureSettings, FrameWanted, FromCapture, ToCapture } from "../types.js";
 import { CaptureGate } from "./gate.js";
+import type { CapturedFrame, CaptureSettings, FrameWanted, FromCapture, ToCapture } from "./thread.js";
 
 const canvas = new OffscreenCanvas(1, 1);
 // Frames are only read back, never composited.

@@ -3,7 +3,7 @@
 // A source lives as long as its AbortSignal: whatever it opens, it ties to the signal with `atEnd`, so that a source that fails
 // half open, is replaced while it waits for a permission, or is stopped gives everything back in the same way.
 
-import type { CaptureSettings, FromCapture, ToCapture } from "../types.js";
+import type { CaptureSettings, FromCapture, ToCapture } from "./thread.js";
 
 /** Where a source shows what it sends: cameras and videos in `video`, the others on `canvas`. */
 export interface Previews {

@@ -1,7 +1,7 @@
 // The one source that may run: starting another ends it, whether it runs or is still being opened.
 
+import type { Settings, SourceKind } from "../config.js";
 import type { Access } from "../stream/access.js";
-import type { Settings, SourceKind } from "../types.js";
 import { openCamera } from "./camera.js";
 import { openFile } from "./file.js";
 import { openSample } from "./sample.js";

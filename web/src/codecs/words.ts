@@ -34,11 +34,6 @@ export function unitToByte(value: number): number {
   return Math.round(Math.min(1, Math.max(0, value)) * 255);
 }
 
-/** A linear scale as its byte. */
-export function scaleToByte(scale: number, range: SplatRange): number {
-  return scale > 0 ? lnScaleToByte(Math.log(scale), range) : 0;
-}
-
 /** The logarithm of a scale as its byte. */
 export function lnScaleToByte(lnScale: number, range: SplatRange): number {
   const unit = (lnScale - range.lnScaleMin) / (range.lnScaleMax - range.lnScaleMin);

@@ -1,10 +1,39 @@
 // Counts what happens to frames, for the figures panel and for tests.
 
-import type { DecodedFrame, Stats } from "../types.js";
+import type { DecodedFrame } from "../stream/thread.js";
 import { Window } from "./window.js";
 
 const RATE_WINDOW_MS = 3000;
 const AGE_WINDOW_MS = 5000;
+
+/** Counters since the page was opened. */
+export interface Stats {
+  /** Frames sent. */
+  sent: number;
+  /** Replies with splats that came. */
+  received: number;
+  /** Replies whose pixels were handed to the screen. */
+  shown: number;
+  /** Replies that a newer one overtook before they were drawn. */
+  supersededInClient: number;
+  /** Replies that could not be decoded. */
+  badReplies: number;
+  /** Replies that could not be drawn. */
+  notDrawn: number;
+  /** Frames the server refused with an error. */
+  refused: number;
+  /** Frames dropped by the server, by reason. */
+  dropped: Record<string, number>;
+  /** Connections opened after the first. */
+  reconnects: number;
+  /** Frames shown a second, over the last three seconds. */
+  fps: number;
+  /** Capture to pixels, over the last five seconds. */
+  ageP50Ms: number;
+  ageP95Ms: number;
+  /** Mean size of a reply over the last five seconds. */
+  kilobytesPerFrame: number;
+}
 
 export class Tally {
   readonly counts = {

@@ -2,10 +2,10 @@
 
 import { decode, encode } from "@msgpack/msgpack";
 import { CODECS } from "../codecs/index.js";
-import type { Connection as Status } from "../types.js";
 import { isWorthRetrying, retryDelayMs } from "./backoff.js";
 import { type ClientMessage, type FrameOptions, type Limits, PROTOCOL, type ServerMessage } from "./messages.js";
 import { withinLimits, withoutNumbers } from "./options.js";
+import type { ConnectionStatus } from "./thread.js";
 
 const CLIENT = "splatcast-viewer/0.1.0";
 /** Well below any proxy's or server's idle timeout. */
@@ -30,7 +30,7 @@ const ENDS: Record<string, string> = {
 export interface ConnectionEvents {
   message(message: ServerMessage): void;
   unreadable(reason: string): void;
-  status(status: Status, text: string, reconnects: number): void;
+  status(status: ConnectionStatus, text: string, reconnects: number): void;
 }
 
 export class Connection {

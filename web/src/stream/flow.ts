@@ -11,13 +11,8 @@ export class FlowControl {
   /** @param maxInFlight Frames of a session that the server works on at a time (`limits.max_in_flight`). */
   constructor(private readonly maxInFlight: number) {}
 
-  /** Frames without an answer. */
-  get unanswered(): number {
-    return this.sentAt.size;
-  }
-
   /** One more than the server works on, where a frame would otherwise spend its time on the way. */
-  get allowance(): number {
+  private get allowance(): number {
     return this.maxInFlight + (this.networkMs > WORTHWHILE_NETWORK_MS ? 1 : 0);
   }
 

@@ -1,6 +1,20 @@
 // Options on their way to the server: one out of range makes it refuse the message, and only its welcome tells the ranges.
 
+import type { Settings } from "../config.js";
 import type { FrameOptions, Limits } from "./messages.js";
+
+/** What the settings ask of the server; what they leave open is the server's default. */
+export function wantedOptions(settings: Settings): Partial<FrameOptions> {
+  const options = {
+    representation: settings.representation,
+    max_splats: settings.maxSplats,
+    min_opacity: settings.minOpacity,
+    adapt: settings.adapt,
+    min_splats: settings.minSplats,
+    min_inference_px: settings.minInferencePx,
+  };
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null));
+}
 
 /** What hello may carry: everything but numbers, which wait for the limits. */
 export function withoutNumbers(options: Partial<FrameOptions>): Partial<FrameOptions> {

@@ -1,14 +1,15 @@
 // The stream's thread: sends captured frames, receives and decodes replies, so that drawing never delays either.
 
+import type { CapturedFrame, FrameWanted } from "../capture/thread.js";
 import { nowMs } from "../clock.js";
 import { codecNamed } from "../codecs/index.js";
-import type { CapturedFrame, FrameWanted, FromSocket, ToSocket } from "../types.js";
 import { pivotDepth } from "../view/pivot.js";
 import { AckOrder } from "./acks.js";
 import { Connection } from "./connection.js";
 import { FlowControl } from "./flow.js";
 import type { Camera, ServerMessage, SplatsMessage } from "./messages.js";
 import { BufferPool } from "./pool.js";
+import type { FromSocket, ToSocket } from "./thread.js";
 
 const pool = new BufferPool();
 const acks = new AckOrder((ack) => connection.send(ack));
@@ -29,7 +30,7 @@ self.onmessage = (event: MessageEvent<ToSocket>) => {
       frames.onmessage = (captured: MessageEvent<CapturedFrame>) => sendFrame(captured.data);
       connection = new Connection(message.url, message.subprotocols, message.options, {
         message: receive,
-        unreadable: (reason) => post({ type: "bad", seq: 0, message: `not a message of protocol 1: ${reason}` }),
+        unreadable: (reason) => post({ type: "bad", message: `not a message of protocol 1: ${reason}` }),
         status: (status, text, reconnects) => {
           post({ type: "connection", status, text, reconnects });
           if (status !== "open") tellCapture();
@@ -85,7 +86,7 @@ function sendFrame({ bytes, capturedMs }: CapturedFrame): void {
     lastCapture = { seq, bytes };
     flow.sent(seq, nowMs());
     connection.send({ type: "frame", seq, views: [bytes], captured_ms: capturedMs });
-    post({ type: "sent", seq, bytes: bytes.byteLength });
+    post({ type: "sent" });
   }
   tellCapture();
 }
@@ -96,7 +97,7 @@ function receive(message: ServerMessage): void {
       flow = new FlowControl(message.limits.max_in_flight);
       acks.clear();
       budget = message.options.max_splats ?? message.limits.max_splats;
-      post({ ...message, type: "welcome" });
+      post({ type: "welcome", engine: message.engine, limits: message.limits, options: message.options });
       break;
     case "configured":
       budget = message.options.max_splats ?? budget;
@@ -108,7 +109,7 @@ function receive(message: ServerMessage): void {
       break;
     case "dropped":
       for (const each of message.seqs) flow.settled(each);
-      post({ type: "dropped", code: message.code, message: message.message, count: message.count });
+      post({ type: "dropped", code: message.code, count: message.count });
       break;
     case "error":
       if (message.seq !== null) flow.settled(message.seq);
@@ -147,6 +148,6 @@ function decodeSplats(message: SplatsMessage): void {
   } catch (error) {
     // It is never shown, but it has arrived: without the ack the server would wait for it.
     acks.done({ type: "ack", seq: message.seq, received_ms: receivedMs });
-    post({ type: "bad", seq: message.seq, message: error instanceof Error ? error.message : String(error) });
+    post({ type: "bad", message: error instanceof Error ? error.message : String(error) });
   }
 }

@@ -1,7 +1,7 @@
 // The page's end of the socket worker.
 
-import type { DecodedFrame, FromSocket, ToSocket } from "../types.js";
 import type { FrameOptions } from "./messages.js";
+import type { DecodedFrame, FromSocket, ToSocket } from "./thread.js";
 
 export class Stream {
   private readonly worker: Worker;

@@ -1,6 +1,7 @@
 // Buttons, shortcuts and the drop target: every way to tell the viewer something, and how they show its state.
 
-import type { Settings, SourceKind, State } from "../types.js";
+import type { Settings, SourceKind } from "../config.js";
+import type { State } from "../state.js";
 import type { Orbit } from "../view/orbit.js";
 import { byId, setText } from "./dom.js";
 import { attachGestures, orbitByKey } from "./gestures.js";

@@ -2,8 +2,9 @@
 
 import { nowMs } from "../clock.js";
 import { QualityLine } from "../figures/quality.js";
+import type { Stats } from "../figures/tally.js";
+import type { State } from "../state.js";
 import type { QualityState } from "../stream/messages.js";
-import type { State, Stats } from "../types.js";
 import { byId, make, setText } from "./dom.js";
 import type { Store } from "./store.js";
 

@@ -1,41 +1,25 @@
 // What went wrong, in plain words: one card a problem, which goes when the problem does.
 
+import type { Problem, State } from "../state.js";
 import { TOKEN_PATTERN } from "../stream/access.js";
-import type { Problem, State } from "../types.js";
 import { byId, make } from "./dom.js";
-import { withProblem } from "./problems.js";
 import type { Store } from "./store.js";
 
 export interface ProblemActions {
   startSample(): void;
   reconnect(): void;
   authorize(token: string): void;
+  dismiss(code: string): void;
 }
 
 export class ProblemCards {
   private readonly cards = new Map<string, HTMLElement>();
 
   constructor(
-    private readonly store: Store<State>,
+    store: Store<State>,
     private readonly actions: ProblemActions,
   ) {
     store.subscribe((state) => this.draw(state.problems));
-  }
-
-  /** Says it, in place of an older problem with the same code. */
-  report(problem: Problem): void {
-    this.store.set({ problems: withProblem(this.store.get().problems, problem) });
-  }
-
-  /** This is over. */
-  settle(what: NonNullable<Problem["until"]>): void {
-    const { problems } = this.store.get();
-    if (problems.some((each) => each.until === what))
-      this.store.set({ problems: problems.filter((each) => each.until !== what) });
-  }
-
-  dismiss(code: string): void {
-    this.store.set({ problems: this.store.get().problems.filter((each) => each.code !== code) });
   }
 
   private draw(problems: readonly Problem[]): void {
@@ -61,7 +45,7 @@ export class ProblemCards {
     const close = make("button", "×");
     close.type = "button";
     close.setAttribute("aria-label", "Dismiss");
-    close.addEventListener("click", () => this.dismiss(problem.code));
+    close.addEventListener("click", () => this.actions.dismiss(problem.code));
     card.append(make("strong", problem.title), close, make("p", problem.text));
     const actions = make("div", "", "actions");
     const offer = (text: string, act: () => void): void => {
@@ -93,7 +77,7 @@ export class ProblemCards {
     form.append(input, button);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.dismiss(problem.code);
+      this.actions.dismiss(problem.code);
       this.actions.authorize(input.value);
     });
     return form;

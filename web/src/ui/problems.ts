@@ -1,9 +1,38 @@
-// Which problems are on the page at a time. Pure.
+// The open problems of the page's state: what is said, what makes room for what, and when it is over.
 
-import type { Problem } from "../types.js";
+import type { Problem, State } from "../state.js";
+import type { Store } from "./store.js";
 
 /** Cards at a time: a flood of refusals must not cover the page. */
 const MOST = 3;
+
+export class Problems {
+  constructor(private readonly store: Store<State>) {}
+
+  /** Says it. */
+  report(problem: Problem): void {
+    this.store.set({ problems: withProblem(this.store.get().problems, problem) });
+  }
+
+  /** This has happened: what was open until then is over. */
+  settle(what: NonNullable<Problem["until"]>): void {
+    this.keep((each) => each.until !== what);
+  }
+
+  dismiss(code: string): void {
+    this.keep((each) => each.code !== code);
+  }
+
+  /** Whether the page says already why there is no connection. */
+  get aboutConnection(): boolean {
+    return this.store.get().problems.some(isAboutConnection);
+  }
+
+  private keep(stays: (problem: Problem) => boolean): void {
+    const { problems } = this.store.get();
+    if (!problems.every(stays)) this.store.set({ problems: problems.filter(stays) });
+  }
+}
 
 /**
  * The problems with this one among them, newest last.
@@ -14,15 +43,15 @@ const MOST = 3;
  */
 export function withProblem(problems: readonly Problem[], problem: Problem): Problem[] {
   const others = problems.filter(
-    (each) => each.code !== problem.code && !(problem.until === "connected" && each.until === "connected"),
+    (each) => each.code !== problem.code && !(isAboutConnection(problem) && isAboutConnection(each)),
   );
   const all = [...others, problem];
-  const passing = all.filter((each) => !stays(each));
+  const passing = all.filter((each) => !isAboutConnection(each) && !each.blocks);
   const room = Math.max(1, MOST - (all.length - passing.length));
   const leaving = new Set(passing.slice(0, -room));
   return all.filter((each) => !leaving.has(each));
 }
 
-function stays(problem: Problem): boolean {
-  return problem.until === "connected" || problem.blocks === true;
+function isAboutConnection(problem: Problem): boolean {
+  return problem.until === "connected";
 }

@@ -1,7 +1,8 @@
 // The settings panel: form controls ↔ Settings.
 
+import type { Settings } from "../config.js";
 import { CAPTURE_WIDTHS } from "../config.js";
-import type { Settings, State } from "../types.js";
+import type { State } from "../state.js";
 import { byId, make, setText } from "./dom.js";
 import type { Store } from "./store.js";
 

@@ -12,9 +12,9 @@ const AXES_DIRECTIONS = [
   [0, 0, 1, 0x5b9bff],
 ] as const;
 
-export class Helpers {
+export class Axes {
   readonly group = new THREE.Group();
-  private readonly axes = new THREE.Group();
+  private readonly arrows = new THREE.Group();
   private readonly outline: THREE.LineSegments<THREE.BufferGeometry, THREE.LineBasicMaterial>;
 
   constructor() {
@@ -22,8 +22,8 @@ export class Helpers {
     this.outline = new THREE.LineSegments(new THREE.BufferGeometry(), material);
     this.outline.geometry.setAttribute("position", new THREE.BufferAttribute(new Float32Array(16 * 3), 3));
     this.outline.frustumCulled = false;
-    AXES_DIRECTIONS.forEach(([x, y, z, color]) => this.axes.add(arrow(new THREE.Vector3(x, y, z), color)));
-    this.group.add(this.axes, this.outline);
+    AXES_DIRECTIONS.forEach(([x, y, z, color]) => this.arrows.add(arrow(new THREE.Vector3(x, y, z), color)));
+    this.group.add(this.arrows, this.outline);
     // Drawn after the splats and over them, which takes the transparent pass: inside a cloud they would drown.
     this.group.traverse((part) => {
       if (!(part instanceof THREE.Mesh || part instanceof THREE.LineSegments)) return;
@@ -35,8 +35,8 @@ export class Helpers {
 
   /** Fit them to a frame. */
   update(camera: Camera, pivotDepth: number): void {
-    this.axes.position.set(0, 0, pivotDepth);
-    this.axes.scale.setScalar(pivotDepth * AXES);
+    this.arrows.position.set(0, 0, pivotDepth);
+    this.arrows.scale.setScalar(pivotDepth * AXES);
     const z = pivotDepth * FRUSTUM;
     const [x0, x1] = [(-camera.cx / camera.fx) * z, ((camera.width - camera.cx) / camera.fx) * z];
     const [y0, y1] = [(-camera.cy / camera.fy) * z, ((camera.height - camera.cy) / camera.fy) * z];

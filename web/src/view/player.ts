@@ -2,8 +2,8 @@
 
 import * as THREE from "three";
 import type { Camera } from "../stream/messages.js";
-import type { DecodedFrame } from "../types.js";
-import { Helpers } from "./axes.js";
+import type { DecodedFrame } from "../stream/thread.js";
+import { Axes } from "./axes.js";
 import { Orbit } from "./orbit.js";
 import { Presenter, type PresenterEvents } from "./presenter.js";
 import { containRect, frustum, type PictureRect } from "./projection.js";
@@ -25,7 +25,7 @@ export interface PlayerEvents extends PresenterEvents {
 
 export class Player {
   readonly orbit = new Orbit();
-  readonly helpers = new Helpers();
+  readonly axes = new Axes();
   readonly stage: Stage;
   private readonly presenter: Presenter;
   private intrinsics = WEBCAM;
@@ -46,8 +46,8 @@ export class Player {
     });
     const screen = { draw: (frame: DecodedFrame | null) => this.draw(frame), finished: () => this.stage.finished() };
     this.presenter = new Presenter(screen, events);
-    this.stage.captureFrame.add(this.helpers.group);
-    this.helpers.update(this.intrinsics, this.pivot);
+    this.stage.captureFrame.add(this.axes.group);
+    this.axes.update(this.intrinsics, this.pivot);
     new ResizeObserver(() => this.invalidate()).observe(canvas);
   }
 
@@ -78,7 +78,7 @@ export class Player {
   }
 
   /** Where the camera's picture lies in the window. */
-  get pictureRect(): PictureRect {
+  private get pictureRect(): PictureRect {
     return containRect(this.intrinsics, this.canvas.clientWidth / Math.max(1, this.canvas.clientHeight));
   }
 
@@ -89,10 +89,10 @@ export class Player {
   capture(fromCaptureViewpoint: boolean): HTMLCanvasElement {
     this.resize();
     this.pose(fromCaptureViewpoint);
-    const helpers = this.helpers.group.visible;
-    if (fromCaptureViewpoint) this.helpers.group.visible = false;
+    const axes = this.axes.group.visible;
+    if (fromCaptureViewpoint) this.axes.group.visible = false;
     this.stage.draw();
-    this.helpers.group.visible = helpers;
+    this.axes.group.visible = axes;
     const { width, height } = this.canvas;
     const rect = fromCaptureViewpoint ? this.pictureRect : { left: 0, top: 0, width: 1, height: 1 };
     const copy = document.createElement("canvas");
@@ -135,7 +135,7 @@ export class Player {
       this.pivot += (this.hasPivot ? PIVOT_SMOOTHING : 1) * (frame.pivotDepth - this.pivot);
       this.hasPivot = true;
     }
-    this.helpers.update(this.intrinsics, this.pivot);
+    this.axes.update(this.intrinsics, this.pivot);
     this.events.freed(this.stage.replace(frame.words, frame.range).buffer);
   }
 

@@ -1,7 +1,7 @@
 // Brings the newest frame to the screen, one at a time. Every frame that is offered is settled exactly once, whatever fails:
 // acks leave in order, so that one frame without an end would hold back those of all later ones. Pure; the player draws.
 
-import type { DecodedFrame } from "../types.js";
+import type { DecodedFrame } from "../stream/thread.js";
 
 export interface PresenterEvents {
   /** The frame's pixels are on their way to the screen: the GPU has drawn them. */

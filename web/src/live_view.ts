@@ -1,0 +1,113 @@
+// The server's replies on the screen: what comes from it → state, figures, problems and the picture; what became of a picture → back.
+
+import { nowMs } from "./clock.js";
+import { Tally } from "./figures/tally.js";
+import type { State } from "./state.js";
+import type { Access } from "./stream/access.js";
+import { Stream } from "./stream/stream.js";
+import type { DecodedFrame, FromSocket, ServerRefusal } from "./stream/thread.js";
+import { badReply, notDrawn, refused, serverGone, tokenAsked, workerFailed } from "./ui/problem_texts.js";
+import type { Problems } from "./ui/problems.js";
+import type { Store } from "./ui/store.js";
+import { Player, type PlayerEvents } from "./view/player.js";
+
+export class LiveView implements PlayerEvents {
+  readonly tally = new Tally();
+  readonly player: Player;
+  readonly stream: Stream;
+  private wasConnected = false;
+
+  /** @throws Error Where the browser has no WebGL2. */
+  constructor(
+    canvas: HTMLCanvasElement,
+    workerUrl: URL,
+    private readonly store: Store<State>,
+    private readonly problems: Problems,
+    private readonly access: Access,
+  ) {
+    this.player = new Player(canvas, this);
+    const failed = (why: string): void => problems.report(workerFailed(why));
+    this.stream = new Stream(workerUrl, (message) => this.receive(message), failed);
+  }
+
+  shown(frame: DecodedFrame): void {
+    const shownMs = nowMs();
+    this.stream.shown(frame, shownMs);
+    this.tally.shown(frame, shownMs);
+    const { seq, count, codec, kind, quality, timings_ms: timingsMs } = frame;
+    this.store.set({ shown: { seq, count, codec, kind, quality, timingsMs } });
+    this.problems.settle("shown");
+  }
+
+  superseded(frame: DecodedFrame): void {
+    this.tally.counts.supersededInClient++;
+    this.stream.skipped(frame);
+    this.freed(frame.words.buffer);
+  }
+
+  failed(frame: DecodedFrame | null, error: unknown): void {
+    if (frame) {
+      this.tally.counts.notDrawn++;
+      this.stream.skipped(frame);
+    }
+    this.problems.report(notDrawn(error));
+  }
+
+  freed(buffer: ArrayBuffer): void {
+    this.stream.recycle(buffer);
+  }
+
+  private receive(message: Exclude<FromSocket, { type: "lastCapture" }>): void {
+    switch (message.type) {
+      case "connection":
+        this.connectionChanged(message);
+        break;
+      case "welcome":
+        this.store.set({ engine: message.engine, limits: message.limits, options: message.options });
+        break;
+      case "configured":
+        this.store.set({ options: message.options });
+        break;
+      case "sent":
+        this.tally.counts.sent++;
+        break;
+      case "frame":
+        this.tally.counts.received++;
+        this.player.show(message.frame);
+        break;
+      case "bad":
+        this.tally.counts.badReplies++;
+        this.problems.report(badReply(message.message));
+        break;
+      case "dropped":
+        this.tally.drop(message.code, message.count);
+        break;
+      case "error":
+        this.refused(message);
+        break;
+    }
+  }
+
+  private connectionChanged({ status, text, reconnects }: FromSocket & { type: "connection" }): void {
+    this.tally.counts.reconnects = reconnects;
+    this.store.set({ connection: status, connectionText: text });
+    if (status === "open") {
+      this.wasConnected = true;
+      this.problems.settle("connected");
+    } else if (status === "waiting" && !this.problems.aboutConnection) {
+      this.problems.report(serverGone(this.wasConnected));
+    }
+  }
+
+  private refused(refusal: ServerRefusal): void {
+    if (refusal.seq !== null) this.tally.counts.refused++;
+    if (refusal.code !== "unauthorized") {
+      this.problems.report(refused(refusal));
+      return;
+    }
+    const wasWrong = this.access.known;
+    // So that a reload does not offer it again.
+    this.access.set(null);
+    this.problems.report(tokenAsked(wasWrong));
+  }
+}

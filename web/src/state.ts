@@ -1,0 +1,75 @@
+// What the page shows: one observable object, changed through Store.set only.
+
+import { type Config, DEFAULT_SETTINGS, type Settings, type SourceKind } from "./config.js";
+import type { Engine, FrameOptions, Limits, QualityState } from "./stream/messages.js";
+import type { ConnectionStatus } from "./stream/thread.js";
+
+export interface State {
+  /** State of the WebSocket. */
+  connection: ConnectionStatus;
+  /** The same in words, with when the next attempt is. */
+  connectionText: string;
+  /** Source chosen. */
+  source: SourceKind;
+  /** Frames are being sent. */
+  running: boolean;
+  /** A source is being opened. */
+  starting: boolean;
+  /** Name of the file, camera or clip. */
+  sourceName: string;
+  /** What makes the splats; null until the server has said so. */
+  engine: Engine | null;
+  /** What the server takes; null until it has said so. */
+  limits: Limits | null;
+  /** Options in force on the server. */
+  options: Partial<FrameOptions>;
+  /** Choices of the panel. */
+  settings: Settings;
+  /** Open problems, newest last. */
+  problems: readonly Problem[];
+  /** Reply on the screen; null before the first. */
+  shown: ShownFrame | null;
+}
+
+/** Something a person should read. */
+export interface Problem {
+  /** Machine-readable, for tests. */
+  readonly code: string;
+  /** A few words. */
+  readonly title: string;
+  /** What happened and what to do. */
+  readonly text: string;
+  /** Goes away when this happens: the connection opens, a source starts, a frame is shown. Null: when it is dismissed. */
+  readonly until: "connected" | "started" | "shown" | null;
+  /** Nothing goes on until a person does something: such a card makes no room for others. */
+  readonly blocks?: boolean;
+  /** What the card asks for. */
+  readonly ask?: "token";
+}
+
+/** What is on the screen. */
+export interface ShownFrame {
+  seq: number;
+  count: number;
+  codec: string;
+  kind: string;
+  timingsMs: Record<string, number>;
+  quality: QualityState;
+}
+
+export function initialState(config: Config): State {
+  return {
+    connection: "connecting",
+    connectionText: "connecting",
+    source: config.source,
+    running: false,
+    starting: false,
+    sourceName: "",
+    engine: null,
+    limits: null,
+    options: {},
+    settings: { ...DEFAULT_SETTINGS, ...config.settings },
+    problems: [],
+    shown: null,
+  };
+}

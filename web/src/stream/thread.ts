@@ -1,0 +1,55 @@
+// What the page and the socket worker say to each other.
+
+import type { SplatRange } from "../codecs/words.js";
+import type { Engine, FrameOptions, Limits, SplatsMessage } from "./messages.js";
+
+/** State of the WebSocket; `waiting` is the pause before the next attempt, after `closed` there is none. */
+export type ConnectionStatus = "connecting" | "open" | "waiting" | "closed";
+
+/** A decoded reply. `words` is transferred; the page sends its buffer back with `recycle`. */
+export interface DecodedFrame extends Omit<SplatsMessage, "type" | "data"> {
+  words: Uint32Array<ArrayBuffer>;
+  range: SplatRange;
+  /** Bytes of the reply's data. */
+  bytes: number;
+  /** Depth to orbit around, model units; 0 where there is none. */
+  pivotDepth: number;
+  /** When it had arrived and when it was decoded, on the page's clock. */
+  receivedMs: number;
+  decodedMs: number;
+}
+
+/** From the page to the socket worker. Every frame that came is answered by `shown` or `skipped`. */
+export type ToSocket =
+  | { type: "connect"; url: string; subprotocols: string[]; options: Partial<FrameOptions>; frames: MessagePort }
+  | { type: "configure"; options: Partial<FrameOptions> }
+  | { type: "stream"; on: boolean }
+  | { type: "shown"; seq: number; capturedMs: number; receivedMs: number; decodedMs: number; shownMs: number }
+  | { type: "skipped"; seq: number; receivedMs: number; decodedMs: number }
+  | { type: "recycle"; buffer: ArrayBuffer }
+  | { type: "lastCapture" }
+  | { type: "reconnect" }
+  | { type: "authorize"; subprotocols: string[] };
+
+/** From the socket worker to the page. */
+export type FromSocket =
+  | { type: "connection"; status: ConnectionStatus; text: string; reconnects: number }
+  | { type: "welcome"; engine: Engine; limits: Limits; options: Partial<FrameOptions> }
+  | { type: "configured"; options: Partial<FrameOptions> }
+  | { type: "sent" }
+  | { type: "frame"; frame: DecodedFrame }
+  | { type: "bad"; message: string }
+  | { type: "dropped"; code: string; count: number }
+  | ServerRefusal
+  | { type: "lastCapture"; seq: number; jpeg: ArrayBuffer | null };
+
+/** An `error` of the server, or one that the connection makes in its place. */
+export interface ServerRefusal {
+  type: "error";
+  code: string;
+  message: string;
+  /** The frame that was refused; null where it was something else. */
+  seq: number | null;
+  /** The connection is closed after this. */
+  fatal: boolean;
+}

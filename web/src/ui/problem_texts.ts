@@ -1,0 +1,100 @@
+// Every problem in words: what happened, and what to do. docs/troubleshooting.md explains each title.
+
+import { SourceError } from "../capture/source.js";
+import type { Problem } from "../state.js";
+import type { ServerRefusal } from "../stream/thread.js";
+
+const RELOAD = "Reload the page.";
+
+/** Code of a refusal → title. */
+const TITLES: Record<string, string> = {
+  protocol_mismatch: "Viewer and server don't fit together",
+  no_common_codec: "Viewer and server don't fit together",
+  no_welcome: "The server does not answer the viewer",
+  server_full: "The server is full",
+  too_many_from_address: "Too many viewers at your address",
+  forbidden_origin: "The server does not serve this page",
+  forbidden_host: "The server does not serve this page",
+  too_many_messages: "This viewer sent too much",
+  internal: "The server failed",
+  too_many_bad_messages: "The server did not understand this viewer",
+};
+/** Code of a refusal that repeats itself → what a person can do about it. */
+const ADVICE: Record<string, string> = {
+  protocol_mismatch: RELOAD,
+  no_common_codec: RELOAD,
+  too_many_bad_messages: RELOAD,
+  too_many_messages: RELOAD,
+  forbidden_origin: "Open the viewer at the server's own address.",
+  forbidden_host: "",
+};
+
+export function refused({ code, message, seq, fatal }: ServerRefusal): Problem {
+  const title = TITLES[code] ?? (seq === null ? "The server refused something" : "A picture was refused");
+  const advice = ADVICE[code];
+  if (advice !== undefined) return { code, title, text: `${message} ${advice}`.trim(), until: null, blocks: true };
+  return { code, title, text: message, until: fatal ? "connected" : seq === null ? null : "shown" };
+}
+
+/** @param wasWrong A token was sent already. */
+export function tokenAsked(wasWrong: boolean): Problem {
+  return {
+    code: "unauthorized",
+    title: "This server asks for a token",
+    text: wasWrong
+      ? "That token is not the server's. Check it, or ask whoever runs the server."
+      : "Ask whoever runs it. The token is kept in this tab only.",
+    until: "connected",
+    ask: "token",
+  };
+}
+
+/** @param wasConnected There was a connection before. */
+export function serverGone(wasConnected: boolean): Problem {
+  return {
+    code: "server_gone",
+    title: "The server can't be reached",
+    text: wasConnected
+      ? "The connection was lost. The viewer tries again by itself and goes on where it was."
+      : "There is no answer. The viewer tries again by itself; check that the server runs and that this address is right.",
+    until: "connected",
+  };
+}
+
+export function sourceFailed(error: unknown): Problem {
+  const { code, title } =
+    error instanceof SourceError ? error : { code: "source_failed", title: "The source could not be opened" };
+  return { code, title, text: error instanceof Error ? error.message : String(error), until: "started" };
+}
+
+export const CAMERA_GONE: Problem = {
+  code: "camera_gone",
+  title: "The camera went away",
+  text: "It was unplugged, or its permission was withdrawn. Press Start when it is back.",
+  until: "started",
+};
+
+export function badReply(why: string): Problem {
+  return { code: "bad_reply", title: "A reply was not understood", text: why, until: "shown" };
+}
+
+export function notDrawn(error: unknown): Problem {
+  const text = `The browser says: ${String(error)}. The viewer goes on with the next one; if this stays, reload the page.`;
+  return { code: "not_drawn", title: "A picture could not be drawn", text, until: "shown" };
+}
+
+export function downloadFailed(why: string): Problem {
+  return { code: "download_failed", title: "The file could not be made", text: why, until: null };
+}
+
+export const GRAPHICS_LOST: Problem = {
+  code: "graphics_lost",
+  title: "The 3D view was lost",
+  text: "The graphics driver was reset, or had too little memory. Reload the page; a smaller splat budget needs less.",
+  until: null,
+  blocks: true,
+};
+
+export function workerFailed(why: string): Problem {
+  return { code: "worker_failed", title: "Part of the viewer failed", text: `${why}. ${RELOAD}`, until: null, blocks: true };
+}
