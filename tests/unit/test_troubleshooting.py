@@ -11,7 +11,7 @@ QUOTED = {title for line in GUIDE.splitlines() if line.startswith("|") for title
 TITLES = {
     *re.findall(r'\btitle: "([^"]+)"', SOURCES),
     *re.findall(r'\bSourceError\(\s*"\w+",\s*"([^"]+)"', SOURCES),
-    *re.findall(r'\w+: "([^"]+)"', SOURCES.partition("const titles: ")[2].partition("};")[0]),
+    *re.findall(r'\w+: "([^"]+)"', SOURCES.partition("const TITLES: ")[2].partition("};")[0]),
     *re.findall(r'\? "(The server refused something)" : "(A picture was refused)"', SOURCES)[0],
     *re.findall(r'make\("strong", "([^"]+)"\)', SOURCES),
 }

@@ -1,4 +1,4 @@
-// Wires the parts: sources → capture worker → socket worker → screen, with the state between them and a person around them.
+// Wires the parts: sources → capture worker → socket worker → screen, the state they share, and the controls.
 
 import { isVideo } from "./capture/file.js";
 import { CaptureLine } from "./capture/source.js";
@@ -28,7 +28,7 @@ export class App {
   private readonly line: CaptureLine;
   private readonly sources: Sources;
 
-  /** @throws Error Where the browser has no WebGL2. */
+  /** @throws Error If the browser has no WebGL2. */
   constructor(
     config: Config,
     private readonly access: Access,
@@ -37,7 +37,7 @@ export class App {
     this.problems = new Problems(this.store);
     const canvas = byId<HTMLCanvasElement>("view");
     this.view = new LiveView(canvas, asset("socket.worker.js"), this.store, this.problems, access);
-    const { player, stream, tally } = this.view;
+    const { player, stream, statistics } = this.view;
     player.orbit.still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
     const { port1, port2 } = new MessageChannel();
@@ -45,7 +45,7 @@ export class App {
     this.sources = new Sources(this.line, this.preview, access, () => this.cameraEnded());
     stream.connect(config.socketUrl, access.subprotocols, wantedOptions(this.store.get().settings), port1);
 
-    new Hud(this.store, () => tally.stats(nowMs()));
+    new Hud(this.store, () => statistics.at(nowMs()));
     new SettingsPanel(this.store, (patch) => this.change(patch));
     new ProblemCards(this.store, {
       startSample: () => void this.start("sample"),
@@ -70,7 +70,7 @@ export class App {
     if (config.autostart && config.source !== "file") void this.start(config.source);
   }
 
-  /** Opens a source and streams it, in place of the present one. */
+  /** Opens a source and streams it, in place of the current one. */
   private async start(kind: SourceKind, file?: File): Promise<void> {
     this.stop();
     this.store.set({ source: kind, starting: true });
@@ -88,7 +88,7 @@ export class App {
     this.store.set({ starting: false, running: true, sourceName: name });
     this.preview.show(kind === "camera" || (file !== undefined && isVideo(file)) ? "video" : "canvas", name);
     this.view.player.forgetPivot();
-    this.view.tally.clearWindows();
+    this.view.statistics.clearWindows();
     this.view.stream.on = !document.hidden;
   }
 
@@ -129,7 +129,7 @@ export class App {
     this.view.player.invalidate();
   }
 
-  /** Nobody looks, or nothing can be seen: the server should not compute for nobody. */
+  /** While nobody can see the picture, the server should not compute it. */
   private watchPage(canvas: HTMLCanvasElement): void {
     window.addEventListener("pagehide", () => this.stop());
     document.addEventListener("visibilitychange", () => {

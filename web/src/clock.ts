@@ -1,4 +1,4 @@
-/** Milliseconds on one clock that the page and its workers share; performance.now() alone starts anew in every worker. */
+/** Milliseconds on one clock that the page and its workers share; performance.now() alone starts from 0 in every worker. */
 export function nowMs(): number {
   return performance.timeOrigin + performance.now();
 }

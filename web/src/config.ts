@@ -10,7 +10,7 @@ export interface Config {
   readonly source: SourceKind;
   /** Start without a click. */
   readonly autostart: boolean;
-  /** Orbit at first: degrees to the right, degrees up, distance over the default one. */
+  /** Orbit at first: degrees to the right, degrees up, distance relative to the default one. */
   readonly view: readonly [yawDeg: number, pitchDeg: number, distance: number];
   /** Settings that differ from the defaults. */
   readonly settings: Partial<Settings>;
@@ -24,28 +24,29 @@ export interface Settings {
   representation: FrameOptions["representation"];
   /** Width of the picture that is sent, pixels; its height follows. */
   captureWidth: number;
-  /** Frames sent a second at most. */
+  /** Frames sent per second, at most. */
   maxFps: number;
   /** JPEG quality, 0..1. */
   jpegQuality: number;
-  /** Splat budget of a frame, at most; null takes the server's default. */
+  /** Splat budget of a frame; null takes the server's default. */
   maxSplats: number | null;
-  /** Whether the server may go below it, and below the model's resolution, to keep the picture recent; null: its default. */
+  /** Whether the server may lower it, and the model's resolution, to keep the picture recent; null takes the server's default. */
   adapt: boolean | null;
-  /** As far as it may go; null takes the server's default. */
+  /** Splat budget below which it may not go; null takes the server's default. */
   minSplats: number | null;
+  /** The same for the model's resolution, pixels. */
   minInferencePx: number | null;
   /** Gaussians fainter than this are not sent; null takes the server's default. */
   minOpacity: number | null;
-  /** Each frame waits for its own depth sort; else it is shown at once in the last frame's order, wrong at moving edges. */
+  /** Each frame waits for its own depth sort; otherwise it is shown at once in the last frame's order, wrong at moving edges. */
   exactOrder: boolean;
   /** Mirror the preview like a selfie. The splats never are. */
   mirrorPreview: boolean;
   /** Axes and the outline of the capture camera. */
   axes: boolean;
-  /** Gentle motion that shows the depth. */
+  /** Gentle motion that reveals the depth. */
   sway: boolean;
-  /** Orbit without limits. A single view has nothing behind what it saw. */
+  /** Orbit without limits. There is nothing behind what the camera saw. */
   freeOrbit: boolean;
 }
 
@@ -59,7 +60,7 @@ export const DEFAULT_SETTINGS: Readonly<Settings> = {
   minSplats: null,
   minInferencePx: null,
   minOpacity: null,
-  // One sort later (5 to 15 ms on a GPU), but without sparks at moving edges.
+  // Later by one sort (5 to 15 ms on a GPU), but without sparks at moving edges.
   exactOrder: true,
   mirrorPreview: false,
   axes: false,

@@ -1,7 +1,7 @@
-// The server's replies on the screen: what comes from it → state, figures, problems and the picture; what became of a picture → back.
+// The live stream on the screen: what the server sends → picture, state, statistics, problems; what became of a frame → back.
 
 import { nowMs } from "./clock.js";
-import { Tally } from "./figures/tally.js";
+import { Statistics } from "./figures/statistics.js";
 import type { State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { Stream } from "./stream/stream.js";
@@ -12,12 +12,12 @@ import type { Store } from "./ui/store.js";
 import { Player, type PlayerEvents } from "./view/player.js";
 
 export class LiveView implements PlayerEvents {
-  readonly tally = new Tally();
+  readonly statistics = new Statistics();
   readonly player: Player;
   readonly stream: Stream;
   private wasConnected = false;
 
-  /** @throws Error Where the browser has no WebGL2. */
+  /** @throws Error If the browser has no WebGL2. */
   constructor(
     canvas: HTMLCanvasElement,
     workerUrl: URL,
@@ -33,21 +33,21 @@ export class LiveView implements PlayerEvents {
   shown(frame: DecodedFrame): void {
     const shownMs = nowMs();
     this.stream.shown(frame, shownMs);
-    this.tally.shown(frame, shownMs);
+    this.statistics.shown(frame, shownMs);
     const { seq, count, codec, kind, quality, timings_ms: timingsMs } = frame;
     this.store.set({ shown: { seq, count, codec, kind, quality, timingsMs } });
     this.problems.settle("shown");
   }
 
   superseded(frame: DecodedFrame): void {
-    this.tally.counts.supersededInClient++;
+    this.statistics.counts.supersededInClient++;
     this.stream.skipped(frame);
     this.freed(frame.words.buffer);
   }
 
   failed(frame: DecodedFrame | null, error: unknown): void {
     if (frame) {
-      this.tally.counts.notDrawn++;
+      this.statistics.counts.notDrawn++;
       this.stream.skipped(frame);
     }
     this.problems.report(notDrawn(error));
@@ -69,18 +69,18 @@ export class LiveView implements PlayerEvents {
         this.store.set({ options: message.options });
         break;
       case "sent":
-        this.tally.counts.sent++;
+        this.statistics.counts.sent++;
         break;
       case "frame":
-        this.tally.counts.received++;
+        this.statistics.counts.received++;
         this.player.show(message.frame);
         break;
       case "bad":
-        this.tally.counts.badReplies++;
+        this.statistics.counts.badReplies++;
         this.problems.report(badReply(message.message));
         break;
       case "dropped":
-        this.tally.drop(message.code, message.count);
+        this.statistics.drop(message.code, message.count);
         break;
       case "error":
         this.refused(message);
@@ -89,7 +89,7 @@ export class LiveView implements PlayerEvents {
   }
 
   private connectionChanged({ status, text, reconnects }: FromSocket & { type: "connection" }): void {
-    this.tally.counts.reconnects = reconnects;
+    this.statistics.counts.reconnects = reconnects;
     this.store.set({ connection: status, connectionText: text });
     if (status === "open") {
       this.wasConnected = true;
@@ -100,7 +100,7 @@ export class LiveView implements PlayerEvents {
   }
 
   private refused(refusal: ServerRefusal): void {
-    if (refusal.seq !== null) this.tally.counts.refused++;
+    if (refusal.seq !== null) this.statistics.counts.refused++;
     if (refusal.code !== "unauthorized") {
       this.problems.report(refused(refusal));
       return;

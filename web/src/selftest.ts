@@ -32,7 +32,7 @@ const checks: Check[] = [
   {
     name: "Secure context",
     optional: true,
-    run: () => expect(window.isSecureContext, "https or localhost: without it the browser gives no camera"),
+    run: () => expect(window.isSecureContext, "https or localhost: without it the browser gives no access to a camera"),
   },
   {
     name: "Camera interface",
@@ -43,10 +43,7 @@ const checks: Check[] = [
     name: "Camera frames in a worker",
     optional: true,
     run: () =>
-      expect(
-        typeof MediaStreamTrackProcessor === "function",
-        "MediaStreamTrackProcessor; frames go by way of the page instead",
-      ),
+      expect(typeof MediaStreamTrackProcessor === "function", "MediaStreamTrackProcessor; frames go through the page instead"),
   },
   { name: "WebGL2", run: checkWebGl },
   { name: "Encoding JPEG in a worker's canvas", run: checkJpeg },
@@ -79,7 +76,7 @@ async function runAll(): Promise<void> {
   const passed = failed === 0;
   document.getElementById("summary")!.textContent = passed
     ? `Yes: ${lines.length} checks, none failed.`
-    : `Not yet: ${failed} of ${lines.length} checks failed.`;
+    : `No: ${failed} of ${lines.length} checks failed.`;
   window.splatcastSelftest = { done: true, passed, lines };
 }
 

@@ -39,9 +39,9 @@ export interface Problem {
   readonly title: string;
   /** What happened and what to do. */
   readonly text: string;
-  /** Goes away when this happens: the connection opens, a source starts, a frame is shown. Null: when it is dismissed. */
+  /** Goes away when this happens: the connection opens, a source starts, a frame is shown. Null: only when dismissed. */
   readonly until: "connected" | "started" | "shown" | null;
-  /** Nothing goes on until a person does something: such a card makes no room for others. */
+  /** Nothing goes on until a person acts: such a card does not make room for others. */
   readonly blocks?: boolean;
   /** What the card asks for. */
   readonly ask?: "token";

@@ -1,5 +1,5 @@
-// `/status`: asks `/api/status` every two seconds and shows it. Behind several ingress replicas an answer comes from whichever the
-// proxy chose: the newest of each is kept, and one is shown.
+// `/status`: asks `/api/status` every two seconds and shows the answer. With several ingress replicas, it comes from whichever the
+// proxy chooses: the newest of each is kept, and one is shown.
 
 import { History } from "./figures/history.js";
 import type { Report } from "./figures/report.js";
@@ -9,7 +9,7 @@ import { byId, make, setText } from "./ui/dom.js";
 
 const PERIOD_MS = 2000;
 const TIMEOUT_MS = 15_000;
-/** An ingress replica that no answer came from for that long is gone, or the proxy sends us nowhere near it. */
+/** An ingress replica that has not answered for this long is gone, or the proxy no longer sends us to it. */
 const FORGET_MS = 60_000;
 
 interface Known {

@@ -1,8 +1,8 @@
-// `window.splatcast`: what the browser tests read. A look inside, not an interface to build on.
+// `window.splatcast`: what the browser tests read. It is a look inside, not an interface to build on.
 
 import type { App } from "./app.js";
 import { nowMs } from "./clock.js";
-import type { Stats } from "./figures/tally.js";
+import type { Stats } from "./figures/statistics.js";
 import type { State } from "./state.js";
 
 export interface Splatcast {
@@ -12,7 +12,7 @@ export interface Splatcast {
   readonly renderer: Record<"textures" | "capacity" | "activeSplats" | "drawn" | "glErrors", number>;
   /** The picture that was last sent, as a data: URL. */
   lastCapture(): Promise<{ seq: number; jpeg: string | null }>;
-  /** The camera's picture as rendered from the capture viewpoint, as a PNG data: URL; transparent where no splat is. */
+  /** The camera's picture as rendered from the capture viewpoint, as a PNG data: URL; transparent where there is no splat. */
   captureScreenshot(): string;
 }
 
@@ -29,7 +29,7 @@ export function exposeForTests(app: App): void {
       return app.store.get();
     },
     get stats() {
-      return app.view.tally.stats(nowMs());
+      return app.view.statistics.at(nowMs());
     },
     get renderer() {
       const { capacity, activeSplats, drawn, glErrors } = stage;

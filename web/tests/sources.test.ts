@@ -206,7 +206,7 @@ test("a video that can't be played is named, and its element is emptied", async 
   const opened = start("file", aVideo("odd.webm"));
   await settle();
   video.ready(new DOMException("no decoder", "NotSupportedError"));
-  await assert.rejects(opened, /odd\.webm is no picture or video/);
+  await assert.rejects(opened, /odd\.webm is not a picture or video/);
   assert.equal(video.src, "");
 });
 

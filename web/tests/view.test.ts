@@ -28,7 +28,7 @@ test("the view stays within its limits until it is freed", () => {
   orbit.turn(500, -500);
   orbit.zoom(100);
   for (let i = 0; i < 200; i++) orbit.advance(16);
-  assert.deepEqual(orbit.pose, { yawDeg: 35, pitchDeg: -25, distance: 2.2, shiftX: 0, shiftY: 0 });
+  assert.deepEqual(orbit.pose, { yawDeg: 35, pitchDeg: -25, distance: 2.2, panX: 0, panY: 0 });
   orbit.free = true;
   orbit.turn(100, 0);
   for (let i = 0; i < 200; i++) orbit.advance(16);
@@ -41,7 +41,7 @@ test("a reset ends exactly at the capture viewpoint, and then nothing moves any 
   for (let i = 0; i < 10; i++) orbit.advance(16);
   orbit.reset();
   for (let i = 0; i < 400; i++) orbit.advance(16);
-  assert.deepEqual(orbit.pose, { yawDeg: 0, pitchDeg: 0, distance: 1, shiftX: 0, shiftY: 0 });
+  assert.deepEqual(orbit.pose, { yawDeg: 0, pitchDeg: 0, distance: 1, panX: 0, panY: 0 });
   assert.equal(orbit.advance(16), false);
 });
 

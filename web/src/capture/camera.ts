@@ -1,4 +1,4 @@
-// The webcam: straight from its track into the capture worker where the browser can, else by way of the preview.
+// The webcam: straight from its track into the capture worker where the browser can do that, otherwise through the preview.
 
 import type { Settings } from "../config.js";
 import { atEnd, type CaptureLine, SourceError } from "./source.js";
@@ -7,7 +7,7 @@ import { pumpVideo } from "./video_frames.js";
 /**
  * Opens the camera, shows it in `preview` and sends its pictures until the signal is aborted.
  *
- * @param ended Called when it goes away by itself.
+ * @param ended Called when the camera goes away by itself.
  * @returns Its name.
  * @throws SourceError Saying why there is no camera.
  */
@@ -63,7 +63,7 @@ async function getCamera({ captureWidth: width, maxFps }: Pick<Settings, "captur
     throw new SourceError(
       "insecure_context",
       "The browser allows no camera here",
-      `Cameras need https, or http on this very machine: open this page as https://${location.host} or through http://localhost. The sample and files work anyway.`,
+      `Cameras need https, or http on this very machine: open this page as https://${location.host}, or as http://localhost. The sample and files work without that.`,
     );
   }
   try {
@@ -84,7 +84,7 @@ function inWords(error: unknown): SourceError {
       return new SourceError(
         "camera_denied",
         "The camera is not allowed",
-        "Allow it in the browser's address bar (the camera sign), then press Start again. Or try the sample, which needs no camera.",
+        "Allow it in the browser's address bar (the camera icon), then press Start again. Or try the sample, which needs no camera.",
       );
     case "NotFoundError":
     case "OverconstrainedError":
@@ -98,7 +98,7 @@ function inWords(error: unknown): SourceError {
       return new SourceError(
         "camera_in_use",
         "The camera can't be read",
-        "Another program or tab probably uses it: close that one, then press Start again.",
+        "Another program or tab is probably using it: close that one, then press Start again.",
       );
     default:
       return failed(error);

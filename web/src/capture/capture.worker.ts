@@ -1,4 +1,4 @@
-// The camera's thread: takes frames from a track, or from the page where the browser has no track processor, and makes JPEGs.
+// The camera's thread: takes frames from a track, or from the page if the browser has no track processor, and makes JPEGs.
 // A frame that can't be sent at once is closed: the next one is newer.
 
 import { nowMs } from "../clock.js";
@@ -12,7 +12,7 @@ const gate = new CaptureGate();
 let port: MessagePort;
 let settings: CaptureSettings = { width: 640, maxFps: 30, quality: 0.8 };
 let gateWasOpen = false;
-/** Ends the reading of a track, which must not wait for a frame: a camera that gives none would stay on. */
+/** Stops reading from a track without waiting for its next frame: a camera that gives none would stay on. */
 let endReading = (): void => undefined;
 
 self.onmessage = (event: MessageEvent<ToCapture>) => {
@@ -34,7 +34,7 @@ self.onmessage = (event: MessageEvent<ToCapture>) => {
       gate.start(message.run);
       break;
     case "stop":
-      if (gate.isPresent(message.run)) endReading();
+      if (gate.isCurrent(message.run)) endReading();
       gate.stop(message.run);
       break;
     case "stream":
@@ -78,7 +78,7 @@ function readTrack(run: number, track: MediaStreamTrack): void {
 async function readFrames(run: number, stream: ReadableStream<VideoFrame>): Promise<void> {
   const reader = stream.getReader();
   const end = (): void => void reader.cancel().catch(() => undefined);
-  if (!gate.isPresent(run)) return end();
+  if (!gate.isCurrent(run)) return end();
   endReading = end;
   try {
     for (;;) {
@@ -88,7 +88,7 @@ async function readFrames(run: number, stream: ReadableStream<VideoFrame>): Prom
       else frame.close();
     }
   } catch (error) {
-    if (gate.isPresent(run)) post({ type: "failed", message: String(error) });
+    if (gate.isCurrent(run)) post({ type: "failed", message: String(error) });
   }
 }
 
@@ -111,7 +111,7 @@ async function encodeAndSend(run: number, image: VideoFrame | ImageBitmap, captu
     const bytes = new Uint8Array(await blob.arrayBuffer());
     if (gate.delivers(run)) deliver(bytes, capturedMs);
   } catch (error) {
-    if (gate.isPresent(run)) post({ type: "failed", message: String(error) });
+    if (gate.isCurrent(run)) post({ type: "failed", message: String(error) });
   } finally {
     gate.busy = false;
     tellGate();

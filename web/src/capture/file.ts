@@ -1,10 +1,10 @@
-// A picture or a video from the person's disk. It is read here and sent like a camera's frames; nothing is uploaded as a file.
+// A picture or a video from the person's disk. It is read here and sent like a camera's frames; the file itself is not uploaded.
 
 import { nowMs } from "../clock.js";
 import { atEnd, type CaptureLine, type Previews, SourceError } from "./source.js";
 import { pumpVideo } from "./video_frames.js";
 
-/** A still picture is sent again and again so that changed options take effect; this often is enough for that. */
+/** A still picture is sent again and again, so that changed options take effect; twice a second is enough for that. */
 const STILL_PERIOD_MS = 500;
 
 /** Whether the file is shown in a video element rather than on a canvas. */
@@ -38,7 +38,7 @@ async function openImage(file: File, line: CaptureLine, preview: HTMLCanvasEleme
   preview.getContext("2d", { alpha: false })!.drawImage(image, 0, 0);
   const send = async (): Promise<void> => {
     if (!line.gateOpen) return;
-    // Closed in between, the picture can't be copied; nobody waits for it any more.
+    // It may have been closed meanwhile; then nobody is waiting for it any more.
     const copy = await createImageBitmap(image).catch(() => null);
     if (copy) line.post({ type: "image", run, image: copy, capturedMs: nowMs() }, [copy]);
   };
@@ -51,7 +51,7 @@ async function openVideo(file: File, line: CaptureLine, preview: HTMLVideoElemen
   preview.srcObject = null;
   preview.src = url;
   preview.loop = true;
-  // Before another source gets the element: emptied any later, it would lose that one's video.
+  // Before another source gets the element: if it were emptied later, that one would lose its video.
   atEnd(signal, () => {
     preview.pause();
     preview.removeAttribute("src");
@@ -70,6 +70,6 @@ function unreadable(file: File): SourceError {
   return new SourceError(
     "file_unreadable",
     "This file can't be shown",
-    `${file.name} is no picture or video that this browser can read. JPEG, PNG, WebP, MP4 (H.264) and WebM work nearly everywhere.`,
+    `${file.name} is not a picture or video that this browser can read. JPEG, PNG, WebP, MP4 (H.264) and WebM work nearly everywhere.`,
   );
 }

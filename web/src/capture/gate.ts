@@ -1,8 +1,8 @@
-// Which pictures the capture worker takes: those of the present source, one at a time, no faster than asked, and only when one can
+// Which pictures the capture worker takes: those of the current source, one at a time, no faster than asked, and only when one can
 // be sent at once. Pure; the worker feeds it messages and time.
 
 export class CaptureGate {
-  /** Pictures a second at most. */
+  /** Pictures per second, at most. */
   maxFps = 30;
   private run = 0;
   private wanted = false;
@@ -15,7 +15,7 @@ export class CaptureGate {
     this.nextDueMs = 0;
   }
 
-  /** A source ends. One that was replaced says so late, and nobody is sending for it any more. */
+  /** A source ends. If it says so after it was replaced, that is nothing new. */
   stop(run: number): void {
     if (run === this.run) this.run = 0;
   }
@@ -25,18 +25,18 @@ export class CaptureGate {
     this.wanted = wanted;
   }
 
-  isPresent(run: number): boolean {
+  isCurrent(run: number): boolean {
     return run === this.run;
   }
 
-  /** Whether any picture would be taken, apart from when and whose it is. */
+  /** Whether a picture would be taken, if it is due and from the current source. */
   get open(): boolean {
     return this.wanted && !this.encoding;
   }
 
   /** Whether this run's picture is taken. */
   takes(run: number, nowMs: number): boolean {
-    return this.isPresent(run) && this.open && nowMs >= this.nextDueMs;
+    return this.isCurrent(run) && this.open && nowMs >= this.nextDueMs;
   }
 
   /** A picture is being encoded, or no longer. */
@@ -46,14 +46,14 @@ export class CaptureGate {
 
   /** Whether a picture that was taken may still be sent now that it is encoded. */
   delivers(run: number): boolean {
-    return this.isPresent(run) && this.wanted;
+    return this.isCurrent(run) && this.wanted;
   }
 
   /** A picture was sent: no other until the socket wants one. */
   delivered(nowMs: number): void {
     this.wanted = false;
     const periodMs = 1000 / this.maxFps;
-    // Cameras have a raster of their own: counting on from the due time keeps the mean rate, half a period keeps the distance.
+    // Cameras keep their own time: counting on from when it was due keeps the mean rate, half a period keeps frames apart.
     this.nextDueMs = Math.max(this.nextDueMs + periodMs, nowMs + periodMs / 2);
   }
 }

@@ -1,4 +1,4 @@
-// The clip the server makes by itself, for people with no camera: its JPEGs go out as they are.
+// The clip that the server makes, for people without a camera: its JPEGs are sent as they are.
 
 import { decode } from "@msgpack/msgpack";
 import { nowMs } from "../clock.js";
@@ -12,14 +12,14 @@ interface Clip {
   frames: Uint8Array[];
 }
 
-/** Fetched once in the life of the page. */
+/** Fetched once in the page's life. */
 let clip: Promise<Clip> | null = null;
 
 /**
  * Plays the clip into the capture worker and onto `preview` until the signal is aborted.
  *
  * @returns Its name.
- * @throws SourceError Where the server does not give it.
+ * @throws SourceError If the server does not provide it.
  */
 export async function openSample(
   line: CaptureLine,
@@ -50,7 +50,7 @@ export async function openSample(
       if (index === drawn) return;
       drawn = index;
       const bytes = frames[index]!.slice();
-      // A picture that the browser can't decode is missing in the preview only.
+      // A picture that the browser can't decode is missing from the preview only.
       show(bytes).catch(() => undefined);
       if (line.gateOpen) line.post({ type: "encoded", run, bytes, capturedMs: nowMs() });
     },
@@ -65,7 +65,7 @@ async function fetchClip(access: Access): Promise<Clip> {
     new SourceError(
       "sample_failed",
       "The sample clip could not be loaded",
-      `${why}. Check that the server runs, then press Start again.`,
+      `${why}. Check that the server is running, then press Start again.`,
     );
   let response: Response;
   try {

@@ -1,7 +1,7 @@
 // What a source of pictures is, and the capture worker that all of them feed.
 //
-// A source lives as long as its AbortSignal: whatever it opens, it ties to the signal with `atEnd`, so that a source that fails
-// half open, is replaced while it waits for a permission, or is stopped gives everything back in the same way.
+// A source lives until its AbortSignal is aborted. Whatever it opens, it ties to the signal with `atEnd`: a source that is stopped,
+// that fails when half open, or that is replaced while it waits for a permission gives everything back in the same way.
 
 import type { CaptureSettings, FromCapture, ToCapture } from "./thread.js";
 
@@ -23,7 +23,7 @@ export class SourceError extends Error {
   }
 }
 
-/** Calls `end` when the signal is aborted; at once where it has been. */
+/** Calls `end` when the signal is aborted, or at once if it already is. */
 export function atEnd(signal: AbortSignal, end: () => void): void {
   if (signal.aborted) end();
   else signal.addEventListener("abort", end, { once: true });
@@ -31,7 +31,7 @@ export function atEnd(signal: AbortSignal, end: () => void): void {
 
 /** The page's end of the capture worker. */
 export class CaptureLine {
-  /** The browser has a track processor in workers, for a track that is handed over. */
+  /** The browser has a track processor in workers, so that a track can be handed over. */
   workerTakesTracks = false;
   /** A frame would be taken now. */
   gateOpen = false;
@@ -53,8 +53,8 @@ export class CaptureLine {
   /**
    * A source begins to send, until its signal is aborted. Whatever an older one still sends is closed unseen.
    *
-   * @returns The number of its run, for every picture it posts.
-   * @throws DOMException Where the signal has been aborted: a late source must not end the one that runs now.
+   * @returns The number of its run, which goes with every picture it posts.
+   * @throws DOMException If the signal is aborted already: a source that comes late must not end the current one.
    */
   start(signal: AbortSignal): number {
     signal.throwIfAborted();

@@ -1,4 +1,4 @@
-// The one source that may run: starting another ends it, whether it runs or is still being opened.
+// The only source there may be: starting another ends it, whether it is running or still being opened.
 
 import type { Settings, SourceKind } from "../config.js";
 import type { Access } from "../stream/access.js";
@@ -8,7 +8,7 @@ import { openSample } from "./sample.js";
 import { type CaptureLine, type Previews, SourceError } from "./source.js";
 
 export class Sources {
-  private present: AbortController | null = null;
+  private current: AbortController | null = null;
 
   /** @param cameraEnded Called when a running camera goes away by itself. */
   constructor(
@@ -19,15 +19,15 @@ export class Sources {
   ) {}
 
   /**
-   * Opens a source in place of the present one.
+   * Opens a source in place of the current one.
    *
-   * @returns Its name; null where it was stopped or replaced before it was open.
-   * @throws SourceError Saying why it can't be opened. Whatever was open of it by then is closed.
+   * @returns Its name; null if it was stopped or replaced before it was open.
+   * @throws SourceError Saying why it can't be opened. What it had opened by then is closed.
    */
   async start(kind: SourceKind, file: File | undefined, settings: Settings): Promise<string | null> {
     this.stop();
     const controller = new AbortController();
-    this.present = controller;
+    this.current = controller;
     try {
       const name = await this.open(kind, file, settings, controller.signal);
       return controller.signal.aborted ? null : name;
@@ -38,10 +38,10 @@ export class Sources {
     }
   }
 
-  /** Ends the present source, if there is one. */
+  /** Ends the current source, if there is one. */
   stop(): void {
-    this.present?.abort();
-    this.present = null;
+    this.current?.abort();
+    this.current = null;
   }
 
   private open(kind: SourceKind, file: File | undefined, settings: Settings, signal: AbortSignal): Promise<string> {

@@ -4,7 +4,7 @@
 export interface CaptureSettings {
   /** Largest width, pixels; the height follows. */
   width: number;
-  /** Pictures a second at most. */
+  /** Pictures per second, at most. */
   maxFps: number;
   /** JPEG quality, 0..1. */
   quality: number;
@@ -30,5 +30,5 @@ export type FromCapture =
 /** From the capture worker to the socket worker. */
 export type CapturedFrame = { bytes: Uint8Array<ArrayBuffer>; capturedMs: number };
 
-/** And back: whether one more frame would be sent at once. */
+/** And back: whether another frame would be sent at once. */
 export type FrameWanted = { wanted: boolean };

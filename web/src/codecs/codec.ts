@@ -40,7 +40,7 @@ export class DecodeError extends Error {
   }
 }
 
-/** The count of a header of ours: magic, version, three zero bytes, count. */
+/** Checks one of our own headers (magic, version, three zero bytes, count) and gives its count. */
 export function checkHeader(codec: string, data: Uint8Array, magic: string, headerBytes: number): number {
   if (data.length < headerBytes) throw new DecodeError(codec, `a header of ${headerBytes} bytes`, `${data.length} bytes`);
   const got = String.fromCharCode(...data.subarray(0, 4));
@@ -53,7 +53,7 @@ export function checkHeader(codec: string, data: Uint8Array, magic: string, head
   return view.getUint32(8, true);
 }
 
-/** Length and capacity. Extra bytes are refused, too: they mean that the two sides disagree about the layout. */
+/** Checks length and capacity. Extra bytes are refused too: they mean that the two sides disagree about the layout. */
 export function checkSize(codec: string, data: Uint8Array, bytes: number, count: number, into: Uint32Array): void {
   if (data.length !== bytes) throw new DecodeError(codec, `${bytes} bytes for ${count} splats`, `${data.length}`);
   if (into.length % (ROW * WORDS) !== 0 || into.length < count * WORDS) {
@@ -66,7 +66,7 @@ export function viewOf(data: Uint8Array): DataView {
   return new DataView(data.buffer, data.byteOffset, data.byteLength);
 }
 
-/** Bytes that start at a multiple of 4: typed arrays over 32-bit numbers need it, msgpack does not give it. */
+/** Bytes that start at a multiple of 4: typed arrays of 32-bit numbers need that, and msgpack does not see to it. */
 export function aligned(data: Uint8Array): Uint8Array {
   return data.byteOffset % 4 === 0 ? data : data.slice();
 }

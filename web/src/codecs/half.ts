@@ -12,7 +12,7 @@ export function floatToHalf(value: number): number {
   if (magnitude >= 0x7f800000) return sign | (magnitude > 0x7f800000 ? 0x7e00 : 0x7c00);
   if (magnitude >= 0x477ff000) return sign | 0x7c00;
   if (magnitude < 0x38800000) {
-    // Subnormal half: value / 2^-24, and Math's rounding ties are resolved to even by hand.
+    // A subnormal half counts in steps of 2^-24. Ties are resolved to even by hand.
     const scaled = Math.abs(asFloat[0]!) * 16777216;
     const floor = Math.floor(scaled);
     const rest = scaled - floor;

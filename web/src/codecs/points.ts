@@ -4,14 +4,14 @@
 //   4  u8       version, 1      12  u32             0
 //   5  3 bytes  0               16  f32 [count, 3]  centres, then u8 [count, 3] red, green, blue
 //
-// A point becomes a round splat as large as the pixels it stands for, so that a grid of them closes at the capture viewpoint.
+// A point becomes a round splat as large as the pixels it stands for, so that a grid of them has no gaps at the capture viewpoint.
 
 import { aligned, type Codec, checkHeader, checkSize, type DecodedSplats, DecodeError } from "./codec.js";
 import { lnScaleToByte, quatToBytes, type SplatRange, writeSplat } from "./words.js";
 
 const NAME = "points";
 const HEADER_BYTES = 16;
-/** 0.05 mm to 20 m in 5 % steps: finer than Spark's default and enough for any scene. */
+/** 0.05 mm to 20 m in 5% steps: finer than Spark's default and enough for any scene. */
 const RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: -10, lnScaleMax: 3 };
 /** Standard deviation over the distance between neighbours: dots that almost touch. */
 const FILL = 0.4;
@@ -28,7 +28,7 @@ export const points: Codec = {
     const bytes = aligned(data);
     const xyz = new Float32Array(bytes.buffer, bytes.byteOffset + HEADER_BYTES, count * 3);
     const rgb = bytes.subarray(HEADER_BYTES + 12 * count);
-    // When a budget thinned the grid out, every point stands for several pixels.
+    // Where a budget has thinned out the grid, every point stands for several pixels.
     const pitchPx = Math.max(1, Math.sqrt((camera.width * camera.height) / Math.max(1, count)));
     const scaleAtOne = (FILL * pitchPx) / camera.fx;
     for (let i = 0; i < count; i++) {

@@ -1,5 +1,5 @@
 // A small scene for the browser check, written in each codec by hand, with the words that must come out.
-// Also used by the unit tests. The bytes are put together independently of the decoders.
+// The unit tests use it too. The bytes are put together independently of the decoders.
 
 import type { Camera } from "../stream/messages.js";
 

@@ -10,7 +10,7 @@ import { floatToHalf } from "./half.js";
 /** 32-bit words of a splat. */
 export const WORDS = 4;
 
-/** Splats in a row of Spark's texture: capacities are multiples of it, or Spark cuts the tail. */
+/** Splats in a row of Spark's texture: capacities are multiples of it, or Spark cuts off the tail. */
 export const ROW = 2048;
 
 /** What the bytes of colours and scales span. */

@@ -2,7 +2,7 @@
 
 import type { QualityState } from "../stream/messages.js";
 
-/** The sentence stays that long after full quality is back: links that waver must not make the panel jump. */
+/** The sentence stays this long after full quality is back, so that an unsteady link does not make the panel jump. */
 const LINGERS_MS = 5000;
 
 export interface QualityWords {
@@ -24,13 +24,13 @@ export class QualityLine {
     return { value: parts.join(", "), note: message && `${message[0]!.toUpperCase()}${message.slice(1)}.` };
   }
 
-  /** Another stream: what was before it is over. */
+  /** Another stream begins: the last one's quality no longer matters. */
   forget(): void {
     this.loweredMs = -Infinity;
   }
 }
 
-/** Never "100 %" of what is not full. */
+/** Never "100%" of what is not full. */
 function percent(share: number): string {
-  return `${Math.min(99, Math.max(1, Math.round(share * 100)))} %`;
+  return `${Math.min(99, Math.max(1, Math.round(share * 100)))}%`;
 }

@@ -14,9 +14,9 @@ export function show(report: Report, history: History): void {
 
   const age = recent.age_ms;
   swap(byId("tiles"), [
-    tile("Age of what people see", ms(age.p50), `95 %: ${ms(age.p95)} · target ${ms(report.target_age_ms)}`, history, "age"),
+    tile("Age at display", ms(age.p50), `95%: ${ms(age.p95)} · target ${ms(report.target_age_ms)}`, history, "age"),
     tile(
-      "Frames shown a second",
+      "Frames shown per second",
       number(recent.shown_s),
       `${number(recent.frames_in_s)} in · ${number(recent.sent_s)} sent`,
       history,
@@ -27,7 +27,7 @@ export function show(report: Report, history: History): void {
   ]);
   stages(report);
   deployments(report);
-  admission(report);
+  showAdmission(report);
   events(report);
   fill(
     "sessions",
@@ -62,7 +62,7 @@ function stages({ recent }: Report): void {
   const longest = Math.max(1, ...all.map(([, { p95 = 0 }]) => p95));
   fill(
     "stages",
-    ["stage", "50 %", "95 %", ""],
+    ["stage", "50%", "95%", ""],
     all.map(([stage, { p50 = 0, p95 = 0 }]) => [stage, ms(p50), ms(p95), bar(p50 / longest, p95 / longest)]),
     "No frame in the last ten seconds.",
   );
@@ -99,12 +99,12 @@ function deployments({ graph }: Report): void {
   );
 }
 
-function admission({ admission: door }: Report): void {
+function showAdmission({ admission }: Report): void {
   const pairs = [
-    ["in the graph", `${door.in_flight} of ${door.limit}`],
-    ["sessions waiting", String(door.waiting)],
-    ["pressure", `${number(door.pressure)} frames wanted for each served`],
-    ["batch", `${number(door.batch)} of ${door.max_batch}`],
+    ["in the graph", `${admission.in_flight} of ${admission.limit}`],
+    ["sessions waiting", String(admission.waiting)],
+    ["pressure", `${number(admission.pressure)} frames wanted for each served`],
+    ["batch", `${number(admission.batch)} of ${admission.max_batch}`],
   ] as const;
   swap(
     byId("admission"),
@@ -144,7 +144,7 @@ function sessionCells(row: Row): Cell[] {
 
 type Cell = string | Element;
 
-/** Writes a table's rows; `empty` where there is none. */
+/** Writes a table's rows; `empty` stands in for them where there are none. */
 function fill(id: string, head: string[], rows: Cell[][], empty: string): void {
   const table = byId<HTMLTableElement>(id);
   const header = make("tr");
@@ -154,7 +154,7 @@ function fill(id: string, head: string[], rows: Cell[][], empty: string): void {
   swap(table, [header, ...body]);
 }
 
-/** Like replaceChildren, but what has not changed stays: a selection in it, and the place the page is scrolled to. */
+/** Like replaceChildren, but what has not changed stays, and with it a selection in it and the page's scroll position. */
 function swap(parent: Element, children: Element[]): void {
   for (const [i, child] of children.entries()) {
     const old = parent.children[i];

@@ -10,7 +10,7 @@ export class Window {
     this.trim(atMs);
   }
 
-  /** Samples a second. Counts the time since the oldest sample where the window isn't full yet. */
+  /** Samples per second. While the window isn't full yet, counts the time since the oldest sample. */
   ratePerSecond(nowMs: number): number {
     this.trim(nowMs);
     const first = this.samples[0];

@@ -5,12 +5,12 @@ const SUBPROTOCOL = "splatcast";
 /** What a server's token is made of, and what a subprotocol can carry. */
 export const TOKEN_PATTERN = "[A-Za-z0-9._~\\-]+";
 
-/** The address's token, of the fragment or else of the query, and the address without it. */
+/** The token in the address, from the fragment or else from the query, and the address without it. */
 export function tokenOf(address: string): { token: string | null; rest: string } {
   const url = new URL(address);
   const fragment = new URLSearchParams(url.hash.slice(1));
   const token = fragment.get("token") || url.searchParams.get("token");
-  // Written anew only where they had one: a fragment need not be a query.
+  // Rewritten only if they had one: a fragment need not look like a query.
   if (fragment.has("token")) {
     fragment.delete("token");
     url.hash = fragment.toString();
@@ -26,7 +26,7 @@ export function isToken(text: string): boolean {
 export class Access {
   private token: string | null = null;
 
-  /** Takes the token out of the address bar, where people would copy it from; without one, the tab's. */
+  /** Takes the token out of the address bar, from which people would copy it; if there is none, takes the tab's. */
   constructor() {
     const { token, rest } = tokenOf(location.href);
     if (rest !== location.href) history.replaceState(history.state, "", rest);
@@ -48,7 +48,7 @@ export class Access {
     withStorage((storage) => (token ? storage.setItem(KEY, token) : storage.removeItem(KEY)));
   }
 
-  /** What the WebSocket offers: a browser lets it send a token in no other place. */
+  /** What the WebSocket offers: the only place where a browser lets it send a token. */
   get subprotocols(): string[] {
     return this.token ? [SUBPROTOCOL, `${SUBPROTOCOL}.token.${this.token}`] : [];
   }
@@ -61,7 +61,7 @@ export class Access {
   }
 }
 
-/** A browser that keeps nothing for sites throws at the mere name: then the token lives as long as the page. */
+/** A browser that stores nothing for sites throws as soon as it is named: the token then lives as long as the page. */
 function withStorage(use: (storage: Storage) => void): void {
   try {
     use(sessionStorage);

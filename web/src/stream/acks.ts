@@ -1,5 +1,5 @@
-// Acks leave in the order of their replies. An ack is one for every earlier reply as well: sent for a frame that was skipped while
-// an older one is still being drawn, it would hide from the server how long that one took.
+// Acks leave in the order of their replies. An ack covers every earlier reply as well: one that is sent for a skipped frame while
+// an older frame is still being drawn would hide from the server how long that one took.
 
 import type { AckMessage } from "./messages.js";
 

@@ -1,4 +1,4 @@
-// When to try again: doubling delays with jitter, so that a restarted server isn't met by all its viewers at once.
+// When to try again: doubling delays with jitter, so that a restarted server does not meet all its viewers at once.
 
 export const FIRST_DELAY_MS = 500;
 export const LONGEST_DELAY_MS = 15_000;
@@ -13,7 +13,7 @@ export function retryDelayMs(attempt: number, random: number): number {
   return full / 2 + (full / 2) * random;
 }
 
-/** Whether a new attempt can help. 1008 is a refusal that repeats itself, except that of an idle session. */
+/** Whether a new attempt can help. 1008 is a refusal that would be repeated, unless the session was closed for being idle. */
 export function isWorthRetrying(closeCode: number, errorCode: string | null): boolean {
   return closeCode !== 1008 || errorCode === "idle";
 }

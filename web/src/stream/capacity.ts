@@ -1,11 +1,11 @@
-// How many splats the buffers hold, and with them Spark's textures: what is uploaded, generated, read back and sorted for every
-// frame is the capacity, whatever the frame has. Pure.
+// How many splats the buffers have room for, and with them Spark's textures: for every frame the whole capacity is uploaded,
+// generated and read back, however few splats there are. Pure.
 
 import { capacityFor } from "../codecs/words.js";
 
-/** Frames that must all have fit into less before it becomes less: a change makes a new texture, and counts waver. */
+/** Frames that must all fit into a smaller capacity before it shrinks: a change makes a new texture, and counts fluctuate. */
 const PATIENCE = 60;
-/** Of the smaller capacity, that they may fill: else the next splat more would bring the larger one back. */
+/** Share of the smaller capacity that they may fill: otherwise a few more splats would bring the larger one back. */
 const FILL = 0.9;
 
 export class Capacity {
@@ -14,9 +14,9 @@ export class Capacity {
   private frames = 0;
 
   /**
-   * The capacity for a frame: the budget, or its half, quarter, eighth …, so that there are few sizes. It grows at once.
+   * The capacity for a frame: the budget, or a half, a quarter, an eighth … of it, so that there are few sizes. It grows at once.
    *
-   * @param count Splats of the frame.
+   * @param count Splats in the frame.
    * @param budget Splats that a frame may have.
    */
   next(count: number, budget: number): number {

@@ -10,12 +10,12 @@ import type { ConnectionStatus } from "./thread.js";
 const CLIENT = "splatcast-viewer/0.1.0";
 /** Well below any proxy's or server's idle timeout. */
 const PING_EVERY_MS = 10_000;
-/** Looked at with every ping: a server from which nothing came for this long, not even a pong or an open socket, counts as gone. */
+/** Checked with every ping: a server from which nothing has come for this long, not even a pong, counts as gone. */
 const SILENCE_LIMIT_MS = 30_000;
 /** From the open socket to the welcome. Nothing but the welcome counts. */
 export const WELCOME_LIMIT_MS = 10_000;
 
-/** Why there is a pause before the next attempt, and why there is none. */
+/** Why there is a pause before the next attempt, and why there is no next attempt. */
 const PAUSES: Record<string, string> = {
   server_full: "server full",
   too_many_from_address: "too many viewers at this address",
@@ -23,8 +23,8 @@ const PAUSES: Record<string, string> = {
 };
 const ENDS: Record<string, string> = {
   unauthorized: "waiting for a token",
-  forbidden_origin: "not from this page",
-  forbidden_host: "not at this address",
+  forbidden_origin: "this page is not allowed",
+  forbidden_host: "this address is not allowed",
 };
 
 export interface ConnectionEvents {
@@ -93,11 +93,11 @@ export class Connection {
     this.socket = socket;
     // Between open and welcome the attempt is still under way: a server that refuses must not reset the backoff.
     this.attempt = Math.max(1, this.attempt);
-    // A socket that was given up may still close long after its successor has opened: only the present one counts.
-    const ifPresent = (act: () => void): void => (socket === this.socket ? act() : undefined);
-    socket.onopen = () => ifPresent(() => this.greet());
-    socket.onmessage = (event) => ifPresent(() => this.receive(event.data));
-    socket.onclose = (event) => ifPresent(() => this.closed(event.code));
+    // A socket that was abandoned may close long after its successor has opened: only the current one counts.
+    const ifCurrent = (act: () => void): void => (socket === this.socket ? act() : undefined);
+    socket.onopen = () => ifCurrent(() => this.greet());
+    socket.onmessage = (event) => ifCurrent(() => this.receive(event.data));
+    socket.onclose = (event) => ifCurrent(() => this.closed(event.code));
   }
 
   private greet(): void {
@@ -109,7 +109,7 @@ export class Connection {
   private notWelcome(): void {
     this.lastError = "no_welcome";
     const seconds = WELCOME_LIMIT_MS / 1000;
-    const message = `It takes connections, but did not welcome this one within ${seconds} s. The viewer tries again by itself.`;
+    const message = `It accepts connections, but did not welcome this one within ${seconds} s. The viewer tries again by itself.`;
     this.events.message({ type: "error", code: "no_welcome", message, seq: null, fatal: true });
     this.giveUp();
   }
@@ -141,7 +141,7 @@ export class Connection {
     this.events.message(message);
   }
 
-  /** close() waits for the other side, which may be gone: don't wait with it. */
+  /** close() waits for the other side, which may be gone: don't wait for it. */
   private giveUp(): void {
     const socket = this.socket;
     this.closed(1006);

@@ -1,6 +1,6 @@
 // Client-side flow control: how many frames may be unanswered, so that the next one captured is always the newest.
 
-/** Smoothed network time above which the one extra frame pays: below it, the frame would only wait on the server. */
+/** Smoothed network time above which one extra frame pays off: below it, that frame would only wait at the server. */
 const WORTHWHILE_NETWORK_MS = 20;
 const SMOOTHING = 0.2;
 
@@ -11,7 +11,7 @@ export class FlowControl {
   /** @param maxInFlight Frames of a session that the server works on at a time (`limits.max_in_flight`). */
   constructor(private readonly maxInFlight: number) {}
 
-  /** One more than the server works on, where a frame would otherwise spend its time on the way. */
+  /** As many as the server works on, and one more if frames spend long on the way. */
   private get allowance(): number {
     return this.maxInFlight + (this.networkMs > WORTHWHILE_NETWORK_MS ? 1 : 0);
   }
@@ -20,7 +20,7 @@ export class FlowControl {
     return this.sentAt.size < this.allowance;
   }
 
-  /** The most a session may ever have on the way. */
+  /** As many are unanswered as ever may be. */
   get isFull(): boolean {
     return this.sentAt.size > this.maxInFlight;
   }

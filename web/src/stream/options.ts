@@ -1,9 +1,9 @@
-// Options on their way to the server: one out of range makes it refuse the message, and only its welcome tells the ranges.
+// Options on their way to the server: if one is out of range it refuses the message, and only its welcome says what the ranges are.
 
 import type { Settings } from "../config.js";
 import type { FrameOptions, Limits } from "./messages.js";
 
-/** What the settings ask of the server; what they leave open is the server's default. */
+/** What the settings ask of the server. What they leave open is left to the server's defaults. */
 export function wantedOptions(settings: Settings): Partial<FrameOptions> {
   const options = {
     representation: settings.representation,
@@ -21,7 +21,7 @@ export function withoutNumbers(options: Partial<FrameOptions>): Partial<FrameOpt
   return Object.fromEntries(Object.entries(options).filter(([, value]) => typeof value !== "number"));
 }
 
-/** The same options with every number in the range that the server or the protocol gives it. */
+/** The same options, with every number within the range that the server or the protocol sets. */
 export function withinLimits(options: Partial<FrameOptions>, limits: Limits): Partial<FrameOptions> {
   const ranges: Record<string, readonly [low: number, high: number]> = {
     max_splats: [1, limits.max_splats],

@@ -14,7 +14,7 @@ export class BufferPool {
   /**
    * A buffer for a frame.
    *
-   * @param count Splats of the frame.
+   * @param count Splats in the frame.
    * @param budget Splats that a frame may have.
    */
   take(count: number, budget: number): Uint32Array<ArrayBuffer> {

@@ -80,7 +80,7 @@ function tellCapture(): void {
 }
 
 function sendFrame({ bytes, capturedMs }: CapturedFrame): void {
-  // A frame may cross a reply that allowed it twice: then it is dropped here.
+  // Capture may have been told twice that one frame is wanted, and send two: the second is dropped here.
   if (streaming && connection.ready && !flow.isFull) {
     seq++;
     lastCapture = { seq, bytes };
@@ -146,7 +146,7 @@ function decodeSplats(message: SplatsMessage): void {
     const frame = { ...rest, words, range, bytes: data.byteLength, pivotDepth: depth, receivedMs, decodedMs: nowMs() };
     post({ type: "frame", frame }, [words.buffer]);
   } catch (error) {
-    // It is never shown, but it has arrived: without the ack the server would wait for it.
+    // It will not be shown, but it has arrived: without an ack the server would wait for it.
     acks.done({ type: "ack", seq: message.seq, received_ms: receivedMs });
     post({ type: "bad", message: error instanceof Error ? error.message : String(error) });
   }

@@ -25,7 +25,7 @@ export class Stream {
     this.post({ type: "connect", url, subprotocols, options, frames }, [frames]);
   }
 
-  /** Connects anew, with another token. */
+  /** Connects again, with another token. */
   authorize(subprotocols: string[]): void {
     this.post({ type: "authorize", subprotocols });
   }

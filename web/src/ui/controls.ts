@@ -1,4 +1,4 @@
-// Buttons, shortcuts and the drop target: every way to tell the viewer something, and how they show its state.
+// Buttons, shortcuts and the drop target: every way to tell the viewer what to do, and how they show its state.
 
 import type { Settings, SourceKind } from "../config.js";
 import type { State } from "../state.js";
@@ -35,7 +35,7 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     byId("settings-toggle").setAttribute("aria-expanded", String(!panel.hidden));
   };
   const toggleFullscreen = (): void => {
-    // Refused inside frames that don't allow it: then the page stays as it is.
+    // Refused in an iframe that does not allow it: the page then stays as it is.
     const change = document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen?.();
     change?.catch(() => undefined);
   };
@@ -65,7 +65,7 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
   fileInput.addEventListener("change", () => {
     const file = fileInput.files?.[0];
     if (file) commands.start("file", file);
-    // The same file may be chosen again.
+    // So that the same file can be chosen again.
     fileInput.value = "";
   });
   for (const radio of representations()) {

@@ -2,15 +2,15 @@
 
 import type { Orbit } from "../view/orbit.js";
 
-/** A drag across the whole view's height. */
+/** For a drag across the whole height of the view. */
 const DEG_PER_HEIGHT = 90;
-/** A drag across the view shifts by its width at the pivot's depth, about. */
-const SHIFT_PER_HEIGHT = 0.8;
+/** A drag across the view pans by about its width at the pivot's depth. */
+const PAN_PER_HEIGHT = 0.8;
 const KEY_DEG = 4;
-const KEY_SHIFT = 0.04;
+const KEY_PAN = 0.04;
 const KEY_ZOOM = 1.1;
 const WHEEL_ZOOM = 0.0012;
-/** Lines and pages of wheels that don't count in pixels. */
+/** Pixels per unit of a wheel that counts in pixels, lines or pages. */
 const WHEEL_PX = [1, 32, 400];
 
 export function attachGestures(view: HTMLElement, orbit: Orbit, moved: () => void): void {
@@ -33,10 +33,10 @@ export function attachGestures(view: HTMLElement, orbit: Orbit, moved: () => voi
     if (before) {
       const after = spread();
       orbit.zoom(before.distance / after.distance);
-      orbit.shift(((after.x - before.x) / height) * SHIFT_PER_HEIGHT, (-(after.y - before.y) / height) * SHIFT_PER_HEIGHT);
+      orbit.pan(((after.x - before.x) / height) * PAN_PER_HEIGHT, (-(after.y - before.y) / height) * PAN_PER_HEIGHT);
     } else if (pointers.size === 1) {
       const [dx, dy] = [(event.clientX - last.x) / height, (event.clientY - last.y) / height];
-      if (event.buttons & 2 || event.shiftKey) orbit.shift(dx * SHIFT_PER_HEIGHT, -dy * SHIFT_PER_HEIGHT);
+      if (event.buttons & 2 || event.shiftKey) orbit.pan(dx * PAN_PER_HEIGHT, -dy * PAN_PER_HEIGHT);
       else orbit.turn(-dx * DEG_PER_HEIGHT, dy * DEG_PER_HEIGHT);
     }
     moved();
@@ -60,7 +60,7 @@ export function attachGestures(view: HTMLElement, orbit: Orbit, moved: () => voi
   );
 }
 
-/** Arrow keys and zoom. Whether the key was one of them. */
+/** Arrow keys and zoom keys. Returns whether the key was one of them. */
 export function orbitByKey(event: KeyboardEvent, orbit: Orbit): boolean {
   const arrows: Record<string, [number, number]> = {
     ArrowLeft: [-1, 0],
@@ -69,7 +69,7 @@ export function orbitByKey(event: KeyboardEvent, orbit: Orbit): boolean {
     ArrowDown: [0, -1],
   };
   const arrow = arrows[event.key];
-  if (arrow && event.shiftKey) orbit.shift(arrow[0] * KEY_SHIFT, arrow[1] * KEY_SHIFT);
+  if (arrow && event.shiftKey) orbit.pan(arrow[0] * KEY_PAN, arrow[1] * KEY_PAN);
   else if (arrow) orbit.turn(arrow[0] * KEY_DEG, arrow[1] * KEY_DEG);
   else if (event.key === "+" || event.key === "=") orbit.zoom(1 / KEY_ZOOM);
   else if (event.key === "-" || event.key === "_") orbit.zoom(KEY_ZOOM);

@@ -1,8 +1,8 @@
-// The panel of figures, the connection dot and the engine's label.
+// The panel of statistics, the connection's dot and the engine's label.
 
 import { nowMs } from "../clock.js";
 import { QualityLine } from "../figures/quality.js";
-import type { Stats } from "../figures/tally.js";
+import type { Stats } from "../figures/statistics.js";
 import type { State } from "../state.js";
 import type { QualityState } from "../stream/messages.js";
 import { byId, make, setText } from "./dom.js";
@@ -21,11 +21,11 @@ const REASONS: Record<string, string> = {
   superseded: "a newer frame was ready",
   stale: "a newer result was ready",
   slow_client: "this viewer was behind",
-  overloaded: "the server was full",
-  rate_limited: "sent faster than the server takes",
-  client: "overtaken in this viewer",
-  bad: "reply not understood",
-  not_drawn: "could not be drawn",
+  overloaded: "the server was too busy",
+  rate_limited: "sent faster than the server accepts",
+  client: "a newer reply came before it was drawn",
+  bad: "the reply was not understood",
+  not_drawn: "the reply could not be drawn",
   refused: "refused by the server",
 };
 const REFRESH_MS = 250;

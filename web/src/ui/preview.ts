@@ -19,7 +19,7 @@ export class Preview implements Previews {
     this.figure.hidden = true;
   }
 
-  /** Like a selfie. */
+  /** Mirrored like a selfie. What is sent never is. */
   set mirrored(mirrored: boolean) {
     this.figure.classList.toggle("mirrored", mirrored);
   }

@@ -1,4 +1,4 @@
-// What went wrong, in plain words: one card a problem, which goes when the problem does.
+// What went wrong, in plain words: one card per problem, which goes when the problem does.
 
 import type { Problem, State } from "../state.js";
 import { TOKEN_PATTERN } from "../stream/access.js";
@@ -29,7 +29,7 @@ export class ProblemCards {
       card.remove();
       this.cards.delete(key);
     }
-    // Cards that stay are left alone: somebody may be typing in one.
+    // Cards that stay are left alone: somebody may be typing into one.
     for (const [key, problem] of wanted) {
       if (this.cards.has(key)) continue;
       const card = this.card(problem);
@@ -59,7 +59,7 @@ export class ProblemCards {
     if (actions.childElementCount > 0) card.append(actions);
     if (problem.ask === "token") {
       card.classList.add("asks");
-      close.remove(); // Dismissed, it would leave no way in.
+      close.remove(); // Without it there would be no way in.
       card.append(this.tokenForm(problem));
     }
     return card;

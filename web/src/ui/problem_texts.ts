@@ -8,8 +8,8 @@ const RELOAD = "Reload the page.";
 
 /** Code of a refusal → title. */
 const TITLES: Record<string, string> = {
-  protocol_mismatch: "Viewer and server don't fit together",
-  no_common_codec: "Viewer and server don't fit together",
+  protocol_mismatch: "Viewer and server don't match",
+  no_common_codec: "Viewer and server don't match",
   no_welcome: "The server does not answer the viewer",
   server_full: "The server is full",
   too_many_from_address: "Too many viewers at your address",
@@ -19,7 +19,7 @@ const TITLES: Record<string, string> = {
   internal: "The server failed",
   too_many_bad_messages: "The server did not understand this viewer",
 };
-/** Code of a refusal that repeats itself → what a person can do about it. */
+/** Code of a refusal that would be repeated → what a person can do about it. */
 const ADVICE: Record<string, string> = {
   protocol_mismatch: RELOAD,
   no_common_codec: RELOAD,
@@ -42,7 +42,7 @@ export function tokenAsked(wasWrong: boolean): Problem {
     code: "unauthorized",
     title: "This server asks for a token",
     text: wasWrong
-      ? "That token is not the server's. Check it, or ask whoever runs the server."
+      ? "That is not the server's token. Check it, or ask whoever runs the server."
       : "Ask whoever runs it. The token is kept in this tab only.",
     until: "connected",
     ask: "token",
@@ -55,8 +55,8 @@ export function serverGone(wasConnected: boolean): Problem {
     code: "server_gone",
     title: "The server can't be reached",
     text: wasConnected
-      ? "The connection was lost. The viewer tries again by itself and goes on where it was."
-      : "There is no answer. The viewer tries again by itself; check that the server runs and that this address is right.",
+      ? "The connection was lost. The viewer tries again by itself and carries on where it was."
+      : "There is no answer. The viewer tries again by itself; check that the server is running and that the address is right.",
     until: "connected",
   };
 }
@@ -79,7 +79,7 @@ export function badReply(why: string): Problem {
 }
 
 export function notDrawn(error: unknown): Problem {
-  const text = `The browser says: ${String(error)}. The viewer goes on with the next one; if this stays, reload the page.`;
+  const text = `The browser says: ${String(error)}. The viewer carries on with the next one; if this stays, reload the page.`;
   return { code: "not_drawn", title: "A picture could not be drawn", text, until: "shown" };
 }
 
@@ -90,7 +90,7 @@ export function downloadFailed(why: string): Problem {
 export const GRAPHICS_LOST: Problem = {
   code: "graphics_lost",
   title: "The 3D view was lost",
-  text: "The graphics driver was reset, or had too little memory. Reload the page; a smaller splat budget needs less.",
+  text: "The graphics driver was reset, or ran out of memory. Reload the page; a smaller splat budget needs less.",
   until: null,
   blocks: true,
 };

@@ -9,7 +9,7 @@ const MOST = 3;
 export class Problems {
   constructor(private readonly store: Store<State>) {}
 
-  /** Says it. */
+  /** Adds a problem. */
   report(problem: Problem): void {
     this.store.set({ problems: withProblem(this.store.get().problems, problem) });
   }
@@ -23,7 +23,7 @@ export class Problems {
     this.keep((each) => each.code !== code);
   }
 
-  /** Whether the page says already why there is no connection. */
+  /** Whether the page already says why there is no connection. */
   get aboutConnection(): boolean {
     return this.store.get().problems.some(isAboutConnection);
   }
@@ -37,9 +37,8 @@ export class Problems {
 /**
  * The problems with this one among them, newest last.
  *
- * It takes the place of an older one with the same code; and of one about the connection, which has one state, if it is about that.
- * Where there are too many, the oldest ones that end by themselves leave: the token that is asked for must not be pushed out by
- * pictures that were refused meanwhile.
+ * It takes the place of an older one with the same code and, if it is about the connection, of an older one about that. Where there
+ * are too many, the oldest of the others leave: refused pictures must not push out the card that asks for the token.
  */
 export function withProblem(problems: readonly Problem[], problem: Problem): Problem[] {
   const others = problems.filter(

@@ -1,17 +1,17 @@
-// What a person can take along: the view as a picture, and the last frame as a file of splats.
+// What a person can save: the view as a picture, and the last frame as a file of splats.
 
 import type { Access } from "../stream/access.js";
 import type { FrameOptions } from "../stream/messages.js";
 import { saveAs, timedName } from "./dom.js";
 
-/** The page's ground, for where no splat is. */
-const GROUND = "#10141d";
+/** The page's background, for where there is no splat. */
+const BACKGROUND = "#10141d";
 
-/** Saves the view as a PNG. @param view Transparent where no splat is; drawn on. */
+/** Saves the view, which is transparent where there is no splat, on the page's background as a PNG. */
 export function savePicture(view: HTMLCanvasElement): void {
   const context = view.getContext("2d")!;
   context.globalCompositeOperation = "destination-over";
-  context.fillStyle = GROUND;
+  context.fillStyle = BACKGROUND;
   context.fillRect(0, 0, view.width, view.height);
   view.toBlob((blob) => blob && saveAs(blob, timedName("png")));
 }
@@ -20,7 +20,7 @@ export function savePicture(view: HTMLCanvasElement): void {
  * Has the server make a PLY file of the picture, and saves it.
  *
  * @param jpeg The picture that was sent last; null where none was.
- * @param options Those in force, of which the file takes the budget and the least opacity.
+ * @param options Those in force: the budget and the minimum opacity apply to the file as well.
  * @throws Error Saying why there is no file.
  */
 export async function savePly(jpeg: ArrayBuffer | null, options: Partial<FrameOptions>, access: Access): Promise<void> {

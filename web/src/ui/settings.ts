@@ -53,7 +53,7 @@ export class SettingsPanel {
     this.width.value = String(settings.captureWidth);
     const values = [
       [this.fps, settings.maxFps, `${settings.maxFps}`, "out-fps"],
-      [this.quality, settings.jpegQuality, `${Math.round(settings.jpegQuality * 100)} %`, "out-quality"],
+      [this.quality, settings.jpegQuality, `${Math.round(settings.jpegQuality * 100)}%`, "out-quality"],
       [this.splats, splats, splats.toLocaleString("en"), "out-splats"],
       [this.fewest, fewest, fewest.toLocaleString("en"), "out-fewest"],
       [this.opacity, opacity, opacity.toFixed(2), "out-opacity"],

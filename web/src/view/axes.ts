@@ -3,7 +3,7 @@
 import * as THREE from "three";
 import type { Camera } from "../stream/messages.js";
 
-/** Sizes over the pivot's depth. */
+/** Sizes relative to the pivot's depth. */
 const AXES = 0.12;
 const FRUSTUM = 0.25;
 const AXES_DIRECTIONS = [
@@ -33,7 +33,7 @@ export class Axes {
     this.group.visible = false;
   }
 
-  /** Fit them to a frame. */
+  /** Fits them to a frame. */
   update(camera: Camera, pivotDepth: number): void {
     this.arrows.position.set(0, 0, pivotDepth);
     this.arrows.scale.setScalar(pivotDepth * AXES);

@@ -1,8 +1,8 @@
-// Orbit around the subject: angles, distance and shift with limits, smoothed. Pure; the page feeds it events and time.
+// Orbit around the subject: angles, distance and pan with limits, smoothed. Pure; the page feeds it events and time.
 
 /** From the capture viewpoint a single view looks right; far from it, one sees what the camera never saw. */
-const LIMITS = { yawDeg: 35, pitchDeg: 25, nearest: 0.45, farthest: 2.2, shift: 0.35 };
-const FREE_LIMITS = { yawDeg: 180, pitchDeg: 85, nearest: 0.1, farthest: 6, shift: 2 };
+const LIMITS = { yawDeg: 35, pitchDeg: 25, nearest: 0.45, farthest: 2.2, pan: 0.35 };
+const FREE_LIMITS = { yawDeg: 180, pitchDeg: 85, nearest: 0.1, farthest: 6, pan: 2 };
 /** Time constant of the motion. */
 const GLIDE_MS = 90;
 const SETTLED = 1e-4;
@@ -13,14 +13,14 @@ export interface OrbitPose {
   yawDeg: number;
   /** Degrees up. */
   pitchDeg: number;
-  /** Distance over the default one. */
+  /** Distance relative to the default one. */
   distance: number;
-  /** Shift of the centre over the pivot's depth. */
-  shiftX: number;
-  shiftY: number;
+  /** Sideways and up, relative to the pivot's depth. */
+  panX: number;
+  panY: number;
 }
 
-const HOME: OrbitPose = { yawDeg: 0, pitchDeg: 0, distance: 1, shiftX: 0, shiftY: 0 };
+const HOME: OrbitPose = { yawDeg: 0, pitchDeg: 0, distance: 1, panX: 0, panY: 0 };
 
 export class Orbit {
   free = false;
@@ -50,15 +50,15 @@ export class Orbit {
     this.aim({ distance: this.target.distance * factor });
   }
 
-  shift(x: number, y: number): void {
-    this.aim({ shiftX: this.target.shiftX + x, shiftY: this.target.shiftY + y });
+  pan(x: number, y: number): void {
+    this.aim({ panX: this.target.panX + x, panY: this.target.panY + y });
   }
 
   reset(): void {
     this.aim(HOME);
   }
 
-  /** Go somewhere within the limits. */
+  /** Goes somewhere within the limits. */
   aim(to: Partial<OrbitPose>): void {
     Object.assign(this.target, to);
     const limits = this.free ? FREE_LIMITS : LIMITS;
@@ -67,11 +67,11 @@ export class Orbit {
     t.yawDeg = clamp(t.yawDeg, -limits.yawDeg, limits.yawDeg);
     t.pitchDeg = clamp(t.pitchDeg, -limits.pitchDeg, limits.pitchDeg);
     t.distance = clamp(t.distance, limits.nearest, limits.farthest);
-    t.shiftX = clamp(t.shiftX, -limits.shift, limits.shift);
-    t.shiftY = clamp(t.shiftY, -limits.shift, limits.shift);
+    t.panX = clamp(t.panX, -limits.pan, limits.pan);
+    t.panY = clamp(t.panY, -limits.pan, limits.pan);
   }
 
-  /** Move on by `elapsedMs`. Whether anything moved, so that the picture must be drawn. */
+  /** Moves on by `elapsedMs`. Returns whether anything moved, so that the picture must be drawn again. */
   advance(elapsedMs: number): boolean {
     if (this.sway) this.swayMs += elapsedMs;
     const step = this.still ? 1 : 1 - Math.exp(-elapsedMs / GLIDE_MS);
@@ -79,7 +79,7 @@ export class Orbit {
     for (const key of Object.keys(HOME) as (keyof OrbitPose)[]) {
       const rest = this.target[key] - this.current[key];
       if (rest === 0) continue;
-      // Ends exactly on the target: the capture viewpoint is to be exact, and the loop is to sleep.
+      // Ends exactly on the target: the capture viewpoint must be exact, and the loop must come to rest.
       this.current[key] = Math.abs(rest) < SETTLED ? this.target[key] : this.current[key] + rest * step;
       moved = true;
     }

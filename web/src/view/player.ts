@@ -11,11 +11,11 @@ import { Stage } from "./stage.js";
 
 /** The pivot follows the subject slowly: a jumping centre would shake an orbited view. */
 const PIVOT_SMOOTHING = 0.1;
-/** Beyond 2 device pixels a pixel, splats cost four times as much and look the same. */
+/** Above 2 device pixels per CSS pixel, splats cost more and look the same. */
 const MAX_PIXEL_RATIO = 2;
 const NEAR = 0.02;
 const FAR = 200;
-/** Until the first frame: a usual webcam. */
+/** Until the first frame: a typical webcam. */
 const WEBCAM: Camera = { width: 640, height: 480, fx: 560, fy: 560, cx: 320, cy: 240 };
 
 export interface PlayerEvents extends PresenterEvents {
@@ -83,8 +83,8 @@ export class Player {
   }
 
   /**
-   * The present picture, or the camera's picture from the capture viewpoint, as a canvas of device pixels.
-   * What no splat covers is transparent.
+   * The current view, or the camera's picture from the capture viewpoint, as a canvas of device pixels.
+   * Transparent where there is no splat.
    */
   capture(fromCaptureViewpoint: boolean): HTMLCanvasElement {
     this.resize();
@@ -148,12 +148,12 @@ export class Player {
     this.stage.renderer.setSize(width, height, false);
   }
 
-  /** Place the camera. At home: in the origin, along -z of three.js, which is the capture camera's +z. */
+  /** Places the camera. At home it is at the origin and looks along three.js's -z, which is the capture camera's +z. */
   private pose(home: boolean): void {
     const { camera } = this.stage;
-    const pose = home ? { yawDeg: 0, pitchDeg: 0, distance: 1, shiftX: 0, shiftY: 0 } : this.orbit.pose;
+    const pose = home ? { yawDeg: 0, pitchDeg: 0, distance: 1, panX: 0, panY: 0 } : this.orbit.pose;
     camera.quaternion.setFromEuler(new THREE.Euler(rad(-pose.pitchDeg), rad(pose.yawDeg), 0, "YXZ"));
-    const offset = new THREE.Vector3(-pose.shiftX, -pose.shiftY, pose.distance).multiplyScalar(this.pivot);
+    const offset = new THREE.Vector3(-pose.panX, -pose.panY, pose.distance).multiplyScalar(this.pivot);
     camera.position.copy(offset.applyQuaternion(camera.quaternion)).add(new THREE.Vector3(0, 0, -this.pivot));
     camera.near = this.pivot * NEAR;
     camera.far = this.pivot * FAR;

@@ -1,5 +1,5 @@
 // Brings the newest frame to the screen, one at a time. Every frame that is offered is settled exactly once, whatever fails:
-// acks leave in order, so that one frame without an end would hold back those of all later ones. Pure; the player draws.
+// acks leave in order, so one frame that is never settled would hold back those of all later ones. Pure; the player draws.
 
 import type { DecodedFrame } from "../stream/thread.js";
 
@@ -8,14 +8,14 @@ export interface PresenterEvents {
   shown(frame: DecodedFrame): void;
   /** It won't be drawn: a newer frame came first, or nobody looks. */
   superseded(frame: DecodedFrame): void;
-  /** A drawing failed: of this frame, or of a view that moved. */
+  /** Drawing failed: of this frame or, if null, of a view that moved. */
   failed(frame: DecodedFrame | null, error: unknown): void;
 }
 
 export interface Screen {
-  /** Draws the scene, with the frame in place of the last one. Takes the frame's words, even where it fails. */
+  /** Draws the scene, with the frame in place of the last one. Keeps the frame's words, even if it fails. */
   draw(frame: DecodedFrame | null): Promise<void>;
-  /** Resolves when the GPU has done what it was told so far. */
+  /** Resolves when the GPU has drawn everything so far. */
   finished(): Promise<void>;
 }
 
@@ -46,7 +46,7 @@ export class Presenter {
     if (frame) this.events.superseded(frame);
   }
 
-  /** Draws, with the frame that waits if there is one. Not while it is busy. Never rejects. */
+  /** Draws, with the waiting frame if there is one. Not to be called while busy. Never rejects. */
   async present(): Promise<void> {
     const frame = this.waiting;
     this.waiting = null;

@@ -1,16 +1,16 @@
-// The one scene of the page's life: one SplatMesh over one PackedSplats whose words are replaced in place.
+// The page's only scene: one SplatMesh over one PackedSplats, whose words are replaced in place for the life of the page.
 
 import { PackedSplats, SparkRenderer, SplatMesh } from "@sparkjsdev/spark";
 import * as THREE from "three";
 import { capacityFor, DEFAULT_RANGE, type SplatRange, WORDS } from "../codecs/words.js";
 
-/** How often the GPU is asked whether it is done; browsers answer between tasks only. */
+/** How often the GPU is asked whether it is done; browsers only answer between tasks. */
 const FENCE_POLL_MS = 4;
 
 export interface StageEvents {
   /** Spark has something new to draw: a sort is done. */
   dirty(): void;
-  /** A sort failed that nobody waits for. */
+  /** A sort in the background failed. */
   sortFailed(error: unknown): void;
 }
 
@@ -28,12 +28,12 @@ export class Stage {
   private resized = false;
   private glErrorCount = 0;
 
-  /** @throws Error Where the browser has no WebGL2. */
+  /** @throws Error If the browser has no WebGL2. */
   constructor(
     canvas: HTMLCanvasElement,
     private readonly events: StageEvents,
   ) {
-    // Alpha: what no splat covers shows the page's background, and tests see what is covered.
+    // Alpha: the page's background shows where there is no splat, and tests see what is covered.
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: false, alpha: true, powerPreference: "high-performance" });
     this.renderer.setClearColor(0x000000, 0);
     this.spark = new SparkRenderer({ renderer: this.renderer, onDirty: () => events.dirty(), enableLod: false });
@@ -70,7 +70,7 @@ export class Stage {
   }
 
   /**
-   * Put a frame in place of the last one. No copy: `words` is the stage's until the next call.
+   * Puts a frame in place of the last one. No copy: `words` is the stage's until the next call.
    *
    * @returns The words that were shown before, free to be used again.
    */
@@ -79,10 +79,10 @@ export class Stage {
     const capacity = words.length / WORDS;
     this.splats.packedArray = words;
     if (capacity === this.splats.maxSplats) {
-      // Spark 2.2.0 would hand WebGL a Uint8Array here: INVALID_OPERATION, and the picture stands still.
+      // Spark 2.2.0 would hand WebGL a Uint8Array here: INVALID_OPERATION, and the picture freezes.
       if (this.splats.source) this.splats.source.image.data = words;
     } else {
-      // Spark makes a texture of the new size by itself. The count is always the capacity: words of zero are neither sorted nor drawn.
+      // Spark makes a texture of the new size by itself. The count is the capacity: words of zero are neither sorted nor drawn.
       this.splats.maxSplats = capacity;
       this.splats.numSplats = capacity;
       this.resized = true;
@@ -99,16 +99,16 @@ export class Stage {
   }
 
   /**
-   * Whether a frame that was put in place needs {@link sort} before it can be drawn: in exact order, and where its capacity is
-   * another one. Spark would show the last frame until it has sorted the new one by itself.
+   * Whether the frame needs {@link sort} before it is drawn: always in exact order, and otherwise when the capacity has changed.
+   * Without it Spark would go on showing the last frame until it has sorted the new one.
    */
   get needsSort(): boolean {
     return this.exactOrder || this.resized;
   }
 
-  /** Brings the frame and its order for this camera. Calls must not overlap. */
+  /** Takes the frame in and sorts it for this camera. Calls must not overlap. */
   async sort(): Promise<void> {
-    // A sort that is still under way would make Spark put this update off.
+    // While a sort is under way, Spark would put this update off.
     while (this.spark.sorting) await new Promise(requestAnimationFrame);
     await this.spark.update({ scene: this.scene, camera: this.camera });
     this.resized = false;
@@ -120,7 +120,7 @@ export class Stage {
     this.spark.update({ scene: this.scene, camera: this.camera }).catch((error: unknown) => this.events.sortFailed(error));
   }
 
-  /** Spark's own buffers only grow. Those that it does not use just now are made anew, in the size of the next frame. */
+  /** Spark's own buffers only grow. Those that it is not using are given up, and made again in the size of a frame. */
   private shrinkSpares(capacity: number): void {
     for (const spare of this.spark.accumulators) {
       if (spare.target && spare.maxSplats > capacity) {
@@ -130,7 +130,7 @@ export class Stage {
     }
   }
 
-  /** Spark 2.2.0 takes a sort that failed for one that is still under way, and would never sort again. */
+  /** Spark 2.2.0 takes a failed sort for one that is still under way, and would never sort again. */
   private outliveFailedSorts(): void {
     const spark = this.spark as unknown as { driveSort(): Promise<void>; sorting: boolean };
     const driveSort = spark.driveSort.bind(this.spark);
@@ -150,7 +150,7 @@ export class Stage {
     this.renderer.render(this.scene, this.camera);
   }
 
-  /** Resolves when the GPU has drawn what it was told to so far; a slow one takes long after draw() has returned. */
+  /** Resolves when the GPU has drawn everything so far; a slow one is busy long after draw() has returned. */
   async finished(): Promise<void> {
     const gl = this.renderer.getContext() as WebGL2RenderingContext;
     const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
@@ -167,7 +167,7 @@ export class Stage {
     return this.splats.maxSplats;
   }
 
-  /** Splats the last finished sort found active. */
+  /** Splats that the last finished sort found active. */
   get activeSplats(): number {
     return this.spark.activeSplats;
   }

@@ -1,4 +1,4 @@
-// Counts what happens to frames, for the figures panel and for tests.
+// What happens to frames, counted for the statistics panel and for tests.
 
 import type { DecodedFrame } from "../stream/thread.js";
 import { Window } from "./window.js";
@@ -10,7 +10,7 @@ const AGE_WINDOW_MS = 5000;
 export interface Stats {
   /** Frames sent. */
   sent: number;
-  /** Replies with splats that came. */
+  /** Replies with splats that arrived. */
   received: number;
   /** Replies whose pixels were handed to the screen. */
   shown: number;
@@ -26,7 +26,7 @@ export interface Stats {
   dropped: Record<string, number>;
   /** Connections opened after the first. */
   reconnects: number;
-  /** Frames shown a second, over the last three seconds. */
+  /** Frames shown per second, over the last three seconds. */
   fps: number;
   /** Capture to pixels, over the last five seconds. */
   ageP50Ms: number;
@@ -35,7 +35,7 @@ export interface Stats {
   kilobytesPerFrame: number;
 }
 
-export class Tally {
+export class Statistics {
   readonly counts = {
     sent: 0,
     received: 0,
@@ -62,12 +62,12 @@ export class Tally {
     this.dropped[reason] = (this.dropped[reason] ?? 0) + count;
   }
 
-  /** Rates and ages begin anew; what was counted stays. */
+  /** Rates and ages start afresh; the counts stay. */
   clearWindows(): void {
     for (const window of [this.shownTimes, this.ages, this.sizes]) window.clear();
   }
 
-  stats(nowMs: number): Stats {
+  at(nowMs: number): Stats {
     return {
       ...this.counts,
       dropped: { ...this.dropped },
