@@ -1,6 +1,6 @@
 """Bytes and time of every codec, beside copying the same bytes, beside other libraries.
 
-    python -m benchmarks.codecs [--splats 190512] [--repeats 30] [--json codecs.json]
+    python -m benchmarks.codecs [--splats 190512] [--repeats 30] [--out codecs.json]
 
 Everything runs in one thread and in turn, round after round, so that whatever slows the machine slows all of them; times are
 the thread's CPU time, medians over the rounds, and ratios are medians of the ratios within a round. Encoding starts from linear
@@ -8,8 +8,6 @@ the thread's CPU time, medians over the rounds, and ratios are medians of the ra
 made for files, so they get files in RAM (/dev/shm); the codecs work in memory.
 """
 
-import argparse
-import json
 import math
 import sys
 import tempfile
@@ -26,17 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement
 
+from benchmarks.command import between, command, describe_machine, new_parser, publish, start_report
+from benchmarks.figures import table
 from benchmarks.frame import HEIGHT, WIDTH, pixel_aligned_frame
-from benchmarks.machine import provenance
 from deployments.splats.codecs import CODECS
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.codecs.ply import PlyCodec, property_names
 from deployments.splats.gaussians import Gaussians
 from deployments.stages.pack import PackSettings
 
-SCHEMA = 1
 MAX_LN_SCALE_ERROR = 0.05
-"""Of any format here; SPZ's steps are 1/16, SparkJS's 0.083."""
+"""Of every format here; SPZ's steps are 1/16, SparkJS's 0.083."""
 NAMES = property_names(0)
 
 
@@ -67,7 +65,7 @@ def gaussians_of(columns: dict[str, NDArray[np.float32]]) -> Gaussians:
 
 
 class PlyfileFile:
-    """plyfile through a file in RAM, which it maps; ``tuples``: filled row by row, as 3DGS's own exporter does it."""
+    """plyfile through a file in RAM, which it maps; with ``tuples`` filled row by row, as 3DGS's own exporter does it."""
 
     def __init__(self, path: Path, tuples: bool) -> None:
         self.path, self.tuples = path, tuples
@@ -90,7 +88,7 @@ class PlyfileFile:
 
 
 class GsplyFile:
-    """gsply through a file in RAM; ``spz`` or ``ply`` by suffix."""
+    """gsply through a file in RAM, SPZ or PLY by its suffix."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -100,7 +98,7 @@ class GsplyFile:
         rest = np.zeros((len(g), 0, 3), np.float32)
         linear = gsply.create_rasterizer_format(0)
         stored = gsply.GSData(g.means, g.scales, g.quats, g.opacities, g.sh[:, 0], rest, _format=linear)
-        # Out of place, because it would overwrite the frame; it leaves the label "linear", and the writer would repeat it.
+        # Not in place: that would overwrite the frame. The label stays "linear", for which the writer would do it again.
         stored = gsply.apply_pre_deactivations(stored, inplace=False)
         stored._format = gsply.create_ply_format(0)
         (gsply.write_spz if self.path.suffix == ".spz" else gsply.plywrite)(self.path, stored)
@@ -145,7 +143,6 @@ def measure(splats: int, repeats: int) -> list[dict[str, Any]]:
         todo = cases(Path(folder))
         encoded = [case.encode(frame) for case in todo]
         sizes = [data if isinstance(data, int) else len(data) for data in encoded]
-        copies: list[list[float]] = [[] for _ in todo]
         encodes: list[list[float]] = [[] for _ in todo]
         decodes: list[list[float]] = [[] for _ in todo]
         ply_copies = []
@@ -153,23 +150,20 @@ def measure(splats: int, repeats: int) -> list[dict[str, Any]]:
             decoded = case.decode(data)
             if not np.allclose(decoded.means, frame.means, rtol=2e-3, atol=1e-3):
                 raise RuntimeError(f"{case.name}: decoding gave another frame; its times would mean nothing")
-            # Of nearly all: the stream's range clamps the few thinnest.
+            # Not of all: the stream's range clamps the few thinnest.
             scaled = np.quantile(np.abs(np.log(decoded.scales / frame.scales)), 0.99)
             if "points" not in case.name and scaled > MAX_LN_SCALE_ERROR:
                 raise RuntimeError(f"{case.name}: scales are off by {scaled} in ln; its times would mean nothing")
         for _ in range(repeats):
-            # The copy is short, and every ratio rests on it: the best of three, like everything else once warm.
+            # The copy is short, and every ratio rests on it: the best of three, so that it is as warm as everything else.
             ply_copies.append(min(_time(np.copyto, into, ply) for _ in range(3)))
             for i, (case, data) in enumerate(zip(todo, encoded, strict=True)):
-                size = min(sizes[i], ply.size)
-                copies[i].append(min(_time(np.copyto, into[:size], ply[:size]) for _ in range(3)) * sizes[i] / size)
                 encodes[i].append(_time(case.encode, frame))
                 decodes[i].append(_time(case.decode, data))
     return [
         {
             "name": case.name,
             "bytes": sizes[i],
-            "copy_ms": _median_ms(copies[i]),
             "encode_ms": _median_ms(encodes[i]),
             "decode_ms": _median_ms(decodes[i]),
             "encode_per_ply_copy": _median_ratio(encodes[i], ply_copies),
@@ -193,44 +187,32 @@ def _median_ratio(seconds: list[float], of: list[float]) -> float:
     return round(float(np.median(np.divide(seconds, of))), 2)
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows for people."""
-    heads = ("encode ms", "decode ms", "copy ms", "encode / copy", "decode / copy")
-    lines = [f"{'':30} {'MB':>7} " + " ".join(f"{head:>14}" for head in heads)]
-    for row in rows:
-        cells = (row.get(key) for key in ("encode_ms", "decode_ms", "copy_ms", "encode_per_ply_copy", "decode_per_ply_copy"))
-        text = " ".join(f"{'–' if cell is None else format(cell, '.2f'):>14}" for cell in cells)
-        lines.append(f"{row['name']:30} {row['bytes'] / 1e6:7.2f} {text}")
-    return "\n".join(lines)
+def describe(report: dict[str, Any]) -> str:
+    """The report for people."""
+    args = report["args"]
+    about = f"{args['splats']} Gaussians, one thread, CPU time, medians of {args['repeats']} rounds; {describe_machine(report)}"
+    keys = ("encode_ms", "encode_per_ply_copy", "decode_ms", "decode_per_ply_copy", "copy_ms")
+    rows = ([row["name"], row["bytes"] / 1e6, *map(row.get, keys)] for row in report["rows"])
+    heads = ["", "MB", "encode ms", "× copy of the PLY", "decode ms", "× copy of the PLY", "copy ms"]
+    return f"{about}\n\n{table(heads, rows)}"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Measure, print, and write the report if asked to."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.codecs", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--splats", type=int, default=WIDTH * HEIGHT, help="Gaussians in the frame (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=30, help="rounds (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="also write the report here")
+@command("codecs")
+def main(argv: list[str]) -> int:
+    """Measure, print, and write the report if a file was named. Returns the exit status."""
+    parser = new_parser("codecs", "Bytes and time of every codec.")
+    whole = between(1, 10_000_000, int)
+    parser.add_argument("--splats", type=whole, default=WIDTH * HEIGHT, help="Gaussians in the frame (%(default)s)")
+    parser.add_argument("--repeats", type=whole, default=30, help="rounds (%(default)s)")
     args = parser.parse_args(argv)
-    if args.splats < 1 or args.repeats < 1:
-        parser.error("--splats and --repeats: expected 1 or more")
+    report = start_report("codecs", 1, argv, args)
+    report["versions"].update({name: version(name) for name in ("plyfile", "gsply")})
     # gsply's kernels would otherwise run on every core.
     numba.set_num_threads(1)
     for codec in CODECS.values():
         codec.warm_up()
-    source = provenance()
-    rows = measure(args.splats, args.repeats)
-    print(f"{args.splats} Gaussians, one thread, CPU time, medians of {args.repeats} rounds; {source['machine']['cpu']}")
-    print("copy ms: copying the row's own bytes; the ratios are to copying the PLY's bytes")
-    print(table(rows))
-    if args.json:
-        source["versions"].update({name: version(name) for name in ("plyfile", "gsply")})
-        report = {
-            "schema": f"splatcast.codecs/{SCHEMA}",
-            "args": {"splats": args.splats, "repeats": args.repeats},
-            **source,
-            "rows": rows,
-        }
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    report["rows"] = measure(args.splats, args.repeats)
+    publish(report, describe(report), args.out)
     return 0
 
 

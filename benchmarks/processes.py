@@ -1,6 +1,7 @@
-"""What a server's processes use on this machine: CPU, memory, descriptors and threads, by the part of the graph that they are.
+"""What a server's processes use on this machine: CPU, memory, descriptors and threads, by part of the graph.
 
-The server is found by what listens on its port. Ray names its workers by what they run, so a process's title says its part.
+The server is found by the port it listens on. Ray names its workers after what they run, so a process's title says which part
+it is.
 """
 
 import http.client
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.command import BenchmarkError
+
 _REPLICA = re.compile(r"ServeReplica:[^:]+:(\w+)")
 _TITLES = {
     "ray::ProxyActor": "proxy",
@@ -26,17 +29,17 @@ _TITLES = {
     "-m deployments.ops.launch": "launcher",
     "/splatcast ": "launcher",
 }
-"""What a command line has in it → the part. What is none of them is ``other``: Ray's agents and monitors."""
+"""What a command line contains → the part. Anything else is ``other``, such as Ray's monitors."""
 METRICS = {
     "store_bytes": ("ray_object_store_used_memory", ""),
     "spilled_bytes": ("ray_spill_manager_objects_bytes", 'State="Spilled"'),
     "sessions": ("ray_splatcast_sessions", ""),
 }
-"""What is read of the node's Prometheus page: our name for it → its name there, and what its labels must have in them."""
+"""What is read from the node's Prometheus page: our name → the metric's name, and what its labels must contain."""
 _GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
 
 
-class NotMeasured(Exception):
+class NotMeasured(BenchmarkError):
     """The server's processes can't be seen from here; ``str()`` says why."""
 
 
@@ -45,11 +48,11 @@ class Usage:
     """What a process, or several together, use.
 
     Attributes:
-        cpu_s: CPU time since it began.
-        private_bytes: Resident memory that is not shared; the object store's pages are shared ones.
+        cpu_s: CPU time since the start.
+        private_bytes: Resident memory that is not shared; the object store's pages are shared.
         descriptors: Open files and sockets.
-        threads: Of it.
-        processes: How many these are.
+        threads: Number of threads.
+        processes: Number of processes.
     """
 
     cpu_s: float = 0.0
@@ -69,7 +72,7 @@ class Usage:
 
 
 Sample = Mapping[int, tuple[str, Usage]]
-"""Of one moment: process id → its part, and what it uses."""
+"""One moment: process id → its part, and what it uses."""
 
 
 def part_of(command: Sequence[str]) -> str:
@@ -80,7 +83,7 @@ def part_of(command: Sequence[str]) -> str:
 
 
 def by_part(sample: Sample) -> dict[str, Usage]:
-    """What each part uses, all of its processes together."""
+    """What all processes of each part use together."""
     found: dict[str, Usage] = {}
     for part, usage in sample.values():
         found[part] = found[part] + usage if part in found else usage
@@ -88,7 +91,7 @@ def by_part(sample: Sample) -> dict[str, Usage]:
 
 
 def cores(first: Sample, last: Sample, seconds: float) -> dict[str, float]:
-    """CPU of each part between two samples, in cores. What a process used that ended in between is not in it."""
+    """CPU use of each part between two samples, in cores. Processes that ended in between are not counted."""
     used: Counter[str] = Counter()
     for pid, (part, usage) in last.items():
         used[part] += usage.cpu_s - (first[pid][1].cpu_s if pid in first else 0.0)  # type: ignore[assignment]
@@ -99,7 +102,7 @@ class ServerProcesses:
     """The processes of one server on this machine.
 
     Args:
-        root: The one that everything else of it descends from.
+        root: The process that all others descend from.
     """
 
     def __init__(self, root: psutil.Process) -> None:
@@ -107,13 +110,22 @@ class ServerProcesses:
         self._pages: list[str] | None = None
 
     def processes(self) -> list[psutil.Process]:
-        """All of them, now."""
+        """All of them that are alive now."""
         with suppress(*_GONE):
             return [self.root, *self.root.children(recursive=True)]
         return []
 
+    def of(self, part: str) -> list[psutil.Process]:
+        """Those of one part; see :func:`part_of`."""
+        return [process for process in self.processes() if part_of(_command(process)) == part]
+
+    def argument(self, option: str) -> str | None:
+        """The value of an option such as ``--session-dir=`` on whichever command line has it."""
+        arguments = (argument for process in self.processes() for argument in _command(process))
+        return next((argument.removeprefix(option) for argument in arguments if argument.startswith(option)), None)
+
     def sample(self) -> Sample:
-        """What each uses now. Takes some milliseconds."""
+        """What each process uses now. Takes a few milliseconds."""
         found = {}
         for process in self.processes():
             with suppress(*_GONE), process.oneshot():
@@ -125,7 +137,7 @@ class ServerProcesses:
         return found
 
     def metrics(self) -> dict[str, float]:
-        """:data:`METRICS` of the node's Prometheus page; empty without one. Ray's agent writes it from reports of every 10 s."""
+        """:data:`METRICS` from the node's Prometheus page, which Ray renews every 10 s; empty if there is none."""
         if self._pages is None:
             agents = [process for process in self.processes() if "ray::DashboardAgent" in " ".join(_command(process))]
             ports = {link.laddr.port for agent in agents for link in agent.net_connections("tcp") if link.status == "LISTEN"}
@@ -139,50 +151,50 @@ class ServerProcesses:
         return {}
 
     def log_bytes(self) -> int | None:
-        """Of the logs of its Ray; None without one."""
-        for process in self.processes():
-            for argument in _command(process):
-                if argument.startswith("--session-dir="):
-                    files = (Path(argument.partition("=")[2]) / "logs").rglob("*")
-                    return sum(_size(path) for path in files)
-        return None
+        """Size of Ray's logs; None if it runs no Ray."""
+        session = self.argument("--session-dir=")
+        return None if session is None else sum(map(_size, (Path(session) / "logs").rglob("*")))
 
 
-def find_server(port: int, pid: int | None = None) -> ServerProcesses:
+def find_server(port: int) -> ServerProcesses:
     """The server that listens on a port of this machine.
 
-    Args:
-        port: Of its HTTP side.
-        pid: One of its processes, where the port does not tell.
+    Raises:
+        NotMeasured: There is none, or it belongs to another user.
+    """
+    links = (link for link in psutil.net_connections("tcp") if link.status == "LISTEN" and link.laddr.port == port)
+    pid = next((link.pid for link in links if link.pid), None)
+    if pid is None:
+        raise NotMeasured(f"no process that can be seen from here listens on port {port}")
+    return server_of(pid)
+
+
+def server_of(pid: int) -> ServerProcesses:
+    """The server that a process belongs to.
 
     Raises:
-        NotMeasured: It is not there, or not ours to see.
+        NotMeasured: It has ended, belongs to another user, or is this process.
     """
     try:
-        if pid is None:
-            listening = [link for link in psutil.net_connections("tcp") if link.status == "LISTEN" and link.laddr.port == port]
-            pid = next((link.pid for link in listening if link.pid), None)
-        if pid is None:
-            raise NotMeasured(f"no process that can be seen from here listens on port {port}; name one with --server-pid")
         process = psutil.Process(pid)
         root = next((p for p in (process, *process.parents()) if part_of(_command(p)) in ("launcher", "raylet")), process)
-        # Whoever started a raylet has the rest of Ray as children too; `ray start` leaves it to init.
+        # Whoever starts a raylet is the parent of the rest of Ray, too; `ray start` leaves all of them to init.
         starter = root.parent()
         if starter and starter.pid > 1 and any(part_of(_command(child)) == "gcs" for child in starter.children()):
             root = starter
         if psutil.Process() in (root, *root.children(recursive=True)):
             raise NotMeasured("client and server are one process")
         server = ServerProcesses(root)
-        server.sample()  # Or it is another user's.
+        server.sample()  # Fails if it is another user's.
     except (*_GONE, psutil.AccessDenied) as error:
         raise NotMeasured(f"the processes of the server can't be read: {error}") from None
     return server
 
 
 def parse_metrics(text: str) -> dict[str, float]:
-    """What is asked of Prometheus' text: the sum of the series that begin with each of :data:`METRICS`, where there are any."""
+    """The sum over the series of each of :data:`METRICS` that a Prometheus page has."""
     found: dict[str, float] = {}
-    for line in text.splitlines():  # Thousands; most are passed over at once.
+    for line in text.splitlines():  # There are thousands; most are passed over at once.
         for metric, (name, label) in METRICS.items():
             if line.startswith(f"{name}{{") and label in line and not math.isnan(value := float(line.rpartition(" ")[2])):
                 found[metric] = found.get(metric, 0.0) + value

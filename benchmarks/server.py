@@ -1,4 +1,4 @@
-"""A local Splatcast for benchmarks and tests: started as a person starts it, on a free port, ended by its own pid."""
+"""A local Splatcast for benchmarks and tests: started as a person would start it, on a free port, and stopped by process id."""
 
 import os
 import secrets
@@ -16,16 +16,17 @@ from typing import Any
 import psutil
 import yaml
 
+from benchmarks.command import BenchmarkError
 from benchmarks.machine import ROOT
 from benchmarks.processes import ServerProcesses
 
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 30.0
 ONE_REPLICA = {"autoscaling_config": None, "num_replicas": 1}
-"""Of a deployment whose capacity is to stay what it is."""
+"""For a deployment whose capacity must not change."""
 
 
-class ServerError(Exception):
+class ServerError(BenchmarkError):
     """The server did not start; ``str()`` has what it said."""
 
 
@@ -49,19 +50,19 @@ def shipped_config(
     config: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())
     (application,) = config["applications"]
     if args is not None:
-        # All clients of a test or a load have this machine's address.
+        # All clients of a test or a load test come from this machine's address.
         application["args"] = {"access": {"max_sessions_per_address": 600}, **args}
     for entry in application["deployments"]:
         entry.update((deployments or {}).get(entry["name"], {}))
     return config
 
 
-class LocalServer:
-    """``python -m deployments.ops.launch`` in a process of its own, ready when the constructor returns.
+class LocalServer(ServerProcesses):
+    """``python -m deployments.ops.launch`` in its own process, ready when the constructor returns.
 
     Args:
-        config: A serve config, or where one is; its port is not used.
-        settings: More for its environment.
+        config: A serve config, or the path of one; its port is ignored.
+        settings: Additions to its environment.
 
     Attributes:
         url: Where the viewer is, without a slash at the end.
@@ -77,7 +78,7 @@ class LocalServer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
-        self._folder = tempfile.TemporaryDirectory(prefix="splatcast-server-")  # As long as the server.
+        self._folder = tempfile.TemporaryDirectory(prefix="splatcast-server-")  # Lives as long as the server.
         self._log = Path(self._folder.name) / "log"
         if not isinstance(config, Path):
             text, config = yaml.safe_dump(dict(config)), Path(self._folder.name) / "config.yaml"
@@ -88,10 +89,11 @@ class LocalServer:
         environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": "", "SPLATCAST_TOKEN": ""}
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.ray_token, **(settings or {})}
         with self._log.open("w") as output:
-            # Its own session: a Ctrl-C at the terminal reaches us, and we end the server in order.
+            # In a session of its own, so that Ctrl-C at the terminal reaches only us, and we stop the server in order.
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
+        super().__init__(psutil.Process(self.process.pid))
         try:
             self._wait_until_ready()
         except BaseException:
@@ -112,40 +114,21 @@ class LocalServer:
             time.sleep(0.1)
 
     def said(self) -> str:
-        """What it wrote to the terminal so far."""
+        """What it has written to the terminal so far."""
         return self._log.read_text(errors="replace")
 
     @property
     def ray_address(self) -> str:
-        """The cluster's address, for a driver that wants its handles: from the raylet's command line."""
-        return self.argument("--gcs-address=")
-
-    def argument(self, option: str) -> str:
-        """The value of an option such as ``--session-dir=`` on the command line of whichever of its processes has it."""
-        for process in self.processes():
-            for argument in _command(process):
-                if argument.startswith(option):
-                    return argument.removeprefix(option)
-        raise ServerError(f"none of the server's processes has {option} on its command line: it runs no Ray on this machine")
-
-    def processes(self) -> list[psutil.Process]:
-        """The launcher and everything it started."""
-        return [parent := psutil.Process(self.process.pid), *parent.children(recursive=True)]
-
-    @property
-    def usage(self) -> ServerProcesses:
-        """What they use."""
-        return ServerProcesses(psutil.Process(self.process.pid))
-
-    def actors(self, title: str) -> list[psutil.Process]:
-        """Ray workers by what their title has in it, such as ``ServeReplica:splatcast:Ingress`` or ``ProxyActor``."""
-        return [process for process in self.processes() if any(title in part for part in _command(process))]
+        """The cluster's address, for a driver that wants its handles; from the raylet's command line."""
+        address = self.argument("--gcs-address=")
+        assert address, "a server that is ready has a raylet"
+        return address
 
     def stop(self) -> int:
-        """Ask it to end, and end what is left after half a minute. Returns the exit status."""
+        """Ask it to end, and kill what is left after half a minute. Returns the exit status."""
         if self.process.poll() is None:
             family = self.processes()
-            # Not SIGINT, which a shell's background jobs ignore and hand down ignored.
+            # Not SIGINT: a shell's background jobs ignore it, and so do their children.
             self.process.send_signal(signal.SIGTERM)
             _, left = psutil.wait_procs(family, timeout=STOP_TIMEOUT_S)
             for process in left:
@@ -154,10 +137,3 @@ class LocalServer:
             self.process.wait()
         self._folder.cleanup()
         return self.process.returncode
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return []

@@ -1,84 +1,77 @@
 """Where a frame's time goes, and what distributing it costs: ``python -m benchmarks.stages``.
 
-The same pictures go, one at a time and taking turns, through five paths:
+The same pictures go one at a time, and taking turns, through five paths:
 
 - ``process``: the graph's pure functions, called in this process.
-- ``decoder``, ``inference``, ``packer``: handles of the running deployments, the chain cut after that one and its result
+- ``decoder``, ``inference``, ``packer``: handles of the running deployments; the chain is cut after that one and its result
   brought here. What each adds to the one before, less the work it does, is the price of that hop.
-- ``socket``: the whole, through a WebSocket, as a browser has it.
+- ``socket``: all of it, through a WebSocket, as a browser has it.
 
-Latency with one frame at a time; overlapping stages, which distribution is for, show in the frames per second at the end.
+This is latency with one frame at a time; overlapping stages, which distribution is for, show in the frames per second at the end.
 All figures are medians; ratios are medians of paired ratios.
 """
 
-import argparse
 import asyncio
-import json
-import logging
-import os
-import shlex
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from benchmarks.command import BenchmarkError, between, command, describe_machine, new_parser, publish, start_report
+from benchmarks.controller import APP, joined
+from benchmarks.figures import table
 from benchmarks.load.run import run
-from benchmarks.load.schedule import OpenLoop
+from benchmarks.load.schedule import plan
 from benchmarks.load.session import Client
-from benchmarks.machine import ROOT, provenance
-from benchmarks.server import LocalServer, ServerError
-from deployments.client import DEFAULT_CODECS, ClientError, Stream, connect
+from benchmarks.machine import ROOT
+from benchmarks.server import LocalServer
+from deployments.client import Stream, connect
 from deployments.config import GraphArgs
 from deployments.models import load_model
-from deployments.ops.launch import set_environment
 from deployments.scene.clip import encode_clip
 from deployments.stages.local import LocalPipeline
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.messages import Splats
 
-SCHEMA = "splatcast.stages/1"
 STAGES = ("decode", "infer", "pack")
 PATHS = ("process", "decoder", "inference", "packer", "socket")
-THROUGHPUT_S = 5.0
-APPLICATION = "splatcast"
+THROUGHPUT_FPS, THROUGHPUT_S = 60.0, 5.0
 
 Timings = dict[str, float]
 """Stage → milliseconds."""
 
 
 class Graph:
-    """The running graph, by handle and by socket. Every path takes a capture and gives the stages' milliseconds."""
+    """The running graph, by handle and by socket. Every path takes a capture and returns the stages' milliseconds."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, stream: Stream) -> None:
         from ray import serve
 
-        handles = [serve.get_deployment_handle(name, APPLICATION) for name in ("FrameDecoder", "GaussianInference", "SplatPacker")]
-        self._decode, self._predict, self._pack = handles[0].decode, handles[1].predict, handles[2].pack
+        decoder, inference, packer = (
+            serve.get_deployment_handle(name, APP) for name in ("FrameDecoder", "GaussianInference", "SplatPacker")
+        )
+        self._chain = (decoder.decode, inference.predict, packer.pack)
         self._loop = loop
         self._stream = stream
         self._replies = stream.__aiter__()
 
     def close(self) -> None:
-        """End the handles' routers: they outlive the driver otherwise, and complain."""
-        for handle in (self._decode, self._predict, self._pack):
+        """End the handles' routers, which would otherwise outlive the driver, and complain."""
+        for handle in self._chain:
             handle.shutdown()
 
-    def decoder(self, capture: Capture) -> Timings:
-        """ingress → decoder → ingress."""
-        return _timings(self._decode.remote(capture).result())
-
-    def inference(self, capture: Capture) -> Timings:
-        """ingress → decoder → inference → ingress."""
-        return _timings(self._predict.remote(self._decode.remote(capture)).result())
-
-    def packer(self, capture: Capture) -> Timings:
-        """The whole chain, as the ingress runs it."""
-        return _timings(self._pack.remote(self._predict.remote(self._decode.remote(capture))).result())
+    def handles(self, count: int, capture: Capture) -> Timings:
+        """From here through the first so many deployments of the chain, as the ingress runs it, and back."""
+        result: Any = capture
+        for handle in self._chain[:count]:
+            result = handle.remote(result)
+        return _timings(result.result())
 
     def socket(self, capture: Capture) -> Timings:
         """client → proxy → ingress → the chain → ingress → proxy → client."""
@@ -88,45 +81,27 @@ class Graph:
         await self._stream.send_frame(capture.views)
         reply = await self._replies.__anext__()
         if not isinstance(reply, Splats):
-            raise RuntimeError(f"the server answered {reply}")
+            raise BenchmarkError(f"the server answered {reply}")
         return reply.timings_ms
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@command("stages")
+def main(argv: list[str]) -> int:
     """Measure, print the table, write the report. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.stages", description="Where a frame's time goes.")
+    parser = new_parser("stages", "Where a frame's time goes.")
     parser.add_argument("--config", type=Path, default=ROOT / "serve_config.cpu.yaml", help="what to serve (serve_config.cpu.yaml)")
-    parser.add_argument("--rounds", type=int, default=40, help="frames through each path (%(default)s)")
-    parser.add_argument("--frame", default="640x480", help="size of the pictures (%(default)s)")
-    parser.add_argument("--json", type=Path, help="write the report")
-    options = parser.parse_args(argv)
-    if not 3 <= options.rounds <= 1000:
-        parser.error(f"--rounds: expected 3 to 1000, got {options.rounds}")
-    width, height = map(int, options.frame.split("x"))
-    args = GraphArgs.model_validate(yaml.safe_load(options.config.read_text())["applications"][0].get("args") or {})
-    clip = encode_clip(1.0, 8.0, width, height, 80)
-    origin = provenance()  # Before the server: its load_1min shows whether others use the machine.
-    try:
-        times, fps = measure(options.config, args, clip, options.rounds)
-    except (ServerError, ClientError, RuntimeError) as error:
-        print(f"benchmarks.stages: {error}", file=sys.stderr)
-        return 2
-    report = {
-        "schema": SCHEMA,
-        "command": shlex.join(["python", "-m", "benchmarks.stages", *(sys.argv[1:] if argv is None else argv)]),
-        **origin,
-        "args": {"config": str(options.config), "frame": options.frame, "rounds": options.rounds, "graph": args.model_dump()},
-        "ms": summarise(times),
-        "frames_per_s": fps,
-    }
-    print(table(report))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    parser.add_argument("--rounds", type=between(3, 1000, int), default=40, help="frames through each path (%(default)s)")
+    args = parser.parse_args(argv)
+    graph = GraphArgs.model_validate(yaml.safe_load(args.config.read_text())["applications"][0].get("args") or {})
+    report = start_report("stages", 2, argv, args)
+    times, fps = measure(args.config, graph, encode_clip(1.0, 8.0, 640, 480, 80), args.rounds)
+    report |= {"graph": graph.model_dump(), "ms": summarise(times), "frames_per_s": fps}
+    publish(report, describe(report), args.out)
     return 0
 
 
 def measure(config: Path, args: GraphArgs, clip: Sequence[bytes], rounds: int) -> tuple[dict[str, list[Timings]], dict[str, float]]:
-    """All paths, interleaved; then frames per second one by one in process, and overlapped through the graph.
+    """All paths, interleaved; then frames per second, one by one in this process and overlapping in the graph.
 
     Returns:
         Path → the stages of each round, with ``wall``; and frames per second.
@@ -137,7 +112,7 @@ def measure(config: Path, args: GraphArgs, clip: Sequence[bytes], rounds: int) -
         server = stack.enter_context(LocalServer(config))
         loop = asyncio.new_event_loop()
         stack.callback(loop.close)
-        stack.callback(_attach(server))
+        stack.enter_context(joined(server))
         opening = connect(server.ws_url, client="benchmarks.stages")
         stream = loop.run_until_complete(opening.__aenter__())
         stack.callback(lambda: loop.run_until_complete(opening.__aexit__(None, None, None)))
@@ -145,20 +120,21 @@ def measure(config: Path, args: GraphArgs, clip: Sequence[bytes], rounds: int) -
         stack.callback(graph.close)
         paths: dict[str, Callable[[Capture], Timings]] = {
             "process": lambda capture: _timings(local.run(capture)),
-            **{name: getattr(graph, name) for name in PATHS[1:]},
+            **{name: partial(graph.handles, count) for count, name in enumerate(PATHS[1:4], start=1)},
+            "socket": graph.socket,
         }
         times: dict[str, list[Timings]] = {name: [] for name in PATHS}
         for index in range(-3, rounds):  # The first three warm up every path.
             capture = Capture((clip[index % len(clip)],), FrameRequest(args.options))
-            # Taking turns, and each time another begins: what disturbs the machine disturbs all alike.
+            # Each path goes first in turn: what disturbs the machine disturbs all alike.
             for name in (*PATHS[index % len(PATHS) :], *PATHS[: index % len(PATHS)]):
                 began_s = time.perf_counter()
                 stages = paths[name](capture)
                 if index >= 0:
                     times[name].append({**stages, "wall": (time.perf_counter() - began_s) * 1e3})
         alone_ms = statistics.median(entry["wall"] for entry in times["process"])
-        schedule = OpenLoop(60.0, 0.0, 1.0, 1.0 + THROUGHPUT_S)
-        outcome = loop.run_until_complete(run(Client(server.ws_url, clip, DEFAULT_CODECS, {}), [schedule], 5.0))
+        schedules = plan(1, THROUGHPUT_FPS, 1.0, THROUGHPUT_S)
+        outcome = loop.run_until_complete(run(Client(server.ws_url, clip), schedules, drain_s=5.0))
         frames = [f for f in outcome.sessions[0].frames if f.due_s >= 1.0 and f.outcome == "delivered"]
         return times, {"process": round(1e3 / alone_ms, 2), "graph": round(len(frames) / THROUGHPUT_S, 2)}
 
@@ -183,7 +159,7 @@ def summarise(times: dict[str, list[Timings]]) -> dict[str, dict[str, float]]:
         return {name: round(value, 3) for name, value in found.items()}
 
     def spent(path: str, stages: Sequence[str]) -> list[float]:
-        """What a path took beside the work of the stages in it."""
+        """What a path took in addition to the work of its stages."""
         return [entry["wall"] - sum(entry[stage] for stage in stages) for entry in times[path]]
 
     beside = [spent("decoder", STAGES[:1]), spent("inference", STAGES[:2]), spent("packer", STAGES), spent("socket", STAGES)]
@@ -199,50 +175,34 @@ def summarise(times: dict[str, list[Timings]]) -> dict[str, dict[str, float]]:
     return rows
 
 
-def table(report: dict[str, Any]) -> str:
+def describe(report: dict[str, Any]) -> str:
     """The report for people."""
-    machine, args, fps = report["machine"], report["args"], report["frames_per_s"]
-    lines = [
-        f"engine {args['graph']['engine']['name']}, {args['frame']} JPEG, {args['rounds']} rounds, one frame at a time",
-        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_1min']}, Ray {report['versions'].get('ray', '?')}",
-        "",
-        f"{'ms (medians)':<28}{'process':>10}{'graph':>10}{'more':>10}{'ratio':>10}",
-    ]
+    machine, fps = report["machine"], report["frames_per_s"]
+    rows = []
     for name, found in report["ms"].items():
-        ratio = f"{found['ratio']:>9.2f}×" if "ratio" in found else ""
-        process = f"{found['process']:>10.1f}" if "ratio" in found else f"{'–':>10}"
-        lines.append(f"{name:<28}{process}{found['graph']:>10.1f}{found['difference']:>10.1f}{ratio}")
-    lines += [
+        process, ratio = (found["process"], f"{found['ratio']:.2f} ×") if "ratio" in found else (None, None)
+        rows.append([name, process, found["graph"], found["difference"], ratio])
+    lines = [
+        f"engine {report['graph']['engine']['name']}, {report['args']['rounds']} rounds, one frame at a time",
+        f"{describe_machine(report)}, Ray {report['versions'].get('ray', '?')}",
         "",
-        f"{'frames per second':<28}{fps['process']:>10.1f}{fps['graph']:>10.1f}   one by one, and overlapped in the graph",
+        table(["ms (medians)", "process", "graph", "more", "ratio"], rows),
+        "",
+        f"frames per second: {fps['process']:.1f} one by one in a process, {fps['graph']:.1f} overlapping in the graph",
     ]
     if machine["load_1min"] > machine["cores"] / 2:
-        lines += ["", "The machine was busy before this began: every figure is inflated, and not all alike."]
+        lines += ["", "The machine was busy before this began: every figure is inflated, and not all by the same factor."]
     return "\n".join(lines)
 
 
 def _timings(outcome: Any) -> Timings:
     if isinstance(outcome, Exception):
-        raise RuntimeError(f"a frame failed: {outcome}")
-    timings = outcome.request.timings
-    # The result itself crosses a process boundary: a reader touches all of it.
+        raise BenchmarkError(f"a frame failed: {outcome}")
+    timings: Timings = outcome.request.timings
+    # The result crosses a process boundary: as a reader would, touch all of it.
     if isinstance(outcome, PackedFrame):
         outcome.data.sum(dtype="int64")
     return timings
-
-
-def _attach(server: LocalServer) -> Callable[[], None]:
-    """Join the server's cluster as a driver. Gives the way out."""
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": server.ray_token}
-    set_environment()
-    # Else a router thread that outlives the driver would start a cluster of its own.
-    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
-    import ray
-    import ray.serve
-
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # The table is what this prints.
-    ray.init(address=server.ray_address, namespace="serve", log_to_driver=False, logging_level="ERROR")
-    return ray.shutdown
 
 
 if __name__ == "__main__":

@@ -1,144 +1,110 @@
-"""Viewers that come, stay through whatever happens to the server, and go: what the fault and autoscaling benchmarks watch with.
+"""Viewers that stay through whatever happens to the server: what the fault, autoscaling and proxy benchmarks watch with.
 
-Unlike a session of ``benchmarks.load``, one of these reconnects. Every frame it sent ends as delivered, dropped (a newer one took
-its place), failed (the server says it lost it or could not process it) or cut (in flight when the connection broke).
+A viewer is one session of ``benchmarks.load`` after the other: it reconnects. Every frame it sent ends as delivered, dropped (a
+newer one took its place), errored (the server says that it lost it or could not process it), cut (unanswered when the connection
+broke) or, if it was still in flight when the viewer left, unanswered. Times are of the monotonic clock.
 """
 
 import asyncio
+import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager, suppress
 
-from deployments.client import ClientError, Stream, reconnecting
-from deployments.stream.messages import Dropped, Error, Splats
+from benchmarks.load.schedule import Schedule
+from benchmarks.load.session import Client, FrameRecord, LoadSession
+from deployments.client import ClientError, reconnecting
 
 PATIENCE_S = 120.0
 """How long the server may be away."""
-
-
-@dataclass(slots=True)
-class Shot:
-    """One frame.
-
-    Attributes:
-        sent_s: Monotonic clock.
-        ended_s: When its fate was known; None while it is in flight.
-        fate: ``in flight``, ``delivered``, ``dropped``, ``failed`` or ``cut``.
-        code: The server's word for it.
-    """
-
-    sent_s: float
-    ended_s: float | None = None
-    fate: str = "in flight"
-    code: str = ""
 
 
 class Viewer:
     """One client that sends a frame every ``1 / fps`` seconds, and reconnects.
 
     Attributes:
-        shots: All frames of all its sessions.
-        opened_s, broke_s: When sessions began and broke, monotonic clock.
+        sessions: Those it has had.
+        broke_s: When sessions broke.
         failure: Why it gave up; None if it did not.
     """
 
-    def __init__(self, url: str, clip: Sequence[bytes], fps: float) -> None:
-        self.shots: list[Shot] = []
-        self.opened_s: list[float] = []
+    def __init__(self, client: Client, fps: float) -> None:
+        self.sessions: list[LoadSession] = []
         self.broke_s: list[float] = []
         self.failure: ClientError | None = None
-        self._url, self._clip, self._fps = url, clip, fps
+        self._client, self._fps = client, fps
         self._task: asyncio.Task[None] | None = None
-        self._leaving = False
+
+    @property
+    def frames(self) -> list[FrameRecord]:
+        """All frames of all its sessions."""
+        return [frame for session in self.sessions for frame in session.frames]
 
     def start(self) -> None:
         """Connect and send, until :meth:`stop`."""
         self._task = asyncio.ensure_future(self._run())
 
     async def stop(self) -> None:
-        """Leave. Frames in flight stay so."""
-        self._leaving = True
+        """Leave. Frames in flight stay unanswered."""
         if self._task:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
 
     async def _run(self) -> None:
+        client = self._client
+        settings = {"codecs": client.codecs, "options": client.options, "acknowledges": False}
         try:
-            # One codec: what is measured is not the codec.
-            async with aclosing(reconnecting(self._url, patience_s=PATIENCE_S, codecs=["packed", "points"])) as streams:
+            async with aclosing(reconnecting(client.url, patience_s=PATIENCE_S, **settings)) as streams:
                 async for stream in streams:
-                    self.opened_s.append(time.monotonic())
+                    now_s = time.monotonic()
+                    session = LoadSession(len(self.sessions), client, Schedule(self._fps, now_s, now_s, math.inf))
+                    self.sessions.append(session)
                     with suppress(ClientError):
-                        await self._converse(stream)
-                    self.broke_s.append(time.monotonic())
+                        await session.converse(stream)
+                    self._break_off(session)
         except ClientError as error:
             self.failure = error
 
-    async def _converse(self, stream: Stream) -> None:
-        flying: dict[int, Shot] = {}
-        sending = asyncio.ensure_future(self._send(stream, flying))
-        try:
-            async for reply in stream:
-                if isinstance(reply, Splats):
-                    _end(flying, [reply.seq], "delivered")
-                elif isinstance(reply, Dropped):
-                    # A notice names the newest 64 at most.
-                    _end(
-                        flying,
-                        [*reply.seqs, *(seq for seq in list(flying) if seq < min(reply.seqs, default=0))],
-                        "dropped",
-                        reply.code,
-                    )
-                elif isinstance(reply, Error) and reply.seq is not None:
-                    _end(flying, [reply.seq], "failed", reply.code)
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-            if not self._leaving:
-                _end(flying, list(flying), "cut")
-
-    async def _send(self, stream: Stream, flying: dict[int, Shot]) -> None:
-        seq = 0
-        due_s = time.monotonic()
-        while True:
-            due_s = max(due_s + 1.0 / self._fps, time.monotonic() - 1.0)
-            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-            shot = Shot(time.monotonic())
-            self.shots.append(shot)
-            flying[seq] = shot
-            with suppress(ClientError):  # The reader finds out.
-                await stream.send_frame(self._clip[len(self.shots) % len(self._clip)])
-            seq += 1
+    def _break_off(self, session: LoadSession) -> None:
+        now_s = time.monotonic()
+        self.broke_s.append(now_s)
+        for frame in session.frames:
+            if frame.outcome == "unanswered":
+                frame.outcome, frame.answered_s = "cut", now_s
 
 
-def _end(flying: dict[int, Shot], seqs: Iterable[int], fate: str, code: str = "") -> None:
-    now_s = time.monotonic()
-    for seq in seqs:
-        shot = flying.pop(seq, None)
-        if shot:
-            shot.ended_s, shot.fate, shot.code = now_s, fate, code
+@asynccontextmanager
+async def watching(client: Client, count: int, fps: float) -> AsyncIterator[list[Viewer]]:
+    """So many viewers for the length of the block, with their frames spread over a frame's time."""
+    viewers = [Viewer(client, fps) for _ in range(count)]
+    try:
+        for viewer in viewers:
+            viewer.start()
+            await asyncio.sleep(1.0 / fps / count)
+        yield viewers
+    finally:
+        await asyncio.gather(*(viewer.stop() for viewer in viewers))
 
 
-def shots(viewers: Iterable[Viewer]) -> list[Shot]:
+def frames(viewers: Iterable[Viewer]) -> list[FrameRecord]:
     """All frames of all viewers."""
-    return [shot for viewer in viewers for shot in viewer.shots]
+    return [frame for viewer in viewers for frame in viewer.frames]
 
 
-def rate(viewers: Iterable[Viewer], fate: str, from_s: float, to_s: float) -> float:
-    """Frames a second that ended so in a time."""
-    count = sum(shot.fate == fate and shot.ended_s is not None and from_s <= shot.ended_s < to_s for shot in shots(viewers))
-    return count / (to_s - from_s)
+def delivered(viewers: Iterable[Viewer], from_s: float, to_s: float) -> float:
+    """Frames a second that were delivered in a time."""
+    ended = (frame.answered_s for frame in frames(viewers) if frame.outcome == "delivered")
+    return sum(at_s is not None and from_s <= at_s < to_s for at_s in ended) / (to_s - from_s)
 
 
 def offered(viewers: Iterable[Viewer], from_s: float, to_s: float) -> float:
-    """Frames a second that were sent in a time."""
-    return sum(from_s <= shot.sent_s < to_s for shot in shots(viewers)) / (to_s - from_s)
+    """Frames a second that fell due in a time."""
+    return sum(from_s <= frame.due_s < to_s for frame in frames(viewers)) / (to_s - from_s)
 
 
-def fates(viewers: Iterable[Viewer], from_s: float, to_s: float) -> dict[str, int]:
-    """How the frames that were sent in a time ended, by fate and the server's word."""
-    sent = (shot for shot in shots(viewers) if from_s <= shot.sent_s < to_s)
-    return dict(sorted(Counter(f"{shot.fate} {shot.code}".strip() for shot in sent).items()))
+def outcomes(viewers: Iterable[Viewer], from_s: float, to_s: float) -> dict[str, int]:
+    """How the frames that fell due in a time ended, by outcome and the server's code."""
+    due = (frame for frame in frames(viewers) if from_s <= frame.due_s < to_s)
+    return dict(sorted(Counter(f"{frame.outcome} {frame.reason}".strip() for frame in due).items()))

@@ -37,7 +37,7 @@ class Server(LocalServer):
 
     def replicas(self, deployment: str) -> list[psutil.Process]:
         """Replica processes of one deployment, by the title Ray gives them."""
-        return self.actors(f"ServeReplica:splatcast:{deployment}")
+        return self.of(deployment)
 
     def programs(self, name: str) -> list[psutil.Process]:
         """Its processes that run a program of this name."""

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import uvicorn
@@ -56,12 +57,18 @@ async def stub_server(
     static_folder: Path = Path("/nonexistent"),
     token: str | None = None,
 ) -> AsyncIterator[str]:
-    """Serve until the end of the block. Gives ``ws://…/ws``."""
+    """The real application on a stub of the graph, served until the end of the block. Gives ``ws://…/ws``."""
+    # The stub answers a closed loop faster than any engine: the rate would be what is measured.
+    args = args or GraphArgs.model_validate({"session": {"max_views": 4, "max_frames_per_s": 100_000}})
+    async with served(create_app(pipeline, args, static_folder, counts, token=token), deflate) as url:
+        yield url
+
+
+@asynccontextmanager
+async def served(app: Any, deflate: bool = False) -> AsyncIterator[str]:
+    """Serve an ASGI application until the end of the block. Gives ``ws://…/ws``."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        # The stub answers a closed loop faster than any engine: the rate would be what is measured.
-        args = args or GraphArgs.model_validate({"session": {"max_views": 4, "max_frames_per_s": 100_000}})
-        app = create_app(pipeline, args, static_folder, counts, token=token)
         config = uvicorn.Config(app, ws="websockets-sansio", ws_per_message_deflate=deflate, lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         task = asyncio.ensure_future(server.serve(sockets=[listener]))

@@ -1,14 +1,13 @@
 """``python -m benchmarks.baseline --out run.json``: peer and graph in turn, at rising numbers of sessions.
 
-Each round starts the peer, asks it at every count, stops it, and does the same with the graph, so neither runs beside the other.
-Both have one engine. Figures are medians over the rounds, ratios are paired within a round. Exit status: 0 ahead at every count,
-1 not, 2 could not start.
+Each round starts the peer, measures it at every count, stops it, and does the same with the graph, so neither runs beside the
+other. Both have one engine, and clients with one frame unanswered each, as both designs answer every frame of such a client.
+Figures are medians over the rounds, ratios are paired within a round. Exit status: 0 ahead at every count, 1 not, 2 could not
+start.
 """
 
-import argparse
 import asyncio
-import json
-import shlex
+import math
 import socket
 import statistics
 import subprocess
@@ -16,61 +15,45 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks.baseline.talk import Start, Talk, talk_to_graph, talk_to_peer
-from benchmarks.load.monitor import LoopMonitor
-from benchmarks.machine import ROOT, provenance
+from benchmarks.command import between, command, describe_machine, new_parser, publish, rising_counts, start_report
+from benchmarks.figures import table
+from benchmarks.load.report import build_report
+from benchmarks.load.run import Outcome, run
+from benchmarks.load.schedule import CLOSED_LOOP, plan
+from benchmarks.load.session import Client
+from benchmarks.machine import ROOT
 from benchmarks.server import ONE_REPLICA, LocalServer, ServerError, free_port, shipped_config
 from deployments.scene.clip import encode_clip
 
-SCHEMA = "splatcast.baseline/1"
 PEER_START_S = 60.0
-DESIGNS = {"peer": talk_to_peer, "graph": talk_to_graph}
+DESIGNS = {"peer": "original", "graph": "viewer"}
+"""Design → the kind of client that speaks its protocol."""
+WARMUP_S, DRAIN_S = 3.0, 60.0
+MAX_LAG_MS = 20.0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@command("baseline")
+def main(argv: list[str]) -> int:
     """Measure, print the table, write the report. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.baseline", description="The graph beside the single-process design."
-    )
-    parser.add_argument("--counts", type=_counts, default=[1, 2, 4, 8, 16], help="sessions, commas between (1,2,4,8,16)")
-    parser.add_argument("--splats", type=int, default=100_000, help="Gaussians of a frame (%(default)s)")
-    parser.add_argument("--latency-ms", type=float, default=50.0, help="what the engine takes (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=15.0, help="measured, for each count and design (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
-    parser.add_argument("--markdown", action="store_true", help="print the table as in docs/benchmarks.md")
-    parser.add_argument("--out", type=Path, help="write the report as JSON")
+    parser = new_parser("baseline", "The graph beside the single-process design.")
+    parser.add_argument("--counts", type=rising_counts(64), default=[1, 2, 4, 8, 16], help="sessions (1,2,4,8,16)")
+    parser.add_argument("--splats", type=between(1, 200_000, int), default=100_000, help="Gaussians in a frame (%(default)s)")
+    parser.add_argument("--latency-ms", type=between(0.0, 10_000.0), default=50.0, help="how long the engine takes (%(default)s)")
+    parser.add_argument("--seconds", type=between(1.0, 600.0), default=15.0, help="for each count and design (%(default)s)")
+    parser.add_argument("--rounds", type=between(1, 20, int), default=3, help="(%(default)s)")
     args = parser.parse_args(argv)
-    if not (1 <= args.splats <= 200_000 and 0 <= args.latency_ms <= 10_000 and 1 <= args.seconds <= 600 and 1 <= args.rounds <= 20):
-        parser.error("expected 1 to 200000 splats, 0 to 10000 ms, 1 to 600 seconds and 1 to 20 rounds")
-    origin = provenance()
+    report = start_report("baseline", 2, argv, args)
     clip = encode_clip(1.0, 8.0, 640, 480, 80)
     samples: list[dict[str, Any]] = []
-    try:
-        for index in range(args.rounds):
-            with peer(args.splats, args.latency_ms) as url:
-                samples += measure(index, "peer", url, clip, args.counts, args.seconds)
-            with graph(args.splats, args.latency_ms) as url:
-                samples += measure(index, "graph", url, clip, args.counts, args.seconds)
-    except (ServerError, OSError) as error:
-        print(f"benchmarks.baseline: {error}", file=sys.stderr)
-        return 2
-    settings = {name: value for name, value in vars(args).items() if name not in ("out", "markdown")}
-    report = {
-        "schema": SCHEMA,
-        "command": shlex.join(["python", "-m", "benchmarks.baseline", *(sys.argv[1:] if argv is None else argv)]),
-        **origin,
-        "args": settings,
-        "samples": samples,
-        "rows": summarise(samples),
-    }
-    print(table(report, args.markdown))
-    if args.out:
-        args.out.write_text(json.dumps(report, indent=2) + "\n")
+    for index in range(args.rounds):
+        for design, started in (("peer", peer), ("graph", graph)):
+            with started(args.splats, args.latency_ms) as url:
+                found = [measure(design, url, clip, count, args.seconds) for count in args.counts]
+            samples += [{"round": index, "design": design, **sample} for sample in found]
+    report |= {"samples": samples, "rows": summarise(samples)}
+    publish(report, describe(report), args.out)
     return 0 if all(row["fps_ratio"] > 1.0 for row in report["rows"]) else 1
 
 
@@ -78,8 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def peer(splats: int, latency_ms: float) -> Iterator[str]:
     """The single process on a free port; gives its WebSocket's address."""
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.baseline.peer", "--port", str(port)]
-    process = subprocess.Popen([*command, "--splats", str(splats), "--latency-ms", str(latency_ms)], cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.baseline.peer", str(port), str(splats), str(latency_ms)], cwd=ROOT
+    )
     try:
         deadline_s = time.monotonic() + PEER_START_S
         while not _listens(port):
@@ -99,42 +83,41 @@ def _listens(port: int) -> bool:
 
 @contextmanager
 def graph(splats: int, latency_ms: float) -> Iterator[str]:
-    """The shipped CPU config with the same engine, one replica of it; gives its WebSocket's address."""
-    # Every splat is kept, as the peer keeps them: pruning would make our frames smaller than its.
+    """The shipped CPU config with one replica of the same engine; gives its WebSocket's address."""
+    # Every splat is kept, as the peer keeps them: pruning would make our frames smaller than its own.
     keep = {"min_opacity": 0.0, "border": 0.0, "max_splats": splats}
     engine = {"name": "synthetic", "params": {"splats": splats, "latency_ms": latency_ms}}
-    # And at full quality, as the peer's are: fewer splats would be ahead too easily.
+    # And at full quality, like the peer's: with fewer splats it would be ahead too easily.
     args = {"engine": engine, "batch": {"max_size": 1}, "options": keep, "quality": {"enabled": False}}
     with LocalServer(shipped_config(args, {"GaussianInference": ONE_REPLICA})) as server:
         yield server.ws_url
 
 
-def measure(
-    index: int, design: str, url: str, clip: Sequence[bytes], counts: Sequence[int], seconds: float
-) -> list[dict[str, Any]]:
-    """One design at every count of sessions."""
-    return [{"round": index, "design": design, **asyncio.run(_measure_one(design, url, clip, n, seconds))} for n in counts]
+def measure(design: str, url: str, clip: Sequence[bytes], sessions: int, seconds: float) -> dict[str, Any]:
+    """One design at one number of sessions.
+
+    Raises:
+        ClientError: A session failed.
+    """
+    client = Client(url, clip, open_timeout_s=30.0, patience_s=math.inf)
+    kinds = [DESIGNS[design]] * sessions
+    outcome = asyncio.run(run(client, plan(sessions, CLOSED_LOOP, WARMUP_S, seconds), DRAIN_S, kinds))
+    for session in outcome.sessions:
+        if session.failure:
+            raise session.failure
+    return {"sessions": sessions, "seconds": seconds, **figures(outcome)}
 
 
-async def _measure_one(design: str, url: str, clip: Sequence[bytes], sessions: int, seconds: float) -> dict[str, Any]:
-    start = Start(sessions, seconds)
-    async with LoopMonitor() as monitor:
-        talks = await asyncio.gather(*(DESIGNS[design](url, clip, start) for _ in range(sessions)))
-        lags_ms = list(monitor.lags_ms)
-    return {"sessions": sessions, **describe(talks, seconds), "client_lag_p99_ms": _percentile(lags_ms, 99)}
-
-
-def describe(talks: Sequence[Talk], seconds: float) -> dict[str, Any]:
-    """Frames per second, ages and bytes of all sessions together."""
-    ages_ms = [age for talk in talks for age in talk.ages_ms]
-    sizes = [size for talk in talks for size in talk.reply_bytes]
+def figures(outcome: Outcome) -> dict[str, Any]:
+    """Frames per second, ages and bytes of all sessions together; None for what no frame tells."""
+    found = build_report(outcome, MAX_LAG_MS)
+    ages, replies, lags = found["age_ms"] or {}, found["bytes"]["reply"] or {}, found["client"]["loop_lag_ms"] or {}
     return {
-        "seconds": seconds,
-        "fps": len(ages_ms) / seconds,
-        "age_p50_ms": _percentile(ages_ms, 50),
-        "age_p95_ms": _percentile(ages_ms, 95),
-        "reply_mb": statistics.fmean(sizes) / 1e6 if sizes else None,
-        "least_and_most_frames": [min(len(talk.ages_ms) for talk in talks), max(len(talk.ages_ms) for talk in talks)],
+        "fps": found["delivered_fps"],
+        "age_p50_ms": ages.get("p50"),
+        "age_p95_ms": ages.get("p95"),
+        "reply_mb": replies["mean"] / 1e6 if replies else None,
+        "client_lag_p99_ms": lags.get("p99"),
     }
 
 
@@ -155,60 +138,14 @@ def summarise(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def table(report: dict[str, Any], markdown: bool) -> str:
-    """The rows for people."""
-    args, machine = report["args"], report["machine"]
-    head = [
-        "sessions",
-        "frames/s: peer",
-        "graph",
-        "ratio",
-        "age p50 ms: peer",
-        "graph",
-        "p95: peer",
-        "graph",
-        "MB: peer",
-        "graph",
-    ]
-    body = [
-        [
-            str(row["sessions"]),
-            _text(row["peer_fps"], 1),
-            _text(row["graph_fps"], 1),
-            f"{row['fps_ratio']:.1f}",
-            *(_text(row[f"{design}_age_{p}_ms"], 0) for p in ("p50", "p95") for design in DESIGNS),
-            *(_text(row[f"{design}_reply_mb"], 2) for design in DESIGNS),
-        ]
-        for row in report["rows"]
-    ]
-    if markdown:
-        lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *body]]
-    else:
-        widths = [max(len(cells[i]) for cells in [head, *body]) for i in range(len(head))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)) for cells in [head, *body]]
-    about = (
-        f"{args['splats']} splats, engine {args['latency_ms']:g} ms, {args['rounds']} rounds of {args['seconds']:g} s; "
-        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_1min']} before"
-    )
-    return "\n".join([about, "", *lines])
-
-
-def _text(value: float | None, digits: int) -> str:
-    return "none" if value is None else f"{value:.{digits}f}"
-
-
-def _percentile(values: Sequence[float], percent: float) -> float | None:
-    return round(float(np.percentile(values, percent)), 2) if values else None
-
-
-def _counts(text: str) -> list[int]:
-    try:
-        counts = [int(part) for part in text.split(",")]
-    except ValueError:
-        counts = []
-    if not counts or not all(1 <= count <= 64 for count in counts):
-        raise argparse.ArgumentTypeError(f"expected whole numbers from 1 to 64 with commas between, got {text!r}")
-    return counts
+def describe(report: dict[str, Any]) -> str:
+    """The report for people."""
+    args = report["args"]
+    head = ["sessions", "frames/s: peer", "graph", "ratio", "age p50, ms: peer", "graph", "p95: peer", "graph", "MB: peer", "graph"]
+    keys = ["sessions", "peer_fps", "graph_fps", "fps_ratio"]
+    keys += [f"{design}_{key}" for key in ("age_p50_ms", "age_p95_ms", "reply_mb") for design in DESIGNS]
+    about = f"{args['splats']} splats, engine {args['latency_ms']:g} ms, {args['rounds']} rounds of {args['seconds']:g} s"
+    return f"{about}; {describe_machine(report)}\n\n{table(head, ([row[key] for key in keys] for row in report['rows']))}"
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""The original single-process design, as the peer to be measured against: ``python -m benchmarks.baseline.peer --port 8001``.
+"""The original single-process design, to be measured against: ``python -m benchmarks.baseline.peer PORT SPLATS LATENCY_MS``.
 
 One FastAPI process under uvicorn with its default WebSocket settings, so it compresses for every client that offers it, as browsers
 do. A bare JPEG comes in, a thread decodes it, runs the engine (one frame at a time: there is one GPU) and writes the standard PLY,
-row by row through tuples, as plyfile's documentation builds an element; the reply is the msgpack map of the original protocol.
-Nothing in it is slower than that design is: OpenCV decodes, arrays stay float32, the engine is Splatcast's own.
+row by row through tuples, the way plyfile's documentation builds an element; the reply is the msgpack map of the original protocol.
+Nothing in it is slower than that design has to be: OpenCV decodes, arrays stay float32, the engine is Splatcast's own.
 """
 
-import argparse
 import asyncio
 import io
+import sys
 import threading
 import time
 from typing import Any
@@ -34,8 +34,8 @@ def create_peer(splats: int, latency_ms: float) -> FastAPI:
     """The application.
 
     Args:
-        splats: Gaussians of a frame.
-        latency_ms: What the engine takes.
+        splats: Gaussians in a frame.
+        latency_ms: How long the engine takes.
     """
     app = FastAPI()
     model = SyntheticModel(splats=splats, latency_ms=latency_ms)
@@ -64,7 +64,7 @@ def create_peer(splats: int, latency_ms: float) -> FastAPI:
 
 
 def write_ply(gaussians: Gaussians) -> bytes:
-    """The standard 3DGS PLY with the reference trainer's 17 columns (normals zero), a tuple for every row."""
+    """The standard 3DGS PLY with the reference trainer's 17 columns (zero normals), a tuple for every row."""
     opacities = np.clip(gaussians.opacities, 1e-6, 1.0 - 1e-6)
     columns = (
         gaussians.means,
@@ -82,16 +82,10 @@ def write_ply(gaussians: Gaussians) -> bytes:
     return buffer.getvalue()
 
 
-def main() -> None:
+def main(port: str, splats: str, latency_ms: str) -> None:
     """Serve on loopback until ended."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.baseline.peer", description="The single-process peer.")
-    parser.add_argument("--port", type=int, default=8001)
-    parser.add_argument("--splats", type=int, default=100_000)
-    parser.add_argument("--latency-ms", type=float, default=50.0)
-    options = parser.parse_args()
-    app = create_peer(options.splats, options.latency_ms)
-    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
+    uvicorn.run(create_peer(int(splats), float(latency_ms)), host="127.0.0.1", port=int(port), log_level="warning")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -4,14 +4,16 @@ import asyncio
 import copy
 import io
 import time
+from contextlib import suppress
 from typing import Any
 
-import yaml
+import psutil
 from PIL import Image
 
+from benchmarks.command import BenchmarkError
+from benchmarks.controller import deploy
 from benchmarks.faults.watch import Fault
-from benchmarks.machine import ROOT
-from benchmarks.server import LocalServer
+from benchmarks.server import LocalServer, shipped_config
 from deployments.client import connect
 from deployments.models.synthetic import POISONS
 from deployments.stream.messages import Dropped, Error, Splats
@@ -19,23 +21,14 @@ from deployments.stream.messages import Dropped, Error, Splats
 STAGES = ("FrameDecoder", "GaussianInference", "SplatPacker", "Ingress")
 ENGINE_TIMEOUT_S = 1.0
 LATENCY_MS = 40.0
-_REPLACED_WITHIN_S = 60.0
 
 
 def config(replicas: int) -> dict[str, Any]:
     """The shipped CPU config with so many replicas of each stage, and an engine that can be made to fail."""
-    found: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.cpu.yaml").read_text())
-    (application,) = found["applications"]
-    application["args"] = {
-        "engine": {
-            "name": "synthetic",
-            "params": {"splats": 500, "latency_ms": LATENCY_MS, "poison": True},
-            "timeout_s": ENGINE_TIMEOUT_S,
-        },
-        "batch": {"max_size": 2},
-        "options": {"border": 0.0},
-    }
-    for entry in application["deployments"]:
+    params = {"splats": 500, "latency_ms": LATENCY_MS, "poison": True}
+    engine = {"name": "synthetic", "params": params, "timeout_s": ENGINE_TIMEOUT_S}
+    found = shipped_config({"engine": engine, "batch": {"max_size": 2}, "options": {"border": 0.0}})
+    for entry in found["applications"][0]["deployments"]:
         entry.pop("autoscaling_config", None)
         entry["num_replicas"] = replicas
         entry["max_ongoing_requests"] = max(4, entry["max_ongoing_requests"])
@@ -43,14 +36,16 @@ def config(replicas: int) -> dict[str, Any]:
     return found
 
 
-def kill(server: LocalServer, title: str) -> Fault:
-    """``kill -9`` of one process, by its title."""
+def kill(server: LocalServer, part: str, all_of_it: bool = False) -> Fault:
+    """``kill -9`` of one process of a part of the server, or of all."""
 
     async def harm() -> dict[str, Any]:
-        victims = server.actors(title)
+        victims = server.of(part)
         if not victims:
-            raise RuntimeError(f"no process is called {title}")
-        victims[0].kill()
+            raise BenchmarkError(f"the server has no process that is its {part}")
+        for victim in victims if all_of_it else victims[:1]:
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
         return {}
 
     return harm
@@ -67,8 +62,8 @@ def send_poison(server: LocalServer, name: str) -> Fault:
                 if not isinstance(reply, Dropped):
                     break
         assert isinstance(reply, (Splats, Error))
-        word = f"a frame of {reply.count} splats" if isinstance(reply, Splats) else reply.code
-        return {"answer": word, "answered_s": round(time.monotonic() - began_s, 2)}
+        answer = f"a frame of {reply.count} splats" if isinstance(reply, Splats) else reply.code
+        return {"answer": answer, "answered_s": round(time.monotonic() - began_s, 2)}
 
     return harm
 
@@ -84,24 +79,6 @@ def roll_out(new: dict[str, Any]) -> Fault:
     return harm
 
 
-def deploy(new: dict[str, Any]) -> None:
-    """Hand a config to the controller that this process has joined; returns when all of it runs."""
-    from ray import serve
-    from ray.serve.context import _get_global_client
-    from ray.serve.schema import ServeDeploySchema
-
-    _get_global_client().deploy_apps(ServeDeploySchema.model_validate(new))
-    deadline_s = time.monotonic() + _REPLACED_WITHIN_S
-    time.sleep(1.0)  # Until the controller has read it, the old state is reported as running.
-    while time.monotonic() < deadline_s:
-        (application,) = serve.status().applications.values()
-        healthy = all(found.status.value == "HEALTHY" for found in application.deployments.values())
-        if application.status.value == "RUNNING" and healthy:
-            return
-        time.sleep(0.25)
-    raise TimeoutError(f"the new config was not in force after {_REPLACED_WITHIN_S:g} s")
-
-
 def with_args(old: dict[str, Any]) -> dict[str, Any]:
     """The config with other arguments."""
     new = copy.deepcopy(old)
@@ -110,7 +87,7 @@ def with_args(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_replicas(old: dict[str, Any]) -> dict[str, Any]:
-    """The config with one replica more of each stage but the ingress."""
+    """The config with one more replica of each stage but the ingress."""
     new = copy.deepcopy(old)
     for entry in new["applications"][0]["deployments"]:
         entry["num_replicas"] += entry["name"] != "Ingress"
@@ -124,10 +101,17 @@ def poison_picture(name: str) -> bytes:
     return buffer.getvalue()
 
 
+KILLS = {f"kill {part}": part for part in (*STAGES, "proxy")}
+POISONED = {f"frame: {name}": name for name in ("raise", "memory", "nan", "hang")}
+ROLLOUTS = {"roll out: replicas": with_replicas, "roll out: args": with_args}
+NAMES = (*KILLS, *POISONED, *ROLLOUTS)
+
+
 def faults(server: LocalServer, running: dict[str, Any]) -> dict[str, Fault]:
     """All of them by name, in an order in which each finds the server whole."""
-    found: dict[str, Fault] = {f"kill {stage}": kill(server, f"ServeReplica:splatcast:{stage}") for stage in STAGES}
-    found["kill proxy"] = kill(server, "ProxyActor")
-    found |= {f"frame: {name}": send_poison(server, name) for name in ("raise", "memory", "nan", "hang")}
-    more = with_replicas(running)
-    return {**found, "roll out: replicas": roll_out(more), "roll out: args": roll_out(with_args(more))}
+    found = {name: kill(server, part) for name, part in KILLS.items()}
+    found |= {name: send_poison(server, poison) for name, poison in POISONED.items()}
+    for name, change in ROLLOUTS.items():
+        running = change(running)
+        found[name] = roll_out(running)
+    return found

@@ -1,4 +1,4 @@
-"""A client's way to the server, as a relay on loopback: narrow, or one that goes silent without closing."""
+"""A client's way to the server as a relay on loopback, which can be narrow or go silent without closing."""
 
 import asyncio
 import socket
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 _CHUNK_BYTES = 16 * 1024
 _BUFFER_BYTES = 32 * 1024
-"""Of the sockets between server and link: what a link holds back must be held back at the server."""
+"""For the sockets between server and link: what the link holds back must be held back at the server."""
 
 
 class Link:
@@ -28,20 +28,20 @@ class Link:
         self._writers: list[asyncio.StreamWriter] = []
 
     def stop(self, both_ways: bool = False) -> None:
-        """From now on nothing reaches the client; ``both_ways``: nor the server. Neither end is told."""
+        """From now on nothing reaches the client or, with ``both_ways``, the server. Neither end is told."""
         self._downward.clear()
         if both_ways:
             self._upward.clear()
 
     def cut(self) -> None:
-        """Break the connection, at both ends."""
+        """Break the connection at both ends."""
         for writer in self._writers:
             writer.transport.abort()
 
     async def relay(self, host: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either end closes it."""
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)  # Before it connects, or it has no effect.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)  # Has no effect once it is connected.
         sock.setblocking(False)
         tasks: list[asyncio.Task[None]] = []
         self._writers.append(writer)
@@ -86,7 +86,7 @@ async def open_link(url: str, mbit_s: float | None = None) -> AsyncIterator[Link
 
     Args:
         url: The server's WebSocket, ``ws://``.
-        mbit_s: What it carries toward the client, million bits a second; None: whatever comes.
+        mbit_s: What it carries toward the client, million bits a second; None: anything.
     """
     address, link = urlsplit(url), Link(mbit_s)
     host, port = address.hostname or "", address.port or 80

@@ -19,13 +19,13 @@ class LoopMonitor:
         self._task: asyncio.Task[None] | None = None
 
     def reset(self) -> None:
-        """Forget what was: the measured part begins."""
+        """Forget everything so far: the measured part begins."""
         self.lags_ms.clear()
         self._cpu_s, self._wall_s = time.process_time(), time.monotonic()
 
     @property
     def cpu_fraction(self) -> float:
-        """CPU time this process used since the last reset, as a fraction of one core."""
+        """CPU time this process has used since the last reset, as a fraction of one core."""
         return (time.process_time() - self._cpu_s) / max(time.monotonic() - self._wall_s, 1e-9)
 
     async def __aenter__(self) -> "LoopMonitor":

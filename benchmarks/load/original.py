@@ -1,4 +1,4 @@
-"""A client of the original protocol, as a session of the load tool uses one: bare JPEGs, no hello, replies without a number."""
+"""A client of the original protocol, for sessions of the load tool: bare JPEGs, no hello, replies without a number."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from deployments.stream.messages import Error
 
 @dataclass(frozen=True, slots=True)
 class OriginalReply:
-    """One result: ``size`` is the bytes of its arrays or of its PLY, ``count`` its points; 0: the PLY says."""
+    """One result: ``size`` is the bytes of its arrays or of its PLY, ``count`` its points (0: only the PLY knows)."""
 
     size: int
     count: int
@@ -50,7 +50,7 @@ class OriginalStream:
         """The replies, until either side closes.
 
         Raises:
-            ClientError: The connection broke, or something came that the protocol does not have.
+            ClientError: The connection broke, or a message does not belong to the protocol.
         """
         try:
             async for data in self._websocket:
@@ -63,7 +63,7 @@ def parse(data: bytes | str) -> OriginalReply | Error:
     """A message of the server.
 
     Raises:
-        ClientError: It is none of the original protocol.
+        ClientError: It does not belong to the original protocol.
     """
     message: Any = msgpack.unpackb(data) if isinstance(data, bytes) else None
     match message:
@@ -77,15 +77,13 @@ def parse(data: bytes | str) -> OriginalReply | Error:
 
 
 @asynccontextmanager
-async def connect_original(
-    url: str, open_timeout_s: float, offer_deflate: bool, token: str | None = None
-) -> AsyncIterator[OriginalStream]:
-    """Open a session; closed at the end of the block.
+async def connect_original(url: str, open_timeout_s: float, token: str | None = None) -> AsyncIterator[OriginalStream]:
+    """Open a session, offering compression as browsers do; closed at the end of the block.
 
     Raises:
         ClientError: Nobody answers there.
     """
-    websocket = await open_socket(url, open_timeout_s, offer_deflate, token)
+    websocket = await open_socket(url, open_timeout_s, True, token)
     async with websocket:
         yield OriginalStream(websocket)
 

@@ -1,7 +1,7 @@
 """What to say about a run: one versioned map.
 
-Every frame is in exactly one of delivered, dropped, errored and unanswered. Ages count from when a frame was due (open loop)
-or sent (closed loop) to when its whole reply was here; showing it comes on top. Percentiles interpolate linearly.
+Every frame is exactly one of delivered, dropped, errored and unanswered. Ages count from when a frame was due (open loop) or
+sent (closed loop) to when its whole reply had arrived; showing it comes on top.
 """
 
 from collections import Counter
@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-import numpy as np
-
+from benchmarks.figures import percentiles
 from benchmarks.load.kinds import KINDS
 from benchmarks.load.run import Outcome
 from benchmarks.load.schedule import Step
@@ -18,35 +17,19 @@ from benchmarks.load.session import FrameRecord, LoadSession
 from benchmarks.processes import Sample, by_part, cores
 from deployments.stream.messages import QualityState
 
-SCHEMA = "splatcast.load/2"
-PERCENTILES = (50, 90, 95, 99)
+VERSION = 3
 STAGES = ("receive", "queue", "decode", "infer", "pack", "send", "total")
 MAX_CPU_FRACTION = 0.9
 """A single-threaded process that uses more of its core has no room for the next burst."""
 
 
-def percentiles(values: Iterable[float]) -> dict[str, float] | None:
-    """``p50``, ``p90``, ``p95``, ``p99``, ``max`` and ``mean``; None of nothing."""
-    array = np.fromiter(values, float)
-    if not array.size:
-        return None
-    found = {f"p{p}": float(v) for p, v in zip(PERCENTILES, np.percentile(array, PERCENTILES), strict=True)}
-    return {name: round(value, 3) for name, value in {**found, "max": float(array.max()), "mean": float(array.mean())}.items()}
-
-
-def jain(values: Sequence[float]) -> float | None:
-    """Jain's index of fairness: 1 where all get the same, 1/n where one gets everything."""
-    squares = sum(value * value for value in values)
-    return round(sum(values) ** 2 / (len(values) * squares), 4) if squares else None
-
-
 def client_limits(lags_ms: Sequence[float], slips_ms: Sequence[float], cpu_fraction: float, bound_ms: float) -> list[str]:
-    """Why this process, and not the server, may have made the figures; empty where it kept up.
+    """Why the figures may be this process's rather than the server's; empty if it kept up.
 
     Args:
         lags_ms: How late its event loop woke.
-        slips_ms: How late it got to frames that were due, where the socket was not what held it up.
-        cpu_fraction: Of one core.
+        slips_ms: How late it got round to frames that were due, when it was not the socket that held it up.
+        cpu_fraction: CPU time, as a fraction of one core.
         bound_ms: 99 % of lags and slips must lie below this.
     """
     reasons = []
@@ -59,16 +42,13 @@ def client_limits(lags_ms: Sequence[float], slips_ms: Sequence[float], cpu_fract
     return reasons
 
 
-def build_report(
-    outcome: Outcome, bound_ms: float, about: dict[str, Any], parts: Sequence[Step] = (), not_measured: str = ""
-) -> dict[str, Any]:
-    """The report of a run.
+def build_report(outcome: Outcome, bound_ms: float, parts: Sequence[Step] = (), not_measured: str = "") -> dict[str, Any]:
+    """The figures of a run.
 
     Args:
-        outcome: Of the run.
+        outcome: What the run gave.
         bound_ms: See :func:`client_limits`.
-        about: What else belongs in it: args, server, machine.
-        parts: Of a ramp.
+        parts: The steps of a ramp.
         not_measured: Why the server's processes were not looked at.
     """
     sessions, seconds = outcome.sessions, outcome.duration_s
@@ -79,10 +59,9 @@ def build_report(
         limits.append("no frame fell due in the measured time")
     kinds = [name for name in KINDS if any(session.kind == name for session in sessions)]
     return {
-        "schema": SCHEMA,
         "is_measurement": not limits,
         "client_was_the_bottleneck": limits,
-        **about,
+        "seconds": seconds,
         **_figures(frames, seconds),
         "kinds": {kind: _kind([session for session in sessions if session.kind == kind], seconds) for kind in kinds},
         "steps": [_step(sessions, part) for part in parts],
@@ -98,25 +77,14 @@ def build_report(
     }
 
 
-def age_ms(frame: FrameRecord) -> float:
-    """From due to answered."""
-    assert frame.answered_s is not None
-    return (frame.answered_s - frame.due_s) * 1e3
-
-
 def fairness(delivered: Sequence[int]) -> dict[str, Any]:
-    """Of sessions that should get the same: frames delivered to the least and to the most of them, their ratio, Jain's index."""
+    """Among sessions that should get the same: the fewest and the most frames delivered to one of them, and their ratio."""
     least, most = min(delivered), max(delivered)
-    return {
-        "min_frames": least,
-        "max_frames": most,
-        "max_over_min": round(most / least, 3) if least else None,
-        "jain": jain(delivered),
-    }
+    return {"min_frames": least, "max_frames": most, "max_over_min": round(most / least, 3) if least else None}
 
 
 def quality_changes(states: Iterable[QualityState]) -> dict[str, int]:
-    """Changes of a stream's quality by cause, as its client saw them: two between two replies are one to it."""
+    """Changes of a stream's quality by cause, as its client saw them: to a client, two changes between two replies are one."""
     found: Counter[str] = Counter()
     before: QualityState | None = None
     for state in states:
@@ -130,11 +98,11 @@ def server_usage(samples: Sequence[tuple[float, Sample]], store_bytes: Sequence[
     """CPU and memory of the server's processes.
 
     Args:
-        samples: Of rising times, in seconds.
-        store_bytes: In the object store at those times.
+        samples: With their times in seconds, rising.
+        store_bytes: What the object store held at those times.
     """
     if len(samples) < 2:
-        return {"not_measured": "the run was too short for two looks at the server"}
+        return {"not_measured": "the run was too short for two samples of the server"}
     (first_s, first), (last_s, last) = samples[0], samples[-1]
     used = cores(first, last, last_s - first_s)
     memory = [by_part(sample) for _, sample in samples]
@@ -172,11 +140,11 @@ def _figures(frames: Sequence[FrameRecord], seconds: float) -> dict[str, Any]:
         },
         "offered_fps": round(len(frames) / seconds, 3),
         "delivered_fps": round(len(delivered) / seconds, 3),
-        "age_ms": percentiles(map(age_ms, delivered)),
+        "age_ms": percentiles(frame.age_ms for frame in delivered),
         "stages_ms": {
             **{name: percentiles(f.timings_ms[name] for f in delivered if name in f.timings_ms) for name in STAGES},
-            # What the server can't see: the way there, the way back, and both sockets' buffers.
-            "outside": percentiles(age_ms(f) - f.timings_ms["total"] for f in delivered if "total" in f.timings_ms),
+            # What the server can't see: the way there, the way back, and the buffers of both sockets.
+            "outside": percentiles(f.age_ms - f.timings_ms["total"] for f in delivered if "total" in f.timings_ms),
         },
         "bytes": {
             "sent": up,
@@ -198,7 +166,7 @@ def _kind(sessions: Sequence[LoadSession], seconds: float) -> dict[str, Any]:
         "sessions": len(sessions),
         "ended_early": sum(session.failure is not None for session in sessions),
         **_figures([frame for each in frames for frame in each], seconds),
-        # Equals were there all the time; a ramp has the fairness of each step.
+        # Only sessions that were there all the time are equals; a ramp has the fairness of each step.
         "fairness": fairness([_delivered(each) for each, s in zip(frames, sessions, strict=True) if not s.schedule.join_s]),
         "quality": {
             "changes": dict(sorted(changes.items())),
@@ -236,7 +204,7 @@ def _session(session: LoadSession, seconds: float) -> dict[str, Any]:
         "offered": len(frames),
         "delivered": _delivered(frames),
         "fps": round(_delivered(frames) / seconds, 3),
-        "age_ms": percentiles(age_ms(frame) for frame in frames if frame.outcome == "delivered"),
+        "age_ms": percentiles(frame.age_ms for frame in frames if frame.outcome == "delivered"),
         "failure": str(session.failure) if session.failure else None,
         "failure_is_expected": KINDS[session.kind].link == "stops",
     }

@@ -13,7 +13,7 @@ from benchmarks.processes import Sample, ServerProcesses
 LEAD_S = 0.1
 """Between the last session's welcome and the start, so that every session is waiting for it."""
 SAMPLE_PERIOD_S = 2.0
-"""Between looks at the server's processes; one takes some milliseconds."""
+"""Between samples of the server's processes; one takes a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,11 @@ class Outcome:
     """What a run gave.
 
     Attributes:
-        sessions: With their frames.
+        sessions: All of them, with their frames.
         duration_s: Measured seconds.
         lags_ms: How late this process woke from its sleeps while it measured.
-        cpu_fraction: CPU time it used while it measured, as a fraction of one core.
-        server: What the server's processes used, at times of the run; empty where they were not looked at.
+        cpu_fraction: CPU time this process used while it measured, as a fraction of one core.
+        server: Samples of the server's processes with their times, seconds since the start; empty if they were not looked at.
         store_bytes: What the object store held at those times.
     """
 
@@ -47,11 +47,11 @@ async def run(
     """Run one session for each schedule, to the end or until the caller is cancelled.
 
     Args:
-        client: What every session is.
+        client: What all sessions have in common.
         schedules: When each sends.
         drain_s: How long to wait for the last answers.
-        kinds: Of each session; viewers by default.
-        server: Its processes, to be looked at while it is measured.
+        kinds: The kind of each session; viewers by default.
+        server: The server's processes, if they are to be sampled.
 
     Raises:
         ClientError: Not one session could be opened.

@@ -1,27 +1,26 @@
 """How to send: one client of a kind, and a record of what became of each of its frames."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from msgspec import structs
 
-from benchmarks.load.kinds import KINDS
+from benchmarks.load.kinds import KINDS, SLOW_MBIT
 from benchmarks.load.link import Link, open_link
 from benchmarks.load.original import OriginalReply, OriginalStream, connect_original
-from benchmarks.load.schedule import ClosedLoop, Paced, Schedule, next_refresh_s
-from deployments.client import ClientError, Stream, connect
+from benchmarks.load.schedule import Schedule, next_refresh_s
+from deployments.client import DEFAULT_CODECS, ClientError, Stream, connect
 from deployments.stream.messages import Ack, Dropped, QualityState, Splats
 
 SCREEN_HZ = 60.0
 PING_PERIOD_S = 10.0
 CONNECT_LEAD_S = 1.0
-"""A session that joins a run connects so long before its first frame is due: connecting is no part of what is measured."""
-ORIGINAL_PATIENCE_S = 2.0
-"""The original protocol drops frames in silence: after so long the next one is sent, and this one stays unanswered."""
+"""How long before its first frame is due a session that joins a run connects: connecting is not part of what is measured."""
 
 
 @dataclass(slots=True)
@@ -30,13 +29,13 @@ class FrameRecord:
 
     Attributes:
         due_s: When it should have been sent.
-        woke_s: When this process got to sending it; late only if this process was.
+        woke_s: When this process got round to sending it; late only if this process was.
         sent_s: When the socket had taken it; None: never.
-        answered_s: When its answer was here; None: none came before the end.
+        answered_s: When its answer had arrived; None: none came before the end.
         outcome: ``unanswered``, ``delivered``, ``dropped`` or ``errored``.
         reason: The code of a drop or an error.
-        sent_bytes: The message it was sent in.
-        reply_bytes: Payload of the splats it got.
+        sent_bytes: Size of the message it was sent in.
+        reply_bytes: Size of the splats that came back.
         splats: How many there were.
         timings_ms: The server's stages.
         quality: What the server made it with: splat budget, inference px, and why it last changed them.
@@ -54,30 +53,34 @@ class FrameRecord:
     timings_ms: dict[str, float] = field(default_factory=dict)
     quality: QualityState | None = None
 
+    @property
+    def age_ms(self) -> float:
+        """From due to answered; NaN without an answer."""
+        return math.nan if self.answered_s is None else (self.answered_s - self.due_s) * 1e3
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What every session of a run is, whatever its kind.
+    """What all sessions of a run have in common, whatever their kinds.
 
     Attributes:
         url: The server's WebSocket.
         clip: JPEGs, sent in a loop.
         codecs: Codecs it takes, best first.
         options: Stream options it asks for.
-        offer_deflate: Offer permessage-deflate, as browsers do.
         open_timeout_s: For the connection and the welcome.
-        slow_mbit: What the link of a slow one carries, million bits a second.
-        silence_s: How long one that vanished keeps its connection, half-open, before it breaks.
+        patience_s: The original protocol drops frames in silence: after so long the next one is sent, and this one stays
+            unanswered.
+        silence_s: How long a client that vanished keeps its connection half-open before it breaks.
         token: The server's access token, if it has one.
     """
 
     url: str
     clip: Sequence[bytes]
-    codecs: Sequence[str]
-    options: dict[str, Any]
-    offer_deflate: bool = True
+    codecs: Sequence[str] = DEFAULT_CODECS
+    options: dict[str, Any] = field(default_factory=dict)
     open_timeout_s: float = 15.0
-    slow_mbit: float = 8.0
+    patience_s: float = 2.0
     silence_s: float = 0.0
     token: str | None = field(default=None, repr=False)
 
@@ -88,23 +91,22 @@ class LoadSession:
     Attributes:
         index: Its number in the run.
         kind: One of :data:`~benchmarks.load.kinds.KINDS`.
+        schedule: When it sends. The original protocol's replies don't name their frame, so its sessions wait for each of them.
         frames: Every frame that fell due, in order; the index is its sequence number.
         extensions: WebSocket extensions the server agreed to.
-        failure: Why it ended before its time; None if it did not.
+        failure: Why it ended early; None if it did not.
         connected: Set once it is open, has failed to open, or is to join later.
     """
 
     def __init__(self, index: int, client: Client, schedule: Schedule, kind: str = "viewer") -> None:
+        self.index = index
         self.kind = kind
         self._kind = KINDS[kind]
-        if self._kind.is_original and not isinstance(schedule, (ClosedLoop, Paced)):
-            raise ValueError(f"{kind}: expected a schedule that waits for answers, got {type(schedule).__name__}")
-        self.schedule = schedule
+        self.schedule = replace(schedule, waits=True) if self._kind.is_original else schedule
         self.frames: list[FrameRecord] = []
         self.extensions: list[str] = []
         self.failure: ClientError | None = None
         self.connected = asyncio.Event()
-        self.index = index
         self._client = client
         self._start_s = 0.0
         self._unanswered = 0
@@ -115,7 +117,7 @@ class LoadSession:
         self._arrived = asyncio.Event()
 
     async def run(self, start: "asyncio.Future[float]", drain_s: float) -> None:
-        """Connect, wait for ``start`` (a time of the monotonic clock), send by the schedule, take the last answers, close."""
+        """Connect, wait for ``start`` (a time on the monotonic clock), send on schedule, take the last answers, close."""
         try:
             if self.schedule.join_s:
                 self.connected.set()
@@ -125,7 +127,7 @@ class LoadSession:
                 self.extensions = list(stream.extensions)
                 self.connected.set()
                 self._start_s = await start
-                await self._converse(stream, 0.0 if self._kind.link == "stops" else drain_s)
+                await self.converse(stream, 0.0 if self._kind.link == "stops" else drain_s)
         except ClientError as error:
             self.failure = error
         finally:
@@ -136,11 +138,11 @@ class LoadSession:
         client, url = self._client, self._client.url
         async with AsyncExitStack() as stack:
             if self._kind.link != "direct":
-                narrow = client.slow_mbit if self._kind.link == "narrow" else None
-                self._link = await stack.enter_async_context(open_link(url, narrow))
+                mbit_s = SLOW_MBIT if self._kind.link == "narrow" else None
+                self._link = await stack.enter_async_context(open_link(url, mbit_s))
                 url = self._link.url
             if self._kind.is_original:
-                opening: Any = connect_original(url, client.open_timeout_s, client.offer_deflate, client.token)
+                opening: Any = connect_original(url, client.open_timeout_s, client.token)
             else:
                 opening = connect(
                     url,
@@ -148,7 +150,7 @@ class LoadSession:
                     codecs=client.codecs,
                     options={**client.options, **self._kind.options},
                     client=f"benchmarks.load/{self.index} {self.kind}",
-                    offer_deflate=client.offer_deflate,
+                    offer_deflate=True,
                     open_timeout_s=client.open_timeout_s,
                     acknowledges=False,
                 )
@@ -163,13 +165,18 @@ class LoadSession:
                 await asyncio.sleep(self._client.silence_s)
             self._link.cut()  # Nobody waits for a slow goodbye.
 
-    async def _converse(self, stream: Stream | OriginalStream, drain_s: float) -> None:
+    async def converse(self, stream: Stream | OriginalStream, drain_s: float = 0.0) -> None:
+        """Send on schedule through an open stream and take the answers, the last of them for up to ``drain_s`` after the end.
+
+        Raises:
+            ClientError: The session ended before the schedule did.
+        """
         reading = asyncio.ensure_future(self._read(stream))
         writing = asyncio.ensure_future(self._write(stream) if self._kind.sends else self._ping(stream))
         showing = asyncio.ensure_future(self._show(stream))
         deadline_s = self.schedule.end_s + drain_s
         try:
-            # A server that no longer reads may hold the writer up for ever.
+            # A server that no longer reads may hold up the writer forever.
             await asyncio.wait({reading, writing}, timeout=deadline_s - self._now_s(), return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 reading.result()
@@ -201,7 +208,7 @@ class LoadSession:
 
     async def _write(self, stream: Stream | OriginalStream) -> None:
         clip, schedule = self._client.clip, self.schedule
-        # Sessions show different moments of the clip: one shared picture could be cached somewhere.
+        # Sessions show different moments of the clip: a picture they shared could be cached somewhere.
         offset = self.index * len(clip) // 7
         index = 0
         while True:
@@ -215,7 +222,7 @@ class LoadSession:
             late_s = self._now_s() - due_s
             if late_s < 0:
                 await asyncio.sleep(-late_s)
-            # Where the socket was slow to take the frame before, this one is late for the server's sake, not for ours.
+            # If the socket was slow to take the frame before, it is the server's fault that this one is late, not ours.
             frame = FrameRecord(due_s, self._now_s() if late_s < 0 else due_s)
             self.frames.append(frame)
             self._unanswered += 1
@@ -233,7 +240,7 @@ class LoadSession:
             await self._answered.wait()
             return
         with suppress(asyncio.TimeoutError, TimeoutError):
-            await asyncio.wait_for(self._answered.wait(), ORIGINAL_PATIENCE_S)
+            await asyncio.wait_for(self._answered.wait(), self._client.patience_s)
             return
         self._unanswered, self._idle_since_s = 0, self._now_s()
 
@@ -242,12 +249,12 @@ class LoadSession:
             if isinstance(reply, Splats):
                 self._take(reply)
             elif self._kind.is_original and not self._unanswered:
-                pass  # To a frame that was given up.
+                pass  # It answers a frame that was given up.
             elif isinstance(reply, OriginalReply):
                 frame = self._settle(len(self.frames) - 1, "delivered")
                 frame.reply_bytes, frame.splats = reply.size, reply.count
             elif isinstance(reply, Dropped):
-                # A notice names the newest 64 at most; the rest are unanswered ones right below them.
+                # A notice names at most the newest 64; the others are the unanswered ones right below them.
                 first = min(reply.seqs, default=len(self.frames))
                 older = [seq for seq in range(first - 1, -1, -1) if self.frames[seq].outcome == "unanswered"]
                 for seq in (*reply.seqs, *older[: reply.count - len(reply.seqs)]):
@@ -266,7 +273,7 @@ class LoadSession:
             self._link.stop()
             return
         now_ms = time.monotonic() * 1e3
-        self._to_show.append((Ack(reply.seq, now_ms, now_ms), reply.captured_ms))  # Nothing is decoded here: that took no time.
+        self._to_show.append((Ack(reply.seq, now_ms, now_ms), reply.captured_ms))  # Nothing is decoded here, so that took no time.
         self._arrived.set()
 
     async def _show(self, stream: Stream | OriginalStream) -> None:
@@ -280,7 +287,7 @@ class LoadSession:
             self._arrived.clear()
             shown_ms = time.monotonic() * 1e3
             *overtaken, (newest, captured_ms) = acks
-            with suppress(ClientError):  # The reader finds out.
+            with suppress(ClientError):  # The reader will find out.
                 for ack, _ in overtaken:
                     await stream.acknowledge(ack)
                 await stream.acknowledge(structs.replace(newest, shown_ms=shown_ms, age_ms=shown_ms - captured_ms))

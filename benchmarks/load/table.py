@@ -1,106 +1,82 @@
 """A report for people, as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.command import describe_machine
+from benchmarks.figures import table
+
 _PERCENTILES = ("p50", "p90", "p95", "p99", "max")
-
-
-def table(report: dict[str, Any]) -> str:
-    """All of it, in the order in which one reads it."""
-    args, moved, machine = report["args"], report["bytes"], report["machine"]
-    loop = "closed loop" if args["closed_loop"] else f"{args['fps']:g} FPS each, open loop"
-    engine = report["server"].get("engine", {}).get("label", "?")
-    who = ", ".join(f"{row['sessions']} {kind}" for kind, row in report["kinds"].items())
-    lines = [
-        f"{len(report['sessions'])} sessions ({who}), {loop}, {args['duration_s']:g} s after {args['warmup_s']:g} s of warm-up",
-        f"server   {engine} · {args['url']}",
-        f"client   {machine['cpu']}, {machine['cores']} cores, load before the run {machine.get('load_1min', '?')}",
-        f"pictures {args['frame']} JPEG, quality {args['quality']}",
-        f"frames   {_frames(report['frames'])}",
-        f"rate     {report['offered_fps']:.1f} frames/s offered, {report['delivered_fps']:.1f} delivered, "
-        f"{moved['up_mbit_s']:.1f} Mbit/s up, {moved['down_mbit_s']:.1f} Mbit/s down"
-        + (f", {moved['reply']['p50'] / 1e3:.0f} kB and {moved['splats']['p50']:.0f} splats a frame" if moved["reply"] else ""),
-        f"deflate  {'NEGOTIATED: ' + ', '.join(report['extensions']) if report['extensions'] else 'not negotiated'}"
-        + ("" if args["offer_deflate"] else " (not offered)"),
-        "",
-        f"{'ms':<20}" + "".join(f"{name:>9}" for name in _PERCENTILES),
-    ]
-    rows = [("age at delivery", report["age_ms"]), *((f"  {name}", found) for name, found in report["stages_ms"].items())]
-    rows += [("client loop lag", report["client"]["loop_lag_ms"]), ("client send slip", report["client"]["send_slip_ms"])]
-    lines += [f"{name:<20}" + "".join(f"{found[key]:>9.1f}" for key in _PERCENTILES) for name, found in rows if found]
-    lines += ["", *_kinds(report["kinds"]), "", *_server(report["server_usage"])]
-    if report["steps"]:
-        lines += ["", *_steps(report["steps"])]
-    failed = [entry for entry in report["sessions"] if entry["failure"] and not entry["failure_is_expected"]]
-    if failed:
-        lines += ["", f"{len(failed)} sessions ended before their time:"]
-        lines += [f"  session {entry['index']} ({entry['kind']}): {entry['failure']}" for entry in failed[:10]]
-    if not report["is_measurement"]:
-        lines += ["", "NOT A MEASUREMENT of the server: the client was the bottleneck."]
-        lines += [f"  {reason}" for reason in report["client_was_the_bottleneck"]]
-    return "\n".join(lines)
-
-
-def _frames(frames: Mapping[str, Any]) -> str:
-    return (
-        f"{frames['offered']} offered, {frames['sent']} sent, {frames['delivered']} delivered, "
-        f"{sum(frames['dropped'].values())} dropped{_named(frames['dropped'])}, "
-        f"{sum(frames['errored'].values())} errored{_named(frames['errored'])}, {frames['unanswered']} unanswered"
-    )
-
-
 _COMMON = ("sessions", "offered/s", "delivered/s", "dropped", "errored", "unans.", "age p50", "p95", "Mbit/s", "max/min")
 
 
-def _common(row: Mapping[str, Any]) -> list[str]:
+def describe(report: dict[str, Any]) -> str:
+    """All of it, in the order in which one reads it."""
+    return "\n".join(_lines(report))
+
+
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    args, moved, server = report["args"], report["bytes"], report["server"]
+    loop = "closed loop" if args["closed_loop"] else f"{args['fps']:g} FPS each, open loop"
+    who = ", ".join(f"{row['sessions']} {kind}" for kind, row in report["kinds"].items())
+    yield f"{len(report['sessions'])} sessions ({who}), {loop}, {report['seconds']:g} s after {args['warmup_s']:g} s of warm-up"
+    yield f"server   {server.get('engine', {}).get('label', '?')} · {args['url']}"
+    yield f"client   {describe_machine(report)}"
+    yield f"pictures {'×'.join(map(str, args['frame']))} JPEG"
+    yield f"frames   {_frames(report['frames'])}"
+    rate = f"{report['offered_fps']:.1f} frames/s offered, {report['delivered_fps']:.1f} delivered"
+    yield f"rate     {rate}, {moved['up_mbit_s']:.1f} Mbit/s up, {moved['down_mbit_s']:.1f} Mbit/s down"
+    if moved["reply"]:
+        yield f"replies  {moved['reply']['p50'] / 1e3:.0f} kB, {moved['splats']['p50']:.0f} splats (medians)"
+    yield f"deflate  {'NEGOTIATED: ' + ', '.join(report['extensions']) if report['extensions'] else 'not negotiated'}"
+    rows = {"age at delivery": report["age_ms"], **{f"· {name}": found for name, found in report["stages_ms"].items()}}
+    rows |= {"client loop lag": report["client"]["loop_lag_ms"], "client send slip": report["client"]["send_slip_ms"]}
+    yield "\n" + table(["ms", *_PERCENTILES], ([name, *map(found.get, _PERCENTILES)] for name, found in rows.items() if found))
+    head = ["kind", *_COMMON, "ended", "splats, px at the end", "quality changes"]
+    yield "\n" + table(head, ([name, *_common(row), *_quality(row)] for name, row in report["kinds"].items()))
+    if report["steps"]:
+        yield "\n" + table(["from s", *_COMMON], ([f"{row['from_s']:g}", *_common(row)] for row in report["steps"]))
+    yield "\n" + _server(report["server_usage"])
+    failed = [entry for entry in report["sessions"] if entry["failure"] and not entry["failure_is_expected"]]
+    if failed:
+        yield f"\n{len(failed)} sessions ended early:"
+        yield from (f"  session {entry['index']} ({entry['kind']}): {entry['failure']}" for entry in failed[:10])
+    if not report["is_measurement"]:
+        yield "\nNOT A MEASUREMENT of the server: the client was the bottleneck."
+        yield from (f"  {reason}" for reason in report["client_was_the_bottleneck"])
+
+
+def _frames(frames: Mapping[str, Any]) -> str:
+    dropped, errored = frames["dropped"], frames["errored"]
+    return (
+        f"{frames['offered']} offered, {frames['sent']} sent, {frames['delivered']} delivered, "
+        f"{sum(dropped.values())} dropped{_named(dropped)}, {sum(errored.values())} errored{_named(errored)}, "
+        f"{frames['unanswered']} unanswered"
+    )
+
+
+def _common(row: Mapping[str, Any]) -> Sequence[object]:
     frames, age = row["frames"], row["age_ms"] or {}
-    ratio = row["fairness"]["max_over_min"]
-    return [
-        str(row["sessions"]),
-        f"{row['offered_fps']:.1f}",
-        f"{row['delivered_fps']:.1f}",
-        _counts(frames["dropped"]),
-        _counts(frames["errored"]),
-        str(frames["unanswered"]),
-        f"{age['p50']:.0f}" if age else "–",
-        f"{age['p95']:.0f}" if age else "–",
-        f"{row['bytes']['down_mbit_s']:.1f}",
-        "–" if ratio is None else f"{ratio:.2f}",
-    ]
+    answers = (_counts(frames["dropped"]), _counts(frames["errored"]), frames["unanswered"])
+    ages, rest = (age.get("p50"), age.get("p95")), (row["bytes"]["down_mbit_s"], row["fairness"]["max_over_min"])
+    return [row["sessions"], row["offered_fps"], row["delivered_fps"], *answers, *ages, *rest]
 
 
-def _kinds(kinds: Mapping[str, Any]) -> list[str]:
-    rows = []
-    for name, row in kinds.items():
-        quality = row["quality"]
-        splats, px = quality["final_max_splats"], quality["final_inference_px"]
-        final = "–" if splats is None else f"{splats:.0f}, {px:.0f}"
-        rows.append([name, *_common(row), str(row["ended_early"]), final, _counts(quality["changes"])])
-    return _aligned([["kind", *_COMMON, "ended", "splats, px at the end", "quality changes"], *rows])
+def _quality(row: Mapping[str, Any]) -> Sequence[object]:
+    quality = row["quality"]
+    splats, px = quality["final_max_splats"], quality["final_inference_px"]
+    return [row["ended_early"], None if splats is None else f"{splats:.0f}, {px:.0f}", _counts(quality["changes"])]
 
 
-def _steps(steps: Sequence[Mapping[str, Any]]) -> list[str]:
-    return _aligned([["from s", *_COMMON], *([f"{row['from_s']:g}", *_common(row)] for row in steps)])
-
-
-def _server(usage: Mapping[str, Any]) -> list[str]:
+def _server(usage: Mapping[str, Any]) -> str:
     if "not_measured" in usage:
-        return [f"server CPU and memory: not measured: {usage['not_measured']}"]
+        return f"server CPU and memory: not measured: {usage['not_measured']}"
+    everything = {**usage, "processes": sum(row["processes"] for row in usage["parts"].values())}
+    keys = ("processes", "cores", "memory_mb", "most_memory_mb")
+    rows = [[part, *(row[key] for key in keys)] for part, row in {**usage["parts"], "all": everything}.items()]
     store = usage["most_object_store_mb"]
-    rows = [
-        [part, str(row["processes"]), f"{row['cores']:.2f}", f"{row['memory_mb']:.0f}", f"{row['most_memory_mb']:.0f}"]
-        for part, row in usage["parts"].items()
-    ]
-    total = sum(row["processes"] for row in usage["parts"].values())
-    rows.append(["all", str(total), f"{usage['cores']:.2f}", f"{usage['memory_mb']:.0f}", f"{usage['most_memory_mb']:.0f}"])
-    head = ["server", "processes", "cores", "MB, not shared", "most"]
-    return [*_aligned([head, *rows]), f"object store, at most: {'–' if store is None else f'{store:.1f} MB'}"]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    measured = table(["server", "processes", "cores", "MB, not shared", "at most"], rows)
+    return f"{measured}\nobject store, at most: {'–' if store is None else f'{store:.1f} MB'}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

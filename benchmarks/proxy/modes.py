@@ -1,8 +1,4 @@
-"""The two ways Ray Serve can take a browser's connection, as servers of this machine with the same graph behind them."""
-
-from collections.abc import Mapping
-
-import psutil
+"""The two ways in which Ray Serve can take a browser's connection, as local servers with the same graph behind them."""
 
 from benchmarks.machine import ROOT
 from benchmarks.processes import by_part
@@ -14,9 +10,8 @@ MODES = (PYTHON, HAPROXY)
 LARGEST_REPLY_MB = 10.0
 PACKED_BYTES = 16
 """Of one splat in the stream's default codec."""
-
-_PARTS = {"proxy": "proxy", "Ingress": "ingress"}
-"""What a frame's bytes go through between graph and socket."""
+PARTS = ("proxy", "Ingress")
+"""What a frame's bytes pass between the graph and the client's socket."""
 
 
 def haproxy_environment() -> dict[str, str]:
@@ -26,7 +21,7 @@ def haproxy_environment() -> dict[str, str]:
 
 
 def start(mode: str) -> LocalServer:
-    """The shipped CPU config in one mode, with the synthetic engine: no model's time in the figures.
+    """The shipped CPU config in one mode, with the synthetic engine: no model's time is in the figures.
 
     Args:
         mode: ``python`` or ``haproxy``.
@@ -38,10 +33,10 @@ def start(mode: str) -> LocalServer:
     args = {
         "engine": {"name": "synthetic", "params": {"splats": splats}},
         "options": {"max_splats": splats, "border": 0.0},
-        "quality": {"enabled": False},  # Replies of one size, however late they are.
+        "quality": {"enabled": False},  # All replies have one size, however late they are.
         "option_limits": {"max_splats": splats},
     }
-    # The same graph for every round: a replica more would be the difference.
+    # The same graph for every round: another replica would make the difference.
     config = shipped_config(args, dict.fromkeys(("FrameDecoder", "GaussianInference", "SplatPacker"), ONE_REPLICA))
     return LocalServer(config, haproxy_environment() if mode == HAPROXY else {"RAY_SERVE_ENABLE_HA_PROXY": "0"})
 
@@ -51,13 +46,7 @@ def splats_of(reply_mb: float) -> int:
     return int(reply_mb * 1e6 / PACKED_BYTES)
 
 
-def parts(server: LocalServer) -> Mapping[str, list[psutil.Process]]:
-    """The processes of ``proxy`` and ``ingress``."""
-    sample = server.usage.sample()
-    return {name: [psutil.Process(pid) for pid, (found, _) in sample.items() if found == part] for part, name in _PARTS.items()}
-
-
 def cpu_seconds(server: LocalServer) -> dict[str, float]:
-    """CPU time that proxy and ingress used since they began."""
-    used = by_part(server.usage.sample())
-    return {name: used[part].cpu_s if part in used else 0.0 for part, name in _PARTS.items()}
+    """CPU time that each of :data:`PARTS` has used since it started."""
+    used = by_part(server.sample())
+    return {part: used[part].cpu_s if part in used else 0.0 for part in PARTS}

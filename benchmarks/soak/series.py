@@ -17,11 +17,11 @@ class Look:
 
     Attributes:
         at_s: Since the start.
-        processes: The server's.
+        processes: What the server's processes use.
         metrics: The node's; see :data:`~benchmarks.processes.METRICS`.
-        log_bytes: Of Ray's logs, Serve's among them.
-        open_sessions: That the crowd has open.
-        delivered: Frames it got since the start.
+        log_bytes: Size of Ray's logs, including Serve's.
+        open_sessions: How many the crowd has open.
+        delivered: Frames it has got since the start.
     """
 
     at_s: float
@@ -37,10 +37,10 @@ class Quantity:
     """What a series counts.
 
     Attributes:
-        unit: Of its values.
-        tolerance: What it may rise in the judged half of a run: how still it is where nothing leaks.
-        tolerance_per_min: What it may rise a minute.
-        full: What there is of it, and in words: how long it lasts is told of a series that grows.
+        unit: The unit of its values.
+        tolerance: How far it may rise in the judged half of a run: how much it moves when nothing leaks.
+        tolerance_per_min: How far it may rise a minute.
+        full: How much of it there is, also in words: for a series that grows, the report says how long that lasts.
     """
 
     unit: str
@@ -50,7 +50,7 @@ class Quantity:
 
 
 QUANTITIES = {
-    # Allocators give back what they like: 8 MB is what replicas were seen to move by under one load.
+    # Allocators give memory back as they please: under a constant load, replicas were seen to move by 8 MB.
     "memory": Quantity("MB", 8.0),
     "descriptors": Quantity("", 4.0, full=(1024.0, "1024 descriptors")),
     "threads": Quantity("", 3.0, full=(1000.0, "1000 threads")),
@@ -83,7 +83,7 @@ class Series:
 
 
 def series(looks: Sequence[Look]) -> list[Series]:
-    """All series of a run. Memory, descriptors and threads are those of a part's average process: replicas come and go."""
+    """All series of a run. Memory, descriptors and threads are averages over a part's processes: replicas come and go."""
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for look in looks:
         values: dict[tuple[str, str], float | None] = {}
@@ -103,7 +103,7 @@ def series(looks: Sequence[Look]) -> list[Series]:
 
 
 def rates(looks: Sequence[Look], window_s: float = 30.0) -> list[tuple[float, float]]:
-    """Frames delivered a minute, in the window before each look that has one whole."""
+    """Frames delivered a minute, over the window before each look; the first looks have none."""
     found = []
     for look in looks:
         before = next((other for other in reversed(looks) if other.at_s <= look.at_s - window_s), None)
@@ -122,8 +122,9 @@ def sentence(found: Series, trend: Trend) -> str:
     return f"grows: {found.name} {trend.per_min:+.2g}{unit}/min (would fill {words} in {hours_to(amount, trend.per_min)})"
 
 
-def describe(found: Series, trend: Trend) -> dict[str, Any]:
-    """For the report."""
+def describe_series(found: Series) -> dict[str, Any]:
+    """A series and its verdict, for the report."""
+    trend = found.judge()
     values = [value for _, value in found.points]
     return {
         "part": found.part,

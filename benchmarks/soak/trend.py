@@ -6,8 +6,8 @@ slopes between all pairs of points, so a few outliers do not move it. A series g
 - it rose by more than its tolerance,
 - and by more than twice its noise (the residuals' median absolute deviation, as a standard deviation): a garbage collector's
   sawtooth is high and leads nowhere,
-- and went on rising: each third's median lies above the one before by a fifth of the rise at least, so that one step up (a new
-  replica, a larger buffer) is none.
+- and kept rising: each third's median lies above the one before by at least a fifth of the rise, so that one step up (a new
+  replica, a larger buffer) does not count.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from typing import Literal
 import numpy as np
 
 LEAST_POINTS = 12
-"""Of the judged half: four to each third."""
+"""In the judged half: four for each third."""
 _MOST_POINTS = 600
-"""All pairs of more would take seconds; then every second point, or third, … is taken."""
+"""All pairs of more would take seconds; beyond that, only every second point, or third, … is taken."""
 _NOISES = 2.0
 _NORMAL = 1.4826
-"""Standard deviations of a normal distribution in its median absolute deviation."""
+"""The standard deviation of a normal distribution over its median absolute deviation."""
 _SHARE_OF_A_THIRD = 0.2
 
 
@@ -33,9 +33,9 @@ class Trend:
     Attributes:
         verdict: ``flat``, ``grows``, or ``too short`` to say.
         per_min: Its slope.
-        rise: What that is over the judged time.
+        rise: What that amounts to over the judged time.
         noise: Standard deviation around the slope.
-        tolerance: What it may rise.
+        tolerance: How far it may rise.
     """
 
     verdict: Literal["flat", "grows", "too short"]
@@ -57,8 +57,8 @@ def judge(points: Sequence[tuple[float, float]], tolerance: float, tolerance_per
 
     Args:
         points: (seconds, value), seconds rising.
-        tolerance: What it may rise in the judged time, whatever that is: how finely it can be measured.
-        tolerance_per_min: What it may rise a minute; the larger of the two holds.
+        tolerance: How far it may rise in the judged time, however long that is: how finely it can be measured.
+        tolerance_per_min: How far it may rise a minute; the larger of the two holds.
     """
     end_s = points[-1][0] if points else 0.0
     half = [point for point in points if point[0] >= end_s / 2]
@@ -80,7 +80,7 @@ def judge(points: Sequence[tuple[float, float]], tolerance: float, tolerance_per
 
 
 def hours_to(amount: float, per_min: float) -> str:
-    """How long a slope takes for an amount, in words."""
+    """How long a slope takes to add up to an amount, in words."""
     minutes = amount / per_min
     unit, name = next(((unit, name) for unit, name in ((1440, "days"), (60, "h")) if minutes >= 3 * unit), (1, "min"))
     return f"{minutes / unit:.0f} {name}"

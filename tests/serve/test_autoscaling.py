@@ -21,5 +21,5 @@ def test_replicas_come_with_the_load_and_go_with_it_and_no_frame_is_lost(tmp_pat
     assert run["most_replicas"] == 3
     assert run["samples"][-1]["running"] < 3, "some of them went again"
     assert run["sessions_broken"] == 0
-    lost = {fate: count for fate, count in run["frames"].items() if not fate.startswith(("delivered", "dropped", "in flight"))}
+    lost = {end: count for end, count in run["frames"].items() if not end.startswith(("delivered", "dropped", "unanswered"))}
     assert lost == {}, "scaling down waits for the frames that a replica has"

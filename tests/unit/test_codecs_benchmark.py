@@ -13,7 +13,7 @@ from deployments.splats.codecs import CODECS
 
 def test_the_report_has_a_row_for_every_codec_and_library(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "codecs.json"
-    assert codecs.main(["--splats", "600", "--repeats", "2", "--json", str(path)]) == 0
+    assert codecs.main(["--splats", "600", "--repeats", "2", "--out", str(path)]) == 0
     report = json.loads(path.read_text())
     assert report["schema"] == "splatcast.codecs/1"
     assert report["args"] == {"splats": 600, "repeats": 2}

@@ -1,5 +1,8 @@
 """The arithmetic of the fault and autoscaling benchmarks."""
 
+import asyncio
+import math
+from collections.abc import AsyncIterator
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,11 +12,16 @@ from benchmarks.autoscale import Sample, summarise
 from benchmarks.chart import Line, Panel, svg
 from benchmarks.faults.inject import config, poison_picture, with_args, with_replicas
 from benchmarks.faults.watch import lost
-from benchmarks.viewers import Shot
+from benchmarks.load.session import Client, FrameRecord
+from benchmarks.viewers import Viewer, delivered, offered, outcomes, watching
+from deployments.client import ClientError
 from deployments.models.synthetic import POISONS, SyntheticModel
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.stages.decode import FrameLimits, decode_capture
 from deployments.stream.frames import Capture
+from deployments.stream.messages import Error
+from tests.pictures import jpeg
+from tests.stub_server import StubPipeline, stub_server
 
 
 def sample(at_s: float, offered: float, delivered: float, running: int) -> Sample:
@@ -37,9 +45,12 @@ def test_a_run_without_load_says_that_nothing_scaled() -> None:
 
 
 def test_lost_are_the_frames_that_failed_or_were_cut_in_that_time() -> None:
-    shots = [Shot(0, 1, "delivered"), Shot(0, 1, "dropped", "superseded"), Shot(0, 1, "failed", "graph_failed")]
-    shots += [Shot(0, 2, "cut"), Shot(0, 2, "cut"), Shot(1.5, 2, "cut"), Shot(0, 9, "cut"), Shot(0)]
-    assert lost(shots, 1, 5) == {"graph_failed": 1, "cut": 2}
+    def frame(due_s: float, ended_s: float | None, outcome: str, reason: str = "") -> FrameRecord:
+        return FrameRecord(due_s, due_s, due_s, ended_s, outcome, reason)
+
+    frames = [frame(0, 1, "delivered"), frame(0, 1, "dropped", "superseded"), frame(0, 1, "errored", "graph_failed")]
+    frames += [frame(0, 2, "cut"), frame(0, 2, "cut"), frame(1.5, 2, "cut"), frame(0, 9, "cut"), frame(0, None, "unanswered")]
+    assert lost(frames, 1, 5) == {"graph_failed": 1, "cut": 2}
 
 
 def test_a_chart_is_well_formed_and_keeps_within_its_frame() -> None:
@@ -74,3 +85,45 @@ def test_rollouts_change_what_they_say() -> None:
     numbers = {entry["name"]: entry["num_replicas"] for entry in with_replicas(before)["applications"][0]["deployments"]}
     assert numbers == {"Ingress": 2, "FrameDecoder": 3, "GaussianInference": 3, "SplatPacker": 3}
     assert with_replicas(before)["applications"][0]["args"] == before["applications"][0]["args"]
+
+
+class Breaking:
+    """A stream that refuses the first frame, and breaks when it has the second."""
+
+    def __init__(self) -> None:
+        self.bytes_sent, self._frames = 0, asyncio.Queue[bytes]()
+
+    async def send_frame(self, views: bytes, captured_ms: float) -> None:
+        self._frames.put_nowait(views)
+
+    async def __aiter__(self) -> AsyncIterator[Error]:
+        await self._frames.get()
+        yield Error("image_broken", "", 0)
+        await self._frames.get()
+        raise ClientError("closed", "The connection broke")
+
+
+async def test_a_viewer_reconnects_and_what_its_broken_session_had_on_the_way_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def streams(url: str, **settings: object) -> AsyncIterator[Breaking]:
+        yield Breaking()
+        yield Breaking()
+
+    monkeypatch.setattr("benchmarks.viewers.reconnecting", streams)
+    viewer = Viewer(Client("", [b"jpeg"]), 100.0)
+    viewer.start()
+    while len(viewer.broke_s) < 2:
+        await asyncio.sleep(0.001)
+    await viewer.stop()
+    found = [[(frame.outcome, frame.reason) for frame in session.frames] for session in viewer.sessions]
+    assert found == [[("errored", "image_broken"), ("cut", "")]] * 2
+    assert outcomes([viewer], 0.0, math.inf) == {"cut": 2, "errored image_broken": 2}
+    assert offered([viewer], 0.0, 4e9) == 1e-9 and delivered([viewer], 0.0, 4e9) == 0.0
+
+
+async def test_a_viewer_that_leaves_takes_its_frames_along() -> None:
+    pipeline = StubPipeline()
+    pipeline.gate.clear()
+    async with stub_server(pipeline) as url, watching(Client(url, [jpeg()]), 1, 20.0) as (viewer,):
+        while not pipeline.captures:
+            await asyncio.sleep(0.001)
+    assert viewer.broke_s == [] and {frame.outcome for frame in viewer.frames} <= {"unanswered", "dropped"}

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from benchmarks import processes
-from benchmarks.processes import NotMeasured, ServerProcesses, Usage, by_part, cores, find_server, parse_metrics, part_of
+from benchmarks.processes import NotMeasured, ServerProcesses, Usage, by_part, cores, find_server, parse_metrics, part_of, server_of
 
 RAY = "/venv/lib/python3.11/site-packages/ray"
 
@@ -80,6 +80,7 @@ def test_a_server_is_found_by_its_port_and_its_use_measured() -> None:
             assert (pid, part, usage.processes) == (process.pid, "other", 1)
             assert usage.private_bytes > 1e6 and usage.descriptors >= 3 and usage.threads >= 1
             assert server.metrics() == {} and server.log_bytes() is None
+            assert server.of("other") == [server.root] and server.of("Ingress") == []
         finally:
             process.stdin.close()
     assert server.sample() == {}, "it has ended"
@@ -112,7 +113,7 @@ def test_a_raylet_is_found_with_what_started_it(monkeypatch: pytest.MonkeyPatch)
         table = {12: Process(12, "ray::ProxyActor", raylet)}
         monkeypatch.setattr(processes.psutil, "Process", lambda pid=None: table.get(pid))
         monkeypatch.setattr(processes.ServerProcesses, "sample", lambda self: {})
-        return find_server(8000, 12).root.pid
+        return server_of(12).root.pid
 
     assert found(5) == 5, "a driver that started Ray itself"
     assert found(1) == 11, "ray start: its processes have no parent but init"
@@ -120,9 +121,9 @@ def test_a_raylet_is_found_with_what_started_it(monkeypatch: pytest.MonkeyPatch)
 
 def test_nobody_there_and_this_very_process_are_not_measured() -> None:
     with pytest.raises(NotMeasured, match="can't be read"):
-        find_server(8000, 2**22 + 1)
+        server_of(2**22 + 1)
     with pytest.raises(NotMeasured, match="one process"):
-        find_server(8000, psutil.Process().pid)
+        server_of(psutil.Process().pid)
 
 
 def test_logs_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

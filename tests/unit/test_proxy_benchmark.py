@@ -2,28 +2,36 @@
 
 from typing import Any
 
-from benchmarks.proxy import modes, report
+from benchmarks.proxy import modes
+from benchmarks.proxy.__main__ import describe, summarise
 from deployments.ops.launch import read_environment_file
 
 
-def frames(*ways_ms: float) -> list[dict[str, float]]:
-    return [{"age_ms": way_ms + 50.0, "way_ms": way_ms, "bytes": 2e6} for way_ms in ways_ms]
+def measured(fps: float, *ways_ms: float) -> dict[str, Any]:
+    figures = {"fps": fps, "mb_s": 2 * fps, "proxy_cpu_ms": 5.0, "Ingress_cpu_ms": 20.0}
+    return {"ages_ms": [way_ms + 50.0 for way_ms in ways_ms], "ways_ms": list(ways_ms), "figures": figures}
 
 
-def test_the_ratio_of_replies_is_the_median_of_paired_rounds() -> None:
-    # The second round met a busy machine: 4 ×, 2 ×, 3 ×.
-    rounds: dict[str, list[Any]] = {
-        "python": [frames(20, 20), frames(100, 100), frames(30, 30)],
-        "haproxy": [frames(5, 5), frames(50, 50), frames(10, 10)],
-    }
-    found = report.summarise_replies(rounds)
-    assert found["ratio"] == 3.0 and found["python"]["way_ms"]["p50"] == 30.0
-    assert found["haproxy"]["age_ms"]["p50"] == 60.0 and found["haproxy"]["mb"] == 2.0
+# The second round met a busy machine: the way was 4, 2 and 3 times as long, and 2, 1 and 1.5 times the frames came.
+ROUNDS: dict[str, list[dict[str, Any]]] = {
+    "python": [measured(10.0, 20, 20), measured(8.0, 100, 100), measured(8.0, 30, 30)],
+    "haproxy": [measured(20.0, 5, 5), measured(8.0, 50, 50), measured(12.0, 10, 10)],
+}
 
 
-def test_the_ratio_of_rates_is_haproxys_frames_over_the_python_proxys() -> None:
-    rounds: dict[str, list[Any]] = {"python": [{"fps": 10.0}, {"fps": 8.0}], "haproxy": [{"fps": 20.0}, {"fps": 8.0}]}
-    assert report.summarise_rates(rounds)["ratio"] == 1.5
+def test_ratios_are_medians_of_paired_rounds() -> None:
+    found = summarise(ROUNDS)
+    assert (found["way_ratio"], found["fps_ratio"]) == (3.0, 1.5)
+    assert found["python"]["way_ms"]["p50"] == 30.0 and found["haproxy"]["age_ms"]["p50"] == 60.0
+    assert found["python"]["fps"] == 8.0 and found["haproxy"]["Ingress_cpu_ms"] == 20.0
+
+
+def test_the_tables_have_every_load_and_every_death() -> None:
+    machine = {"cpu": "x", "cores": 2, "load_1min": 0.0}
+    death = {"noticed_s": None, "worst_gap_s": 4.5}
+    recovery = {"Ingress": {"python": death, "haproxy": death}}
+    text = describe({"machine": machine, "loads": [{"sessions": 4, "reply_mb": 2.0, **summarise(ROUNDS)}], "recovery": recovery})
+    assert "4 × 2 MB, haproxy (way 3 × shorter, 1.5 × the frames)" in text and "Ingress, python" in text
 
 
 def test_a_second_server_behind_haproxy_shares_no_port_with_the_first() -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from benchmarks.load.session import Client
 from benchmarks.processes import Usage
-from benchmarks.soak.__main__ import exit_status, parse, picture, table
+from benchmarks.soak.__main__ import describe, exit_status, parse, picture
 from benchmarks.soak.crowd import SHARES, Crowd
-from benchmarks.soak.series import Look, Series, describe, rates, sentence, series
+from benchmarks.soak.series import Look, Series, describe_series, rates, sentence, series
 from benchmarks.soak.trend import Trend, hours_to, judge
 from tests.pictures import jpeg
 from tests.stub_server import StubPipeline, stub_server
@@ -155,14 +155,14 @@ def report(**leaks: float) -> dict[str, Any]:
         "delivered_per_min": [(30.0, 60.0), (60.0, 66.0)],
         "sessions_open": [(0.0, 8)],
         "sessions_left": leaks.get("sessions", 0.0),
-        "series": {each.name: describe(each, each.judge()) for each in found},
+        "series": {each.name: describe_series(each) for each in found},
     }
 
 
 def test_the_table_and_the_status_say_what_grows() -> None:
-    assert exit_status(report()) == 0 and table(report()).endswith("\nflat")
-    assert exit_status(report(memory=3.1)) == 1 and "would fill 1 GB in 5 h" in table(report(memory=3.1))
-    assert exit_status(report(sessions=2.0)) == 1 and "2 sessions are left that nobody has open" in table(report(sessions=2.0))
+    assert exit_status(report()) == 0 and describe(report()).endswith("\nflat")
+    assert exit_status(report(memory=3.1)) == 1 and "would fill 1 GB in 5 h" in describe(report(memory=3.1))
+    assert exit_status(report(sessions=2.0)) == 1 and "2 sessions are left that nobody has open" in describe(report(sessions=2.0))
     assert exit_status({**report(), "series": {}}) == 3
     json.dumps(report())
 
@@ -184,7 +184,7 @@ def test_wrong_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None
 async def test_a_crowd_comes_and_goes_and_leaves_nobody_behind() -> None:
     pipeline = StubPipeline()
     async with stub_server(pipeline) as url:
-        client = Client(url, [jpeg()], ["packed", "points"], {}, silence_s=0.1)
+        client = Client(url, [jpeg()], ["packed", "points"], silence_s=0.1)
         crowd = Crowd(client, places=6, fps=20.0, stay_s=(0.2, 0.4), seed=1)
         await crowd.stay(2.0)
     assert crowd.open_sessions == 0 and not crowd.failures, crowd.failures
@@ -194,7 +194,7 @@ async def test_a_crowd_comes_and_goes_and_leaves_nobody_behind() -> None:
 
 
 async def test_sessions_that_the_server_refuses_are_counted_with_its_reason() -> None:
-    crowd = Crowd(Client("ws://127.0.0.1:9/ws", [jpeg()], ["packed"], {}), places=1, fps=20.0, stay_s=(0.2, 0.4), seed=1)
+    crowd = Crowd(Client("ws://127.0.0.1:9/ws", [jpeg()], ["packed"]), places=1, fps=20.0, stay_s=(0.2, 0.4), seed=1)
     await crowd.stay(0.1)
     ((reason, count),) = crowd.failures.items()
     assert "Can't open" in reason and count == 1
