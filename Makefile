@@ -1,5 +1,6 @@
 # Splatcast: what a person types. `make help` lists it.
 # PORT, HOST, PROFILE (cpu or gpu) and MODEL (such as da3-small) are passed on to `make run`.
+# URL (what `make run` printed), SESSIONS, FPS, SECONDS and ARGS (any other option) are passed on to `make load`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,13 +13,17 @@ DA3_STAMP := $(VENV)/.installed-da3
 export HOST PORT PROFILE MODEL
 
 .DEFAULT_GOAL := help
-.PHONY: help run install-da3 test lint audit format bench web messages vectors kubernetes clean
+.PHONY: help run load install-da3 test lint audit format bench web messages vectors kubernetes clean
 
 help: ## List the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) $(if $(MODEL)$(filter gpu,$(PROFILE)),$(DA3_STAMP)) ## Create the environment, build the viewer, start the graph, print the URL (PORT, HOST, PROFILE=cpu|gpu, MODEL=da3-…)
 	@exec $(BIN)/splatcast
+
+load: $(STAMP) ## Send viewers to the server that `make run` started and print what they saw (URL, SESSIONS, FPS, SECONDS)
+	@$(BIN)/python -m benchmarks.load --url '$(or $(URL),http://127.0.0.1:$(or $(PORT),8000)/)' \
+		$(if $(SESSIONS),--sessions '$(SESSIONS)') $(if $(FPS),--fps '$(FPS)') --duration-s '$(or $(SECONDS),30)' $(ARGS)
 
 install-da3: $(DA3_STAMP) ## Install torch and Depth Anything 3 without the 150 packages it does not need to run
 
