@@ -4,9 +4,11 @@ The server is found by the port it listens on. Ray names its workers after what 
 it is.
 """
 
+import asyncio
 import http.client
 import math
 import re
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -73,6 +75,23 @@ class Usage:
 
 Sample = Mapping[int, tuple[str, Usage]]
 """One moment: process id → its part, and what it uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A server at one moment.
+
+    Attributes:
+        at_s: Seconds since the start of the run.
+        processes: What its processes use.
+        metrics: The node's; see :data:`METRICS`.
+        log_bytes: Size of Ray's logs; None if it runs no Ray.
+    """
+
+    at_s: float
+    processes: Sample
+    metrics: Mapping[str, float]
+    log_bytes: int | None = None
 
 
 def part_of(command: Sequence[str]) -> str:
@@ -154,6 +173,12 @@ class ServerProcesses:
         """Size of Ray's logs; None if it runs no Ray."""
         session = self.argument("--session-dir=")
         return None if session is None else sum(map(_size, (Path(session) / "logs").rglob("*")))
+
+    async def look(self, began_s: float) -> Look:
+        """All of it at this moment, without holding up the event loop; ``began_s`` is on the monotonic clock."""
+        at_s = time.monotonic() - began_s
+        seen = await asyncio.to_thread(lambda: (self.sample(), self.metrics(), self.log_bytes()))
+        return Look(at_s, *seen)
 
 
 def find_server(port: int) -> ServerProcesses:

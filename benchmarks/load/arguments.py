@@ -35,7 +35,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     who = parser.add_argument_group("who comes, and when")
     crowd = who.add_mutually_exclusive_group()
     crowd.add_argument("--sessions", type=between(1, 1000, int), default=8, help="viewers at a time (%(default)s)")
-    crowd.add_argument("--mix", type=_mix, metavar="KIND:COUNT,…", help="kinds of clients, such as viewer:4,slow:1,idle:8")
+    crowd.add_argument("--mix", type=parse_mix, metavar="KIND:COUNT,…", help="kinds of clients, such as viewer:4,slow:1,idle:8")
     crowd.add_argument("--ramp", type=rising_counts(1000), metavar="COUNT,…", help="viewers that join in steps, such as 1,2,4,8")
     who.add_argument("--step-s", type=between(1.0, 600.0), default=15.0, help="length of a ramp's steps (%(default)s)")
     who.add_argument("--fps", type=between(0.1, 1000.0), default=10.0, help="frames a second from each, open loop (%(default)s)")
@@ -98,10 +98,3 @@ def _option(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
-
-
-def _mix(text: str) -> dict[str, int]:
-    try:
-        return parse_mix(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,5 +1,6 @@
 """Who comes: the kinds of clients that a crowd is mixed from."""
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -47,13 +48,13 @@ def parse_mix(text: str) -> dict[str, int]:
     """``viewer:4,slow:1`` → how many of each kind, in that order.
 
     Raises:
-        ValueError: Saying what was expected.
+        ArgumentTypeError: It says what was expected.
     """
     mix: dict[str, int] = {}
     for part in text.split(","):
         name, _, count = part.strip().partition(":")
         if name not in KINDS or name in mix or not count.isdecimal() or not 1 <= int(count) <= 1000:
-            raise ValueError(
+            raise argparse.ArgumentTypeError(
                 f"expected KIND:COUNT, separated by commas, each kind once ({', '.join(KINDS)}) and 1 to 1000 of it; got {part!r}"
             )
         mix[name] = int(count)

@@ -14,7 +14,7 @@ from benchmarks.load.kinds import KINDS
 from benchmarks.load.run import Outcome
 from benchmarks.load.schedule import Step
 from benchmarks.load.session import FrameRecord, LoadSession
-from benchmarks.processes import Sample, by_part, cores
+from benchmarks.processes import Look, by_part, cores
 from deployments.stream.messages import QualityState
 
 VERSION = 3
@@ -67,7 +67,7 @@ def build_report(outcome: Outcome, bound_ms: float, parts: Sequence[Step] = (), 
         "steps": [_step(sessions, part) for part in parts],
         "sessions": [_session(session, seconds) for session in sessions],
         "extensions": sorted({name for session in sessions for name in session.extensions}),
-        "server_usage": {"not_measured": not_measured} if not_measured else server_usage(outcome.server, outcome.store_bytes),
+        "server_usage": {"not_measured": not_measured} if not_measured else server_usage(outcome.server),
         "client": {
             "loop_lag_ms": percentiles(outcome.lags_ms),
             "send_slip_ms": percentiles(slips_ms),
@@ -94,18 +94,14 @@ def quality_changes(states: Iterable[QualityState]) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def server_usage(samples: Sequence[tuple[float, Sample]], store_bytes: Sequence[float]) -> dict[str, Any]:
-    """CPU and memory of the server's processes.
-
-    Args:
-        samples: With their times in seconds, rising.
-        store_bytes: What the object store held at those times.
-    """
-    if len(samples) < 2:
-        return {"not_measured": "the run was too short for two samples of the server"}
-    (first_s, first), (last_s, last) = samples[0], samples[-1]
-    used = cores(first, last, last_s - first_s)
-    memory = [by_part(sample) for _, sample in samples]
+def server_usage(looks: Sequence[Look]) -> dict[str, Any]:
+    """CPU and memory of the server's processes, from looks at rising times."""
+    if len(looks) < 2:
+        return {"not_measured": "the run was too short for two looks at the server"}
+    seconds = looks[-1].at_s - looks[0].at_s
+    used = cores(looks[0].processes, looks[-1].processes, seconds)
+    memory = [by_part(look.processes) for look in looks]
+    stored = [look.metrics["store_bytes"] for look in looks if "store_bytes" in look.metrics]
     parts = {
         part: {
             "processes": usage.processes,
@@ -117,11 +113,11 @@ def server_usage(samples: Sequence[tuple[float, Sample]], store_bytes: Sequence[
     }
     totals = [sum(usage.private_bytes for usage in found.values()) for found in memory]
     return {
-        "seconds": round(last_s - first_s, 1),
+        "seconds": round(seconds, 1),
         "cores": round(sum(used.values()), 3),
         "memory_mb": round(totals[-1] / 1e6, 1),
         "most_memory_mb": round(max(totals) / 1e6, 1),
-        "most_object_store_mb": round(max(store_bytes) / 1e6, 1) if store_bytes else None,
+        "most_object_store_mb": round(max(stored) / 1e6, 1) if stored else None,
         "parts": parts,
     }
 

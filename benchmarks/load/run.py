@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from benchmarks.load.monitor import LoopMonitor
 from benchmarks.load.schedule import Schedule
 from benchmarks.load.session import Client, LoadSession
-from benchmarks.processes import Sample, ServerProcesses
+from benchmarks.processes import Look, ServerProcesses
 
 LEAD_S = 0.1
 """Between the last session's welcome and the start, so that every session is waiting for it."""
 SAMPLE_PERIOD_S = 2.0
-"""Between samples of the server's processes; one takes a few milliseconds."""
+"""Between looks at the server; one takes a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,14 @@ class Outcome:
         duration_s: Measured seconds.
         lags_ms: How late this process woke from its sleeps while it measured.
         cpu_fraction: CPU time this process used while it measured, as a fraction of one core.
-        server: Samples of the server's processes with their times, seconds since the start; empty if they were not looked at.
-        store_bytes: What the object store held at those times.
+        server: Looks at the server; empty if it could not be seen.
     """
 
     sessions: Sequence[LoadSession]
     duration_s: float
     lags_ms: Sequence[float]
     cpu_fraction: float
-    server: Sequence[tuple[float, Sample]] = ()
-    store_bytes: Sequence[float] = ()
+    server: Sequence[Look] = ()
 
 
 async def run(
@@ -51,7 +49,7 @@ async def run(
         schedules: When each sends.
         drain_s: How long to wait for the last answers.
         kinds: The kind of each session; viewers by default.
-        server: The server's processes, if they are to be sampled.
+        server: The server's processes, if they can be seen.
 
     Raises:
         ClientError: Not one session could be opened.
@@ -65,8 +63,7 @@ async def run(
     ]
     tasks = [asyncio.ensure_future(session.run(start, drain_s)) for session in sessions]
     watching: asyncio.Task[None] | None = None
-    samples: list[tuple[float, Sample]] = []
-    store_bytes: list[float] = []
+    looks: list[Look] = []
     try:
         await asyncio.gather(*(session.connected.wait() for session in sessions))
         if all(session.failure for session in sessions):
@@ -78,13 +75,13 @@ async def run(
             await asyncio.wait(tasks, timeout=start_s + begin_s - time.monotonic(), return_when=asyncio.ALL_COMPLETED)
             monitor.reset()
             if server:
-                watching = asyncio.ensure_future(_watch(server, start_s, start_s + end_s, samples, store_bytes))
+                watching = asyncio.ensure_future(_watch(server, start_s, start_s + end_s, looks))
             await asyncio.wait(tasks, timeout=start_s + end_s - time.monotonic(), return_when=asyncio.ALL_COMPLETED)
             lags_ms, cpu_fraction = list(monitor.lags_ms), monitor.cpu_fraction
         if watching:
             await watching
         await asyncio.gather(*tasks)
-        return Outcome(sessions, end_s - begin_s, lags_ms, cpu_fraction, samples, store_bytes)
+        return Outcome(sessions, end_s - begin_s, lags_ms, cpu_fraction, looks)
     finally:
         every = [*tasks, *([watching] if watching else [])]
         for task in every:
@@ -92,15 +89,9 @@ async def run(
         await asyncio.gather(*every, return_exceptions=True)
 
 
-async def _watch(
-    server: ServerProcesses, start_s: float, until_s: float, samples: list[tuple[float, Sample]], store_bytes: list[float]
-) -> None:
+async def _watch(server: ServerProcesses, start_s: float, until_s: float, looks: list[Look]) -> None:
     while True:
-        sample = await asyncio.to_thread(server.sample)
-        samples.append((time.monotonic() - start_s, sample))
-        metrics = await asyncio.to_thread(server.metrics)
-        if "store_bytes" in metrics:
-            store_bytes.append(metrics["store_bytes"])
+        looks.append(await server.look(start_s))
         left_s = until_s - time.monotonic()
         if left_s <= 0:
             return

@@ -17,10 +17,10 @@ from benchmarks.chart import Line, Panel, svg
 from benchmarks.command import between, command, new_parser, publish, start_report
 from benchmarks.figures import table
 from benchmarks.load.session import Client
-from benchmarks.processes import ServerProcesses, find_server
+from benchmarks.processes import Look, ServerProcesses, find_server
 from benchmarks.server import LocalServer, shipped_config
 from benchmarks.soak.crowd import SHARES, Crowd
-from benchmarks.soak.series import Look, describe_series, rates, series
+from benchmarks.soak.series import describe_series, rates, series
 from deployments.scene.clip import encode_clip
 
 SILENCE_S = 50.0
@@ -65,25 +65,31 @@ def soak(args: argparse.Namespace, url: str, server: ServerProcesses) -> dict[st
     client = Client(url, encode_clip(1.0, 8.0, 640, 480, 80), silence_s=min(SILENCE_S, args.duration_s / 4))
     crowd = Crowd(client, args.sessions, args.fps, (0.5 * args.stay_s, 1.5 * args.stay_s), args.seed)
     looks: list[Look] = []
-    left = asyncio.run(_run(crowd, server, args, looks))
+    seen: list[tuple[float, int, int]] = []
+    left = asyncio.run(_run(crowd, server, args, looks, seen))
     return {
         "crowd": {"shares": dict(SHARES), "came": dict(crowd.came), "failures": dict(crowd.failures), "frames": dict(crowd.frames)},
-        "delivered_per_min": rates(looks),
-        "sessions_open": [(round(look.at_s, 1), look.open_sessions) for look in looks],
+        "delivered_per_min": rates([(at_s, delivered) for at_s, _, delivered in seen]),
+        "sessions_open": [(at_s, present) for at_s, present, _ in seen],
         "sessions_left": left,
         "series": {found.name: describe_series(found) for found in series(looks)},
     }
 
 
-async def _run(crowd: Crowd, server: ServerProcesses, args: argparse.Namespace, looks: list[Look]) -> float | None:
-    """Fill ``looks``. Returns how many sessions the server still has at the end; None if it does not say."""
+async def _run(
+    crowd: Crowd, server: ServerProcesses, args: argparse.Namespace, looks: list[Look], seen: list[tuple[float, int, int]]
+) -> float | None:
+    """Fill ``looks`` and ``seen``: (seconds, sessions open, frames delivered so far).
+
+    Returns:
+        How many sessions the server still has at the end; None if it does not say.
+    """
     began_s = time.monotonic()
     staying = asyncio.ensure_future(crowd.stay(args.duration_s))
     try:
         while not staying.done():
-            at_s, now, delivered = time.monotonic() - began_s, crowd.open_sessions, crowd.frames["delivered"]
-            seen = await asyncio.to_thread(lambda: (server.sample(), server.metrics(), server.log_bytes()))
-            looks.append(Look(at_s, *seen, now, delivered))
+            seen.append((round(time.monotonic() - began_s, 1), crowd.open_sessions, crowd.frames["delivered"]))
+            looks.append(await server.look(began_s))
             await asyncio.wait({staying}, timeout=args.sample_s)
     finally:
         staying.cancel()

@@ -1,35 +1,14 @@
 """What is looked at while a server runs, and how much of it may grow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks.processes import Sample, by_part
+from benchmarks.processes import Look, by_part
 from benchmarks.soak.trend import Trend, hours_to, judge
 
 MB = 1e6
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One moment.
-
-    Attributes:
-        at_s: Since the start.
-        processes: What the server's processes use.
-        metrics: The node's; see :data:`~benchmarks.processes.METRICS`.
-        log_bytes: Size of Ray's logs, including Serve's.
-        open_sessions: How many the crowd has open.
-        delivered: Frames it has got since the start.
-    """
-
-    at_s: float
-    processes: Sample
-    metrics: Mapping[str, float]
-    log_bytes: int | None
-    open_sessions: int
-    delivered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +81,17 @@ def series(looks: Sequence[Look]) -> list[Series]:
     return [Series(part, quantity, points) for (part, quantity), points in sorted(found.items())]
 
 
-def rates(looks: Sequence[Look], window_s: float = 30.0) -> list[tuple[float, float]]:
-    """Frames delivered a minute, over the window before each look; the first looks have none."""
+def rates(delivered: Sequence[tuple[float, int]], window_s: float = 30.0) -> list[tuple[float, float]]:
+    """Frames delivered a minute, over the window before each moment; the first moments have none.
+
+    Args:
+        delivered: (seconds, frames delivered so far).
+    """
     found = []
-    for look in looks:
-        before = next((other for other in reversed(looks) if other.at_s <= look.at_s - window_s), None)
+    for at_s, frames in delivered:
+        before = next((other for other in reversed(delivered) if other[0] <= at_s - window_s), None)
         if before:
-            found.append((look.at_s, 60.0 * (look.delivered - before.delivered) / (look.at_s - before.at_s)))
+            found.append((at_s, 60.0 * (frames - before[1]) / (at_s - before[0])))
     return found
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from argparse import ArgumentTypeError
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ from benchmarks.load.run import Outcome, run
 from benchmarks.load.schedule import CLOSED_LOOP, Schedule, Step, next_refresh_s, plan, ramp, steps
 from benchmarks.load.session import Client, FrameRecord, LoadSession
 from benchmarks.load.table import describe
-from benchmarks.processes import Usage
+from benchmarks.processes import Look, Usage
 from deployments.client import ClientError
 from deployments.config import GraphArgs
 from deployments.stream.counts import Counts, time_of
@@ -123,7 +124,7 @@ def test_a_mix_names_kinds_and_how_many() -> None:
 
 @pytest.mark.parametrize("text", ["viewer", "viewer:0", "nobody:1", "viewer:1,viewer:2", "viewer:x", ""])
 def test_a_wrong_mix_is_refused_with_the_kinds_there_are(text: str) -> None:
-    with pytest.raises(ValueError, match="viewer, points, slow, deaf"):
+    with pytest.raises(ArgumentTypeError, match="viewer, points, slow, deaf"):
         parse_mix(text)
 
 
@@ -197,14 +198,15 @@ def test_quality_changes_are_counted_by_the_cause_that_came_with_them() -> None:
 
 
 def test_the_servers_usage_is_by_part_over_the_measured_time() -> None:
-    def sample(cpu_s: float, memory: int) -> dict[int, tuple[str, Usage]]:
-        return {1: ("Ingress", Usage(cpu_s, memory, 10, 4)), 2: ("proxy", Usage(1.0, 10**7, 10, 4))}
+    def look(at_s: float, cpu_s: float, memory: int, **metrics: float) -> Look:
+        return Look(at_s, {1: ("Ingress", Usage(cpu_s, memory, 10, 4)), 2: ("proxy", Usage(1.0, 10**7, 10, 4))}, metrics)
 
-    usage = server_usage([(3.0, sample(5.0, 10**8)), (5.0, sample(5.4, 3 * 10**8)), (13.0, sample(7.0, 2 * 10**8))], [1e6, 4e6])
+    looks = [look(3.0, 5.0, 10**8, store_bytes=1e6), look(5.0, 5.4, 3 * 10**8, store_bytes=4e6), look(13.0, 7.0, 2 * 10**8)]
+    usage = server_usage(looks)
     assert usage["seconds"] == 10.0 and usage["cores"] == 0.2 and usage["most_object_store_mb"] == 4.0
     assert usage["parts"]["Ingress"] == {"processes": 1, "cores": 0.2, "memory_mb": 200.0, "most_memory_mb": 300.0}
     assert usage["most_memory_mb"] == 310.0
-    assert "too short" in server_usage([(3.0, sample(1.0, 1))], [])["not_measured"]
+    assert "too short" in server_usage(looks[:1])["not_measured"]
 
 
 def test_kinds_have_rows_of_their_own() -> None:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.load.session import Client
-from benchmarks.processes import Usage
+from benchmarks.processes import Look, Usage
 from benchmarks.soak.__main__ import describe, exit_status, parse, picture
 from benchmarks.soak.crowd import SHARES, Crowd
-from benchmarks.soak.series import Look, Series, describe_series, rates, sentence, series
+from benchmarks.soak.series import Series, describe_series, rates, sentence, series
 from benchmarks.soak.trend import Trend, hours_to, judge
 from tests.pictures import jpeg
 from tests.stub_server import StubPipeline, stub_server
@@ -124,7 +124,7 @@ def look(at_s: float, memory: float = 1e8, **metrics: float) -> Look:
         2: ("Ingress", Usage(1.0, int(memory), 32, 10)),
         3: ("raylet", Usage(1.0, 10**7, 80, 40)),
     }
-    return Look(at_s, processes, metrics, 5 * 10**6, 4, int(at_s))
+    return Look(at_s, processes, metrics, 5 * 10**6)
 
 
 def test_a_parts_series_are_of_its_average_process() -> None:
@@ -143,8 +143,8 @@ def test_the_verdict_names_the_part_the_rate_and_the_end() -> None:
 
 
 def test_the_rate_is_of_the_time_before() -> None:
-    assert rates([look(float(at_s)) for at_s in range(0, 100, 10)]) == [(float(at_s), 60.0) for at_s in range(30, 100, 10)]
-    assert rates([look(0.0)]) == []
+    assert rates([(float(at_s), at_s) for at_s in range(0, 100, 10)]) == [(float(at_s), 60.0) for at_s in range(30, 100, 10)]
+    assert rates([(0.0, 0)]) == []
 
 
 def report(**leaks: float) -> dict[str, Any]:
