@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from deployments.config import GraphArgs
-from deployments.http import app as asgi
+from deployments.http import photo
 from deployments.http import socket as websocket
 from deployments.http.app import create_app
 from deployments.stages.decode import FrameLimits, decode_frame
@@ -140,7 +140,7 @@ def test_one_address_does_not_take_every_place(tmp_path: Path) -> None:
 
 
 async def test_one_address_does_not_take_every_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi, "MAX_UPLOADS_PER_ADDRESS", 1)
+    monkeypatch.setattr(photo, "MAX_UPLOADS_PER_ADDRESS", 1)
     pipeline = StubPipeline()
     pipeline.gate.clear()
     async with stub_server(pipeline) as url:
