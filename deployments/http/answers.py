@@ -31,12 +31,14 @@ _STATUS = {
     ForbiddenHost: 403,
 }
 """422, a picture that is understood and of no use, for what is not named here."""
+NOT_KEPT = {"cache-control": "no-store"}
+"""Of an answer that may be another one in a moment: browsers may keep even a 404, of a file that a rollout is about to bring."""
 _HEADERS = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "1"}, 503: {"retry-after": "1"}}
 
 
 def refusal(code: str, message: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
     """The answer of a given code and status."""
-    return JSONResponse({"code": code, "message": message}, status, headers)
+    return JSONResponse({"code": code, "message": message}, status, {**NOT_KEPT, **(headers or {})})
 
 
 def refusal_of(error: StreamError) -> Response:

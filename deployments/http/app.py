@@ -17,7 +17,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from deployments.config import GraphArgs
@@ -26,7 +25,7 @@ from deployments.http.admitted import AdmittedPipeline
 from deployments.http.answers import refusal, refusal_of
 from deployments.http.health import Health
 from deployments.http.middleware import AccessGate, PageHeaders
-from deployments.http.pages import STATIC_FOLDER, page
+from deployments.http.pages import STATIC_FOLDER, ViewerFiles
 from deployments.http.photo import Photos
 from deployments.http.socket import endpoint
 from deployments.http.status import GraphState, Status
@@ -73,20 +72,21 @@ def create_app(
     api = _Api(pipeline, args, counts, admission, graph, replica)
     access = Access(args.access, token)
     places = Places(args.max_sessions, args.access.max_sessions_per_address, "sessions")
+    viewer = ViewerFiles(static_folder)
     health = Health(api.pipeline, args)
     photos = Photos(api.pipeline, args, api.describe)
     routes = [
         WebSocketRoute("/ws", endpoint(api.open_session, api.pipeline, counts, api.sessions, access, places)),
-        Route("/", page(static_folder, "index.html")),
-        Route("/selftest", page(static_folder, "selftest.html")),
-        Route("/status", page(static_folder, "status.html")),
+        Route("/", viewer.page("index.html")),
+        Route("/selftest", viewer.page("selftest.html")),
+        Route("/status", viewer.page("status.html")),
         Route("/healthz", health.healthz),
         Route("/readyz", health.readyz),
         Route("/api/info", api.info),
         Route("/api/status", api.status),
         Route("/api/sample", api.sample),
         Route("/api/splat", photos.splat, methods=["POST"]),
-        Mount("/static", StaticFiles(directory=static_folder, check_dir=False)),
+        Mount("/static", viewer),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, StreamError: _not_served, Exception: _failed})
     # Outside Starlette's own error handling, so that errors have the headers too.

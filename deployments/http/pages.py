@@ -1,22 +1,67 @@
-"""The viewer: its pages, and the files that they load."""
+"""The viewer: its pages, and the files that they load.
 
+A browser must never run files of two builds together. A chunk has a hash in its name and may be kept for good; pages, entries,
+workers and style sheets have the same name in every build, so the browser asks each time, and is answered by their content: in
+wheels and images of a reproducible build every file has the same time, and an entry that imports other chunks the same size.
+"""
+
+import hashlib
+import re
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from os import PathLike, stat_result
 from pathlib import Path
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import Scope
+
+from deployments.http.answers import NOT_KEPT
 
 STATIC_FOLDER = Path(__file__).parent / "static"
+_HASHED = re.compile(r"-[A-Z2-7]{8}\.js")
+"""The end of a chunk's name, as esbuild writes it (``chunkNames`` in ``web/build.mjs``)."""
+_KEEP, _ASK_EACH_TIME = "max-age=31536000, immutable", "no-cache"
 
 
-def page(folder: Path, name: str) -> Callable[[Request], Awaitable[Response]]:
-    """A handler for one of the viewer's pages."""
+class ViewerFiles(StaticFiles):
+    """The folder that the build wrote."""
 
-    async def serve_page(request: Request) -> Response:
-        path = folder / name
-        if not path.is_file():
-            text = f"The viewer has not been built: {name} is missing. Run 'make web' (or 'pip install .') and start again.\n"
-            return PlainTextResponse(text, 503)
-        return FileResponse(path, headers={"cache-control": "no-cache"})
+    def __init__(self, folder: Path) -> None:
+        """Serve a folder; it need not be there yet."""
+        super().__init__(directory=folder, check_dir=False)
+        self._folder = folder
 
-    return serve_page
+    def page(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """A handler for one of the viewer's pages."""
+
+        async def serve_page(request: Request) -> Response:
+            path = self._folder / name
+            if not path.is_file():
+                text = f"The viewer has not been built: {name} is missing. Run 'make web' (or 'pip install .') and start again.\n"
+                return PlainTextResponse(text, 503, NOT_KEPT)
+            return self.file_response(path, path.stat(), request.scope)
+
+        return serve_page
+
+    def file_response(
+        self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """A file with its cache rules, or word that the browser's copy is still good."""
+        path = Path(full_path)
+        response = FileResponse(path, status_code, stat_result=stat_result)
+        hashed = _HASHED.search(path.name)
+        response.headers["cache-control"] = _KEEP if hashed else _ASK_EACH_TIME
+        response.headers["etag"] = f'"{path.name}"' if hashed else _tag(path, stat_result.st_mtime_ns, stat_result.st_size)
+        # Only the tag decides. Starlette would go by the file's time where a browser sends no tag.
+        if "if-none-match" in (asked := Headers(scope=scope)) and self.is_not_modified(response.headers, asked):
+            return NotModifiedResponse(response.headers)
+        return response
+
+
+@lru_cache(maxsize=64)
+def _tag(path: Path, mtime_ns: int, size: int) -> str:
+    """The entity tag of what the file holds; read again when its time or size changed."""
+    return f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}"'
