@@ -1,7 +1,7 @@
 """``POST /api/splat``: one picture in, one splat file out."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from uuid import uuid4
 
@@ -81,6 +81,7 @@ class Photos:
         Raises:
             FrameTooLarge: If there is more.
             FrameEmpty: If there is nothing.
+            HTTPException: If it is broken off, or its declared length is no number.
         """
         limit, body = self._args.frames.max_frame_bytes, bytearray()
         declared = request.headers.get("content-length", "0")
@@ -88,13 +89,22 @@ class Photos:
             raise HTTPException(400, f"content-length: expected a whole number, got {declared!r:.40}")
         if int(declared) > limit:
             raise FrameTooLarge(int(declared), limit)
-        async for chunk in request.stream():
+        async for chunk in _chunks(request):
             body += chunk
             if len(body) > limit:
                 raise FrameTooLarge(len(body), limit)
         if not body:
             raise FrameEmpty
         return bytes(body)
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except Exception:
+        # ClientDisconnect, OSError, and under Serve whatever the cancelled call to its proxy looks like: to us all one thing.
+        raise HTTPException(400, "The upload was broken off.") from None
 
 
 def _file(frame: PackedFrame, name: str, engine: Engine) -> Response:

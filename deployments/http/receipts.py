@@ -1,4 +1,4 @@
-"""Delivery receipts: word from the proxy that a client's socket took a message, for the application behind it.
+"""Delivery receipts: word from the proxy about whether a client's socket took a message, for the application behind it.
 
 The middleware runs where uvicorn does (:mod:`deployments.ops.proxy` puts it there); :mod:`deployments.http.socket` waits for what
 it says.
@@ -11,10 +11,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 RECEIPT_HEADER = b"x-splatcast-receipt"
 """Names the token of a connection's receipts; set by the proxy, and removed from what a client sends."""
+_LOST: Message = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
 
 
 class DeliveryReceipts:
-    """Tells the application, as a text message only it can know, that the socket took a message of its."""
+    """Tells the application, as a text message that only the proxy can know, that the socket took its message.
+
+    When the socket takes none because it is gone, the application is told that the client left, and nothing is raised: Serve's
+    proxy is a generator that an exception from ``send`` would tear down, a traceback for every socket that is cut.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,9 +33,20 @@ class DeliveryReceipts:
         headers = [(name, value) for name, value in scope["headers"] if name.lower() != RECEIPT_HEADER]
         receipts: asyncio.Queue[Message] = asyncio.Queue()
         from_client: asyncio.Task[Message] | None = None
+        lost = False
 
         async def send_and_tell(message: Message) -> None:
-            await send(message)
+            nonlocal lost
+            if lost:
+                return
+            try:
+                await send(message)
+            except Exception:
+                # OSError, as ASGI has it, or RuntimeError where uvicorn itself closed: a message too large, a ping without an
+                # answer. What an application gets wrong, Starlette has told it before.
+                lost = True
+                receipts.put_nowait(_LOST)
+                return
             if message["type"] == "websocket.send":
                 receipts.put_nowait({"type": "websocket.receive", "text": token})
 

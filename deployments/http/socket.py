@@ -257,8 +257,11 @@ def endpoint(
         try:
             session = await open_session()
             sessions.add(session)
-            await websocket.accept(chosen_subprotocol(websocket.scope))
+            with _gone_if_it_raises():
+                await websocket.accept(chosen_subprotocol(websocket.scope))
             await SessionSocket(websocket, session, pipeline).run()
+        except _SocketGoneError:
+            pass  # It left before it was let in.
         finally:
             if session:
                 sessions.discard(session)

@@ -16,6 +16,7 @@ import websockets
 
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Dropped, Frame, Hello, Splats
+from tests.serve.departures import leave_in_every_way
 from tests.serve.talk import PICTURE, connect, frame, hear, vanish
 from tests.server import ROOT, Server, free_port
 
@@ -126,6 +127,10 @@ async def test_a_client_that_vanishes_mid_message_or_mid_frame_harms_nobody(serv
         await vanish(gone)
     assert isinstance(await frame(other, 1), Splats)
     await other.close()
+
+
+async def test_clients_that_leave_at_a_bad_moment_are_no_errors_in_rays_logs(server: Server) -> None:
+    assert await leave_in_every_way(server) == []
 
 
 @pytest.mark.parametrize("deployment", ["FrameDecoder", "GaussianInference", "SplatPacker"])

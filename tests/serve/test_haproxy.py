@@ -16,6 +16,7 @@ from benchmarks.proxy.modes import haproxy_environment
 from deployments.stream import messages
 from deployments.stream.messages import Frame, Hello, Splats
 from tests.serve.conftest import SYNTHETIC
+from tests.serve.departures import leave_in_every_way
 from tests.serve.talk import PICTURE, connect, frame, hear, vanish
 from tests.server import Server
 
@@ -95,6 +96,10 @@ async def test_a_session_that_leaves_takes_no_other_along(behind: Server) -> Non
                 await socket.send(messages.encode(messages.Ack(answer.seq)))  # The next one may wait for it.
             answer = await hear(socket)
         await socket.close()
+
+
+async def test_clients_that_leave_at_a_bad_moment_are_no_errors_in_rays_logs(behind: Server) -> None:
+    assert await leave_in_every_way(behind) == []
 
 
 async def test_500_idle_sessions_and_a_live_one(behind: Server) -> None:
