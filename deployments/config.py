@@ -4,7 +4,7 @@ Every section is a dataclass that its part of the code uses as it is, so a limit
 """
 
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -78,12 +78,24 @@ class _Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _name_the_valid_keys(cls, values: Any) -> Any:
+        if values is None:
+            return {}
         if isinstance(values, dict):
+            # YAML has None for a section of which only the name is there: it is empty. No other value can be.
+            values = {name: {} if value is None and cls._is_section(name) else value for name, value in values.items()}
             _refuse_unknown(cls.__name__, values, set(cls.model_fields))
             for name, info in cls.model_fields.items():
                 if is_dataclass(info.annotation) and isinstance(values.get(name), dict):
                     _refuse_unknown(name, values[name], {f.name for f in fields(info.annotation)})
         return values
+
+    @classmethod
+    def _is_section(cls, name: str) -> bool:
+        if name not in cls.model_fields:
+            return False
+        kind = cls.model_fields[name].annotation
+        kind = get_origin(kind) or kind
+        return is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, (dict, _Section)))
 
 
 def _refuse_unknown(where: str, values: dict[str, Any], valid: set[str]) -> None:

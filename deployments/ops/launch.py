@@ -116,7 +116,8 @@ def load_config(path: Path) -> dict[str, Any]:
     """A serve config, with as much of its shape checked as this module reads.
 
     Returns:
-        The config, with ``http_options`` a map and ``applications`` a list of maps that is not empty.
+        The config, with ``http_options`` a map and ``applications`` a list of maps that is not empty. What was left empty in it,
+        in an application or in a deployment is left out: Serve knows a default for every key, and none for an empty one.
 
     Raises:
         LaunchError: It can't be read, or is no serve config.
@@ -127,21 +128,60 @@ def load_config(path: Path) -> dict[str, Any]:
         raise LaunchError(f"can't read the config {path}: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict) or not config.get("applications"):
         raise LaunchError(f"{path} is no serve config: expected a map with 'applications'")
-    applications = config["applications"]
-    if not isinstance(applications, list) or not all(isinstance(application, dict) for application in applications):
-        raise LaunchError(f"{path}: applications: expected a list of maps ('- name: splatcast' and so on)")
-    http = config.get("http_options")
-    if not isinstance(http, (dict, type(None))):
-        raise LaunchError(f"{path}: http_options: expected a map of 'host' and 'port', got {http!r:.40}")
-    config["http_options"] = dict(http or {})
+    try:
+        config = _without_empty(config)
+        config["http_options"] = dict(_map_in(config, "http_options"))
+        applications = _maps_in(config, "applications", "'- name: splatcast' and so on")
+        config["applications"] = [_application(each, f"applications.{i}.") for i, each in enumerate(applications)]
+    except _ShapeError as error:
+        raise LaunchError(f"{path}: {error}") from None
     return config
+
+
+class _ShapeError(Exception):
+    """A part of the config is no map, or no list of maps."""
+
+
+def _application(values: dict[str, Any], where: str) -> dict[str, Any]:
+    application = _without_empty(values)
+    args = _map_in(application, "args", where)
+    _map_in(_map_in(args, "engine", f"{where}args."), "params", f"{where}args.engine.")
+    _map_in(args, "access", f"{where}args.")
+    if "deployments" in application:
+        entries = [_without_empty(entry) for entry in _maps_in(application, "deployments", "'- name: Ingress' and so on", where)]
+        for i, entry in enumerate(entries):
+            if "name" not in entry:
+                raise _ShapeError(f"{where}deployments.{i}: expected a map with a 'name', got {', '.join(entry) or 'nothing'}")
+            _map_in(entry, "ray_actor_options", f"{where}deployments.{i}.")
+        application["deployments"] = entries
+    return application
+
+
+def _without_empty(section: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if value is not None}
+
+
+def _map_in(section: dict[str, Any], name: str, where: str = "") -> dict[str, Any]:
+    value = section.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _ShapeError(f"{where}{name}: expected a map, got {value!r:.40}")
+    return value
+
+
+def _maps_in(section: dict[str, Any], name: str, example: str, where: str = "") -> list[dict[str, Any]]:
+    value = section.get(name)
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise _ShapeError(f"{where}{name}: expected a list of maps ({example})")
+    return value
 
 
 def use_model(application: dict[str, Any], model: str) -> None:
     """Put a Depth Anything 3 model in the place of the config's engine; on a GPU profile the engine's other parameters stay."""
     args = application.setdefault("args", {})
     engine = args.get("engine") or {}
-    params = engine.get("params", {}) if engine.get("name") == "da3" else {}
+    params = (engine.get("params") or {}) if engine.get("name") == "da3" else {}
     if model != params.get("model"):
         params = {name: value for name, value in params.items() if name not in ("weights", "revision", "kind")}
     args["engine"] = {**engine, "name": "da3", "params": {**params, "model": model}}
@@ -189,7 +229,7 @@ def check_graph(config: dict[str, Any], profile: str) -> None:
         hint = " PROFILE=cpu runs the embedded engine." if profile == "gpu" else ""
         raise LaunchError(f"{error}{hint}") from None
     for entry in application.get("deployments") or []:
-        room = entry.get("max_ongoing_requests") if isinstance(entry, dict) and entry.get("name") == "Ingress" else None
+        room = entry.get("max_ongoing_requests") if entry["name"] == "Ingress" else None
         if isinstance(room, int) and args.max_sessions >= room:
             raise LaunchError(
                 f"args: max_sessions ({args.max_sessions}) must be below the Ingress's max_ongoing_requests ({room}): "

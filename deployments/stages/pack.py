@@ -25,17 +25,24 @@ class PackSettings:
     scale_max: float = 4.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale_min * math.e <= self.scale_max:
+        try:
+            self.packed_codec()
+        except ValueError:  # Of the codec, or of a logarithm.
             raise ValueError(
-                f"scale_min, scale_max: expected 0 < min, and max at least e times min, got {self.scale_min}, {self.scale_max}"
-            )
+                f"scale_min, scale_max: expected 1.8e-35 ≤ min, max at least e times min, max ≤ 5.5e+34, "
+                f"got {self.scale_min} and {self.scale_max}"
+            ) from None
+
+    def packed_codec(self) -> PackedCodec:
+        """The codec ``packed`` with this range."""
+        return PackedCodec(ln_scale_range=(math.log(self.scale_min), math.log(self.scale_max)))
 
 
 class Packer:
     """The packer's pure stage: prunes a prediction to what the client asked for and encodes it."""
 
     def __init__(self, settings: PackSettings) -> None:
-        packed = PackedCodec(ln_scale_range=(math.log(settings.scale_min), math.log(settings.scale_max)))
+        packed = settings.packed_codec()
         self._codecs: dict[str, Codec] = {**CODECS, packed.name: packed}
         self._encode = {name: codec.encode for name, codec in self._codecs.items()}
         self._encode |= {original.PLY: original.encode_ply, original.POINTS: original.encode_points}

@@ -1,5 +1,6 @@
 """Every shipped YAML is valid, fits the graph, and a slip in one is refused by name."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from deployments.config import GraphArgs
 from deployments.ops.autoscaling import FramesWanted
+from deployments.stages.pack import Packer
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(ROOT.glob("serve_config*.yaml"))
@@ -72,12 +74,45 @@ def test_the_gpu_config_asks_for_one_gpu_a_replica() -> None:
         ({"option_limits": {"max_splats": 10}}, ["max_splats", "from 1 to 10"]),
         ({"batch": {"max_size": 0}}, ["max_size"]),
         ({"pack": {"scale_min": 3.0}}, ["scale_min", "e times min"]),
+        ({"pack": {"scale_min": 0.0}}, ["scale_min", "1.8e-35"]),
+        ({"pack": {"scale_min": -1.0}}, ["scale_min", "1.8e-35"]),
+        ({"pack": {"scale_min": 1e-40}}, ["scale_min", "1.8e-35", "1e-40"]),
+        ({"pack": {"scale_max": 1e40}}, ["scale_max", "5.5e+34", "1e+40"]),
+        ({"pack": {"scale_max": float("inf")}}, ["scale_max", "5.5e+34"]),
+        ({"pack": {"scale_min": float("nan")}}, ["scale_min", "nan"]),
+        ({"engine": "relief"}, ["engine", "dictionary"]),
+        ({"engine": {"params": ["model"]}}, ["params", "dictionary"]),
+        ({"engine": {"name": None}}, ["engine.name", "string"]),
+        ({"access": {"hosts": None}}, ["access.hosts"]),
     ],
 )
 def test_a_slip_is_refused_naming_what_was_expected(args: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(ValidationError) as refused:
         GraphArgs.model_validate(args)
     assert all(word in str(refused.value) for word in words), str(refused.value)
+
+
+@pytest.mark.parametrize("low", [2e-35, 1e-20, 0.003, 1.0, 7.7, 1e10])
+def test_a_range_of_scales_that_the_config_takes_is_one_that_the_codec_can_code(low: float) -> None:
+    taken = 0
+    for high in (math.nextafter(low * math.e, 0), low * math.e, math.nextafter(low * math.e, math.inf)):
+        try:
+            settings = GraphArgs.model_validate({"pack": {"scale_min": low, "scale_max": high}}).pack
+        except ValidationError:
+            continue
+        Packer(settings)
+        taken += 1
+    assert taken
+
+
+@pytest.mark.parametrize("section", sorted(set(GraphArgs.model_fields) - {"max_sessions", "frame_timeout_s"}))
+def test_a_section_that_is_left_empty_has_its_defaults(section: str) -> None:
+    assert GraphArgs.model_validate({section: None}) == GraphArgs()
+
+
+def test_args_and_params_that_are_left_empty_have_their_defaults() -> None:
+    assert GraphArgs.model_validate(None) == GraphArgs()
+    assert GraphArgs.model_validate(yaml.safe_load("engine: {name: synthetic, params: }")).engine.params == {}
 
 
 @pytest.mark.parametrize("codecs", [["points", "packed"], ["ply", "packed", "points"]])
@@ -91,6 +126,7 @@ def test_the_builder_takes_the_plain_dict_that_serve_passes_and_validates_it() -
     with pytest.raises(ValidationError):
         build_app({"engin": {}})  # type: ignore[arg-type]
     assert build_app({"engine": {"name": "synthetic"}}) is not None  # type: ignore[arg-type]
+    assert build_app({"engine": {"name": "synthetic", "params": None}}) is not None  # type: ignore[arg-type]
 
 
 def test_the_typed_builder_is_what_serve_sees() -> None:

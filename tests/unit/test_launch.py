@@ -86,6 +86,17 @@ def test_the_users_own_token_stays(name: str, clean: pytest.MonkeyPatch) -> None
         ("applications: {name: splatcast}", "applications: expected a list"),
         ("applications: [splatcast]", "applications: expected a list"),
         ("http_options: [8000]\napplications: [{name: a}]", "http_options: expected a map"),
+        ("applications: [{name: a, args: relief}]", "applications.0.args: expected a map, got 'relief'"),
+        ("applications: [{name: a, args: {engine: relief}}]", "applications.0.args.engine: expected a map, got 'relief'"),
+        ("applications: [{name: a, args: {engine: {params: [1]}}}]", "applications.0.args.engine.params: expected a map"),
+        ("applications: [{name: a, args: {access: open}}]", "applications.0.args.access: expected a map"),
+        ("applications: [{name: a, deployments: {Ingress: 1}}]", "applications.0.deployments: expected a list of maps"),
+        ("applications: [{name: a, deployments: [Ingress]}]", "applications.0.deployments: expected a list of maps"),
+        (
+            "applications: [{name: a, deployments: [{num_replicas: 1}]}]",
+            "applications.0.deployments.0: expected a map with a 'name'",
+        ),
+        ("applications: [{deployments: [{name: a, ray_actor_options: 1}]}]", "ray_actor_options: expected a map"),
         ("a: [", "can't read the config"),
         ("\x00", "can't read the config"),
     ],
@@ -108,6 +119,46 @@ def test_http_options_may_be_left_out(tmp_path: Path) -> None:
     for text in ("http_options: null\n", "http_options:\n", ""):
         path.write_text(text + "applications: [{name: a}]")
         assert launch.load_config(path)["http_options"] == {}
+
+
+EMPTY = """
+http_options:
+logging_config:
+proxy_location:
+grpc_options:
+applications:
+  - name: splatcast
+    import_path: deployments.graph:build_app
+    route_prefix:
+    runtime_env:
+    args:{args}
+    deployments:{deployments}
+"""
+EMPTY_ENTRIES = "".join(
+    f"\n      - {{name: {name}, ray_actor_options: , autoscaling_config: , max_ongoing_requests: }}"
+    for name in ("Ingress", "GaussianInference")
+)
+
+
+@pytest.mark.parametrize("args", ["", " {engine: }", " {engine: {name: relief, params: }, access: , session: , pack: , options: }"])
+@pytest.mark.parametrize("deployments", ["", EMPTY_ENTRIES])
+@pytest.mark.parametrize("model", [None, "da3-small"])
+def test_what_is_left_empty_is_as_if_it_were_left_out(args: str, deployments: str, model: str | None, tmp_path: Path) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    path = tmp_path / "a.yaml"
+    path.write_text(EMPTY.format(args=args, deployments=deployments))
+    config = launch.load_config(path)
+    launch.check_graph(config, "cpu")
+    application = config["applications"][0]
+    launch.allow_host(application, "my-box")
+    if model:
+        launch.use_model(application, model)
+        assert application["args"]["engine"]["params"] == {"model": model}
+    else:
+        launch.fetch(config)
+    GraphArgs.model_validate(application.get("args"))
+    ServeDeploySchema.model_validate(config)
 
 
 @pytest.mark.parametrize("name", sorted(launch.CONFIGS.values()))
