@@ -41,6 +41,8 @@ from deployments.stream.quality import Quality, QualitySettings
 from deployments.stream.token_bucket import Rates
 
 _BAD_MESSAGES_IN_A_ROW = 64
+_BESIDE_A_FRAME = 2**16
+"""Bytes of a message that are not its frame's; far more than there ever are."""
 _MAX_AGE_MS = 60_000.0
 """An age above that is a clock that was set, or a page that was asleep."""
 _MAX_SEQ = 2**53 - 1
@@ -145,6 +147,9 @@ class Session:
             return
         try:
             self._rates.message(len(data), now_s)
+            if len(data) > self._settings.max_frame_bytes + _BESIDE_A_FRAME:
+                # Reading it would hold the event loop for milliseconds, and there is nothing in it that would be taken.
+                raise FrameTooLarge(len(data), self._settings.max_frame_bytes)
             if isinstance(data, str):
                 self._on_text(data)
             elif messages.is_image(data):

@@ -157,6 +157,15 @@ def test_bare_images_that_hello_makes_useless_are_counted() -> None:
     assert isinstance(hear(session), Welcome) and hear(session) is None
 
 
+def test_a_message_larger_than_any_frame_is_refused_unread_and_the_session_goes_on() -> None:
+    session = greeted()
+    session.received(b"\xc1" * (1000 + 2**16 + 1), 0.0)  # 0xc1 is no msgpack: whoever reads it says so.
+    error = hear(session)
+    assert isinstance(error, Error) and (error.code, error.fatal) == ("frame_too_large", False)
+    say(session, Frame(0, [JPEG]))
+    assert session.ready_frame(0.0) == 0
+
+
 def test_asking_what_is_ready_changes_nothing() -> None:
     session = greeted()
     say(session, Frame(0, [JPEG]), now_s=1.0)
@@ -323,7 +332,7 @@ def test_frames_over_the_limits_are_refused_before_they_cost_anything(views: lis
         (msgpack.packb({"type": "configure", "options": {"border": float("nan")}}), "border"),
         (msgpack.packb({"type": "configure", "options": {"colour": 1}}), "colour"),
         (b"\x81\xa4type" + b"\x91" * 10_000 + b"\xc0", "'message.type': expected str, got array"),
-        (b"\x82\xa4type\xa4ping\xa1x" + b"\x91" * 100_000 + b"\xc0", "recursion"),
+        (b"\x82\xa4type\xa4ping\xa1x" + b"\x91" * 50_000 + b"\xc0", "recursion"),
         (b"\xdf\xff\xff\xff\xff", "msgpack"),
         (b"\x81\xa4type\xc6\xff\xff\xff\xff", "msgpack"),
     ],
