@@ -1,11 +1,11 @@
 """How many inference replicas a stream needs: frames wanted against frames served. Pure; no Ray.
 
-Serve's own policy counts ongoing requests. Here these say little: the ingress holds frames back before the graph is full
+Serve's own policy counts ongoing requests. Here they say little: the ingress holds frames back before the graph is full
 (:mod:`deployments.stream.admission`), so a graph that serves a tenth of what is wanted has no more requests in it than one that
-just keeps up. What does say it, every replica counts as totals that only rise (:class:`WorkTotals`), and they are read here as
+just keeps up. What does say something, every replica counts in totals that only rise (:class:`WorkTotals`). They are read here as
 differences over the look-back period: exact whatever the interval of the reports, and nothing is averaged twice.
 
-- ``busy``: the part of the time that a replica's model worked.
+- ``busy``: the part of the time in which a replica's model worked.
 - ``fill``: how full its batches were. A batch that is not full may take more frames in the same time (a GPU) or not (a CPU), so the
   load of a replica lies between ``busy × fill`` and ``busy``.
 - ``pressure``: frames wanted over frames served, as the ingress knew it when it sent a frame. The mean over frames is right for any
@@ -68,7 +68,7 @@ class WorkTotals:
 
 
 class Point(Protocol):
-    """One report's value and its time, seconds of the wall clock."""
+    """One report's value and its time, seconds on the clock of the replica's node."""
 
     @property
     def timestamp(self) -> float: ...  # noqa: D102
@@ -96,28 +96,52 @@ class Load:
     known: int
 
 
-def measure(series: Series, replicas: Iterable[Any], now_s: float) -> Load:
-    """What the replicas' totals say of the look-back period.
+class Reports:
+    """Knows which replicas still report.
+
+    When a report came is read on the controller's clock alone. The time that it states is its node's, which may be hours off: it
+    only tells one report of a replica from the next, and how long lies between them.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[Any, tuple[float, float]] = {}
+        """Replica → the time that its newest report states, and the controller's when it was first seen."""
+
+    def fresh(self, series: Series, replicas: Iterable[Any], now_s: float) -> list[Any]:
+        """Those of the replicas whose newest report is no older than :data:`_STALE_S`.
+
+        Args:
+            series: As Serve hands them to a policy.
+            replicas: Those that run; all others are forgotten.
+            now_s: The controller's clock.
+        """
+        before, self._newest = self._newest, {}
+        for replica in replicas:
+            if points := series.get("busy_s", {}).get(replica):
+                stated_s, seen_s = before.get(replica, (None, now_s))
+                newest_s = points[-1].timestamp
+                self._newest[replica] = (newest_s, seen_s if newest_s == stated_s else now_s)
+        return [replica for replica, (_, seen_s) in self._newest.items() if now_s - seen_s <= _STALE_S]
+
+
+def measure(series: Series, replicas: Iterable[Any]) -> Load:
+    """What the replicas' totals say about the look-back period.
 
     Args:
         series: As Serve hands them to a policy.
-        replicas: Those that run. One that has just started, or whose reports are stale, is not counted.
-        now_s: Wall clock.
+        replicas: Those whose reports are fresh. One that has just started, and has made one report at most, is not counted.
     """
-    fresh: dict[Any, Sequence[Point]] = {}
-    for replica in replicas:
-        points = series.get("busy_s", {}).get(replica, ())
-        if len(points) >= 2 and now_s - points[-1].timestamp <= _STALE_S:
-            fresh[replica] = points
+    reports = {replica: series.get("busy_s", {}).get(replica, ()) for replica in replicas}
+    known = {replica: points for replica, points in reports.items() if len(points) >= 2}
     # One period for all: a replica that started within it has not served before, while the others were wanted to do its part.
-    period_s = max((points[-1].timestamp - points[0].timestamp for points in fresh.values()), default=0.0)
+    period_s = max((points[-1].timestamp - points[0].timestamp for points in known.values()), default=0.0)
     if not period_s:
         return Load(0.0, 0.0, 0)
     busy, frames, wanted, room = (
-        sum(_rise(series.get(name, {}).get(replica, ())) for replica in fresh) for name in ("busy_s", "frames", "wanted", "room")
+        sum(_rise(series.get(name, {}).get(replica, ())) for replica in known) for name in ("busy_s", "frames", "wanted", "room")
     )
     high = busy / period_s * (wanted / frames if frames else 1.0)
-    return Load(high * (frames / room if room else 1.0), high, len(fresh))
+    return Load(high * (frames / room if room else 1.0), high, len(known))
 
 
 def _rise(points: Sequence[Point]) -> float:
@@ -157,6 +181,7 @@ class FramesWanted:
         if not 0 < down_below < up_above <= 1:
             raise ValueError(f"policy_kwargs: expected 0 < down_below < up_above ≤ 1, got {down_below} and {up_above}")
         self._up_above, self._down_below = up_above, down_below
+        self._reports = Reports()
 
     def __call__(self, context: Any) -> tuple[int, dict[str, Any]]:
         """Called by Serve's controller ten times a second.
@@ -165,7 +190,8 @@ class FramesWanted:
             context: ``ray.serve.config.AutoscalingContext``.
 
         Returns:
-            The number before delays and limits, and the policy's state, which is none.
+            The number before delays and limits, and the state that Serve keeps for the policy, which is none.
         """
-        load = measure(context.raw_metrics or {}, context.running_replicas, context.current_time)
+        series: Series = context.raw_metrics or {}
+        load = measure(series, self._reports.fresh(series, context.running_replicas, context.current_time))
         return desired_replicas(load, context.target_num_replicas, self._up_above, self._down_below), {}

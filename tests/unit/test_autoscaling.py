@@ -11,7 +11,7 @@ from ray.serve._private.common import DeploymentID
 from ray.serve.autoscaling_policy import _apply_delay_logic
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
-from deployments.ops.autoscaling import FramesWanted, Load, WorkTotals, desired_replicas, measure
+from deployments.ops.autoscaling import FramesWanted, Load, Reports, WorkTotals, desired_replicas, measure
 
 TICK_S = 0.25
 START_UP_S = 5.0
@@ -31,6 +31,7 @@ class Replica:
     """Serves its share of what admission lets in, one batch after the other."""
 
     ready_s: float
+    skew_s: float = 0.0
     totals: WorkTotals = field(default_factory=WorkTotals)
     reports: list[tuple[float, dict[str, float]]] = field(default_factory=list)
 
@@ -41,6 +42,7 @@ class Cluster:
 
     Args:
         frame_s: A replica's time for a frame; for a batch of any size if ``free_company``, else for each of its frames.
+        skews_s: How far the clocks of the replicas' nodes are ahead of the controller's, in turn.
     """
 
     frame_s: float = 0.1
@@ -48,12 +50,13 @@ class Cluster:
     free_company: bool = True
     ingresses: int = 1
     noise: float = 0.0
+    skews_s: tuple[float, ...] = (0.0,)
 
     def __post_init__(self) -> None:
         self.config = AutoscalingConfig(**CONFIG)  # type: ignore[arg-type]
         self.policy = FramesWanted()
         self.now_s = 1000.0
-        self.replicas = [Replica(self.now_s)]
+        self.replicas = [Replica(self.now_s, self.skews_s[0])]
         self.targets: list[tuple[float, int]] = []
         self._state: dict[str, object] = {}
         self._random = random.Random(7)
@@ -96,8 +99,9 @@ class Cluster:
 
     def _report(self) -> None:
         for replica in self.running:
-            replica.reports.append((self.now_s, replica.totals.report(self.now_s)))
-            replica.reports = [report for report in replica.reports if report[0] >= self.now_s - self.config.look_back_period_s]
+            node_s = self.now_s + replica.skew_s
+            replica.reports.append((node_s, replica.totals.report(node_s)))
+            replica.reports = [report for report in replica.reports if report[0] >= node_s - self.config.look_back_period_s]
 
     def context(self) -> AutoscalingContext:
         running = self.running
@@ -118,7 +122,7 @@ class Cluster:
         decided, self._state = _apply_delay_logic(desired, self.target, self.config, self._state, self.now_s)
         decided = min(max(decided, self.config.min_replicas), self.config.max_replicas)
         while self.target < decided:
-            self.replicas.append(Replica(self.now_s + START_UP_S))
+            self.replicas.append(Replica(self.now_s + START_UP_S, self.skews_s[self.target % len(self.skews_s)]))
         del self.replicas[decided:]
         self.targets.append((self.now_s, decided))
 
@@ -178,6 +182,27 @@ def test_batches_with_room_are_filled_before_a_gpu_is_added() -> None:
     assert cluster.target == 3
 
 
+@pytest.mark.parametrize("skews_s", [(-10.0,), (10.0,), (-3600.0, 3600.0), (0.0, -3.5, 3.5)])
+def test_clocks_that_differ_between_nodes_change_nothing(skews_s: tuple[float, ...]) -> None:
+    right, skewed = Cluster(), Cluster(skews_s=skews_s)
+    for cluster in (right, skewed):
+        cluster.run(30, 40.0)
+        cluster.run(30, 1.0)
+    assert skewed.targets == right.targets
+    assert {number for _, number in skewed.targets} >= {1, 5}
+
+
+@pytest.mark.parametrize("skew_s", [-3600.0, 0.0, 3600.0])
+def test_a_replica_that_is_stuck_says_nothing_whatever_its_clock_says(skew_s: float) -> None:
+    policy, cluster = FramesWanted(), Cluster(skews_s=(skew_s,))
+    cluster.run(10, 1000.0)
+    stuck = cluster.context()
+    stuck.running_replicas, stuck.target_num_replicas = stuck.running_replicas[:1], 1
+    for later_s, expected in ((0.0, True), (2.9, True), (3.1, False)):
+        stuck.current_time = cluster.now_s + later_s
+        assert (policy(stuck)[0] > 1) == expected, f"{later_s} s after its last report"
+
+
 def test_limits_of_the_config_hold() -> None:
     cluster = Cluster()
     cluster.run(60, 1000.0)
@@ -207,19 +232,30 @@ BUSY = {"busy_s": [(0.0, 0.0), (2.0, 1.0)], "frames": [(0.0, 0.0), (2.0, 10.0)]}
 
 
 def test_load_is_busy_time_by_frames_wanted_for_each_served() -> None:
-    found = measure(series(**BUSY, wanted=[(0.0, 0.0), (2.0, 30.0)], room=[(0.0, 0.0), (2.0, 20.0)]), ["a"], 2.5)
+    found = measure(series(**BUSY, wanted=[(0.0, 0.0), (2.0, 30.0)], room=[(0.0, 0.0), (2.0, 20.0)]), ["a"])
     assert found == Load(low=0.75, high=1.5, known=1)
 
 
-@pytest.mark.parametrize("now_s", [5.5, 100.0])
-def test_reports_that_stopped_say_nothing(now_s: float) -> None:
-    assert measure(series(**BUSY), ["a"], now_s).known == 0
+def test_reports_that_stopped_say_nothing() -> None:
+    reports = Reports()
+    assert reports.fresh(series(**BUSY), ["a"], 100.0) == ["a"]
+    assert reports.fresh(series(**BUSY), ["a"], 103.0) == ["a"]
+    assert reports.fresh(series(**BUSY), ["a"], 103.5) == []
+    newer = series(busy_s=[*BUSY["busy_s"], (2.1, 1.0)])
+    assert reports.fresh(newer, ["a"], 104.0) == ["a"]
+
+
+def test_what_is_known_of_replicas_that_are_gone_is_forgotten() -> None:
+    reports = Reports()
+    reports.fresh(series(**BUSY), ["a"], 100.0)
+    assert reports.fresh(series(**BUSY), [], 101.0) == []
+    assert not reports._newest
 
 
 def test_replicas_without_reports_say_nothing() -> None:
-    assert measure(series(**BUSY), ["b"], 2.0).known == 0
-    assert measure({}, ["a"], 2.0).known == 0
-    assert measure(series(busy_s=[(2.0, 1.0)]), ["a"], 2.0).known == 0
+    assert measure(series(**BUSY), ["b"]).known == 0
+    assert measure({}, ["a"]).known == 0
+    assert measure(series(busy_s=[(2.0, 1.0)]), ["a"]).known == 0
 
 
 def test_nothing_known_changes_nothing_and_no_load_leaves_one() -> None:
