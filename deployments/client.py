@@ -18,7 +18,7 @@ takes its time gets the newest frame next, and no backlog builds up anywhere. On
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -36,6 +36,8 @@ PASSING = ("unreachable", "no_welcome", "closed", "not_ready", "server_full", "t
 """Codes of a :class:`ClientError` that another try may get over."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 """Between tries; doubled, with a random part, so that the clients of a lost server do not come back all at once."""
+_SETTLED_S = 5.0
+"""A session that lived so long was a good one: after it, the waits start anew."""
 _TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
 """Two classes until Python 3.11."""
 
@@ -232,7 +234,14 @@ async def open_socket(url: str, open_timeout_s: float, offer_deflate: bool, toke
         raise ClientError("unreachable", f"Can't open {url}: {error or type(error).__name__}") from None
 
 
-async def reconnecting(url: str, *, patience_s: float = 60.0, **settings: Any) -> AsyncIterator[Stream]:
+async def reconnecting(
+    url: str,
+    *,
+    patience_s: float = 60.0,
+    clock_s: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    **settings: Any,
+) -> AsyncIterator[Stream]:
     """Open a session, and another one whenever it is over::
 
         async for stream in reconnecting(url):
@@ -247,21 +256,27 @@ async def reconnecting(url: str, *, patience_s: float = 60.0, **settings: Any) -
     Args:
         url: As for :func:`connect`.
         patience_s: How long the server may be gone.
-        settings: Keywords of :func:`connect`.
+        clock_s: As for :func:`connect`; what is waited for is measured on it, too.
+        sleep: How to wait, seconds.
+        settings: The other keywords of :func:`connect`.
 
     Raises:
         ClientError: The server was gone for longer, or refuses for a reason that time does not change.
     """
-    wait_s, gone_s = _FIRST_WAIT_S, time.monotonic()
+    wait_s, gone_s = _FIRST_WAIT_S, clock_s()
     while True:
         try:
-            async with connect(url, **settings) as stream:
+            async with connect(url, clock_s=clock_s, **settings) as stream:
+                opened_s = clock_s()
                 yield stream
-            wait_s, gone_s = _FIRST_WAIT_S, time.monotonic()
+            gone_s = clock_s()
+            # A server that welcomes everyone and drops them at once is not back: to come at its pace would keep it down.
+            if gone_s - opened_s >= _SETTLED_S:
+                wait_s = _FIRST_WAIT_S
         except ClientError as error:
-            if error.code not in PASSING or time.monotonic() - gone_s > patience_s:
+            if error.code not in PASSING or clock_s() - gone_s > patience_s:
                 raise
-        await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+        await sleep(wait_s * random.uniform(0.5, 1.0))
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 

@@ -209,6 +209,24 @@ async def test_a_reconnecting_client_opens_a_session_after_each_that_broke(url: 
     assert len(set(sessions)) == 3
 
 
+async def test_a_reconnecting_client_backs_off_from_a_server_that_welcomes_it_and_drops_it(url: str) -> None:
+    waits: list[float] = []
+    now_s, lives_s = 0.0, iter([0.0, 0.1, 1.0, 0.0, 4.9, 0.0, 0.0, 60.0, 0.0])
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async with aclosing(reconnecting(url, clock_s=lambda: now_s, sleep=sleep)) as streams:
+        async for stream in streams:
+            stream._websocket.transport.abort()
+            if len(waits) == 9:
+                break
+            now_s += next(lives_s)
+    # Doubled each time and no longer than two seconds; only a session that lasted starts anew.
+    for waited_s, longest_s in zip(waits, [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 0.1, 0.2], strict=True):
+        assert longest_s / 2 <= waited_s <= longest_s, waits
+
+
 async def test_a_reconnecting_client_loses_patience_with_a_server_that_is_gone() -> None:
     with pytest.raises(ClientError) as failure:
         async for _ in reconnecting("ws://127.0.0.1:1/ws", patience_s=0.0):
