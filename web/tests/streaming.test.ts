@@ -110,18 +110,18 @@ test("a capacity is the budget or one of its halvings, in whole rows", () => {
   assert.equal(new Capacity().next(5000, 3000), 6144, "a frame above its budget fits, too");
 });
 
-test("a capacity grows at once, and shrinks after sixty frames that all fit into less", () => {
+test("a capacity grows at once, and shrinks after twenty frames that all fit into less", () => {
   const capacity = new Capacity();
   assert.deepEqual(capacities(capacity, [...frames(20_000, 3), 190_000]), [26_624, 200_704]);
-  assert.deepEqual(capacities(capacity, frames(20_000, 59)), [200_704]);
+  assert.deepEqual(capacities(capacity, frames(20_000, 19)), [200_704]);
   assert.deepEqual(capacities(capacity, frames(20_000, 1)), [26_624]);
   assert.deepEqual(capacities(capacity, [150_000]), [200_704]);
 });
 
-test("one large frame in sixty, or counts that waver about a step, leave the capacity as it is", () => {
+test("one large frame in twenty, or counts that waver about a step, leave the capacity as it is", () => {
   const capacity = new Capacity();
   capacity.next(190_000, BUDGET);
-  const spikes = Array.from({ length: 600 }, (_, i) => (i % 60 === 30 ? 120_000 : 20_000));
+  const spikes = Array.from({ length: 600 }, (_, i) => (i % 20 === 10 ? 120_000 : 20_000));
   assert.deepEqual(capacities(capacity, spikes), [200_704]);
   const wavering = Array.from({ length: 600 }, (_, i) => 98_000 + 3000 * Math.sin(i));
   assert.deepEqual(capacities(capacity, wavering), [200_704]);
@@ -130,7 +130,7 @@ test("one large frame in sixty, or counts that waver about a step, leave the cap
 test("another budget has other steps, which are taken when the frames follow it", () => {
   const capacity = new Capacity();
   capacity.next(190_000, BUDGET);
-  const after = Array.from({ length: 60 }, () => capacity.next(4900, 5000));
+  const after = Array.from({ length: 20 }, () => capacity.next(4900, 5000));
   assert.equal(after[0], 200_704);
   assert.equal(after.at(-1), 6144);
 });

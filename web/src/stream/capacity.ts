@@ -3,8 +3,11 @@
 
 import { capacityFor } from "../codecs/words.js";
 
-/** Frames that must all fit into a smaller capacity before it shrinks: a change makes a new texture, and counts fluctuate. */
-const PATIENCE = 60;
+/**
+ * Frames that must all fit into a smaller capacity before it shrinks: a change makes a new texture, and counts fluctuate. Slow
+ * devices, which gain the most, show few frames: they should not wait for long.
+ */
+const PATIENCE = 20;
 /** Share of the smaller capacity that they may fill: otherwise a few more splats would bring the larger one back. */
 const FILL = 0.9;
 
