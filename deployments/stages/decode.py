@@ -1,8 +1,9 @@
 """Encoded image bytes → RGB pixels, or the reason why not.
 
 Takes JPEG, PNG and WebP from strangers. Invariant: no pixel is decoded before :mod:`deployments.stages.image_files` has found
-the type, the colour layout and the size in the file's own header good, and before the decoder has announced the same. A picture
-comes out whole or not at all: a truncated file is refused, never shown half grey.
+the type, the colour layout and the size in the file's own header good, and before the decoder has announced the same (or, for
+4:4:1 JPEGs, been given no room for more). A picture comes out whole or not at all: a truncated file is refused, never shown
+half grey.
 
 Choices a caller may want to know:
     Transparency is composited on black, as a browser does when it makes a JPEG of a canvas.
@@ -46,8 +47,9 @@ class FrameLimits:
         min_px: Smallest width and height.
         max_width: Largest width, pixels.
         max_height: Largest height, pixels.
-        max_pixels: Most pixels of all views of a frame together. 12 megapixels take 0.05 s and 40 MB as JPEG, up to 0.7 s and
-            300 MB as PNG or WebP.
+        max_pixels: Most pixels of all views of a frame together. 12 megapixels take 0.05 s and 40 MB as JPEG (110 MB if
+            progressive), up to 1 s and 340 MB as PNG or WebP. A WebP made to hurt takes up to 3 s and 620 MB, still 510 MB at one
+            megapixel: its lossless pixels, or its alpha plane, may bring 65,536 groups of prefix codes, one for each 16 pixels.
         decode_px: Longest side that is of use, pixels, where the client's ``inference_px`` leaves it open; larger JPEGs are
             scaled down while they are decoded.
     """
@@ -97,7 +99,7 @@ def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArra
         data: A JPEG, PNG or WebP file.
         limits: What is taken.
         wanted_px: Longest side that is of use, pixels; 0: all there is. A JPEG at least twice as large is scaled by
-            1/2, 1/4 or 1/8 while it is decoded, never below this; other pictures come in full size.
+            1/2, 1/4 or 1/8 while it is decoded, never below this; other pictures, and 4:4:1 JPEGs, come in full size.
 
     Returns:
         RGB, upright. uint8 [H, W, 3], C-contiguous.
@@ -133,12 +135,17 @@ def _decode_jpeg(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
     side = "min_width" if picture.width >= picture.height else "min_height"
     scaling = {side: wanted_px, "min_factor": 2} if wanted_px else {}
     try:
-        height, width, layout, _ = simplejpeg.decode_jpeg_header(picture.data)
-        _check_announced(picture, (width, height), layout)
         # strict turns libjpeg's warnings (premature end, corrupt data) into errors instead of grey areas.
+        try:
+            height, width, layout, _ = simplejpeg.decode_jpeg_header(picture.data)
+        except KeyError:  # It has no name for 4:4:1. Into a buffer of the size we read, nothing larger is decoded.
+            buffer = np.empty(picture.width * picture.height * 3, np.uint8)
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(picture.data, "RGB", strict=True, buffer=buffer)
+            height, width, _ = pixels.shape
+            _check_announced(picture, (width, height), "RGB")
+            return pixels
+        _check_announced(picture, (width, height), layout)
         return simplejpeg.decode_jpeg(picture.data, "RGB", strict=True, **scaling)  # type: ignore[no-any-return]
-    except KeyError:  # simplejpeg has no name for 4:4:1, so it can't tell the size.
-        raise UnsupportedColor("a JPEG with a rare chroma subsampling") from None
     except ValueError as error:
         raise ImageBroken(str(error)[:120]) from None
 
@@ -146,7 +153,7 @@ def _decode_jpeg(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
 def _decode_with_pillow(
     decoder: type[PngImagePlugin.PngImageFile | WebPImagePlugin.WebPImageFile], picture: Picture
 ) -> NDArray[np.uint8]:
-    """RGB on black. Calling the one decoder leaves Pillow's registry and its process-wide limits out of it."""
+    """RGB on black. Calling the one decoder leaves Pillow's registry out of it, and its process-wide limit but for WebP's."""
     try:
         with decoder(io.BytesIO(picture.data)) as image:
             _check_announced(picture, image.size, image.mode)
@@ -155,6 +162,8 @@ def _decode_with_pillow(
                 rgba = image.convert("RGBA")
                 return np.array(Image.composite(rgba, Image.new("RGBA", rgba.size), rgba.getchannel("A")))[..., :3]
             return np.array(image.convert("RGB"))
+    except Image.DecompressionBombError:  # Before any pixel, and only where max_pixels allows more than Pillow does.
+        raise ImageSizeRefused(picture.width, picture.height, "179 megapixels at most in a WebP") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         # OSError and SyntaxError are how Pillow says that a file is broken.
         raise ImageBroken(str(error)[:120] or type(error).__name__) from None

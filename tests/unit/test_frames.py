@@ -20,7 +20,7 @@ from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, FrameRequest
 from deployments.stream.options import FrameOptions
 from tests.memory import memory_below
-from tests.pictures import patched, png_chunk, saved, webp_file
+from tests.pictures import jpeg_441, patched, png_chunk, saved, vp8l, webp_chunk, webp_file
 
 LIMITS = FrameLimits()
 WIDTH, HEIGHT = 96, 64
@@ -121,6 +121,14 @@ def test_exif_is_read_in_both_byte_orders_and_ignored_when_it_is_nonsense(order:
         assert difference(decode_frame(saved(scene(), "JPEG", quality=95, exif=b"Exif\0\0" + tiff), LIMITS), scene()) <= 3
 
 
+def test_a_jpeg_of_441_subsampling_comes_out_whole_and_in_full_size() -> None:
+    data, shown = jpeg_441()
+    for wanted_px in (0, 16):
+        pixels = decode_frame(data, LIMITS, wanted_px)
+        assert pixels.flags.c_contiguous and pixels.flags.writeable
+        assert difference(pixels, shown) <= 1
+
+
 @pytest.mark.parametrize("mode", ["L", "1", "LA"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_grey_pictures_become_rgb(mode: str, kind: str) -> None:
@@ -179,7 +187,7 @@ BAD = {
     "jpeg of 12 bits": (patched(JPEG, b"\xff\xc0", 4, b"\x0c"), "unsupported_color", "12 bits a channel: expected RGB"),
     "jpeg arithmetic": (patched(JPEG, b"\xff\xc0", 1, b"\xc9"), "unsupported_image", "arithmetic-coded JPEG (SOF9)"),
     "jpeg lossless": (patched(JPEG, b"\xff\xc0", 1, b"\xc3"), "unsupported_image", "(SOF3)"),
-    "jpeg 4:4:1": (patched(JPEG, b"\xff\xc0", 11, b"\x14"), "unsupported_color", "rare chroma subsampling"),
+    "jpeg of an unknown subsampling": (patched(JPEG, b"\xff\xc0", 11, b"\x13"), "image_broken", "subsampling"),
     "jpeg without a size": (b"\xff\xd8" + JPEG[JPEG.index(b"\xff\xda") :], "image_broken", "not declare its size"),
     "jpeg of two sizes": (JPEG[:2] + JPEG[JPEG.index(b"\xff\xc0") :][:19] + JPEG[2:], "image_broken", "its size twice"),
     "cmyk": (saved(scene().convert("CMYK"), "JPEG"), "unsupported_color", "is a CMYK JPEG: expected RGB"),
@@ -300,6 +308,23 @@ BOMB = zlib.compress(bytes(64 * 1024 * 1024), 9)
 def test_a_bomb_does_not_go_off(data: bytes) -> None:
     with memory_below(traced=4 * len(data) + 2_000_000, resident=16_000_000), suppress(FrameError):
         decode_frame(data, LIMITS)
+
+
+@pytest.mark.parametrize("place", ["picture", "alpha"])
+def test_a_webp_of_as_many_codes_as_there_can_be_takes_no_more_than_the_limits_say(place: str) -> None:
+    side = struct.pack("<I", 1023)[:3]
+    data = webp_file(webp_chunk(b"VP8L", b"\x2f" + struct.pack("<I", 1023 | 1023 << 14) + vp8l()))
+    if place == "alpha":
+        picture = saved(Image.new("RGB", (1024, 1024)), "WEBP")[12:]
+        data = webp_file(webp_chunk(b"VP8X", struct.pack("<I", 0x10) + side * 2) + webp_chunk(b"ALPH", b"\1" + vp8l()) + picture)
+    with memory_below(traced=20_000_000, resident=450_000_000):
+        assert decode_frame(data, LIMITS).shape == (1024, 1024, 3)
+
+
+def test_a_webp_that_pillow_will_not_open_is_refused_as_too_large() -> None:
+    limits = FrameLimits(max_width=16_383, max_height=16_383, max_pixels=300_000_000)
+    error = refusal(patched(WEBP, b"\x9d\x01\x2a", 3, b"\xff\x3f\xff\x3f"), limits)
+    assert error.code == "image_size" and "16383×16383" in str(error)
 
 
 mutations = st.lists(
