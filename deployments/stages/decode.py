@@ -10,11 +10,13 @@ Choices a caller may want to know:
     EXIF orientation is applied, for all three types; other EXIF data is ignored. So are colour profiles: sRGB is assumed.
     Animations (APNG, animated WebP) are refused: a frame is one moment.
 
-No state and no lock: any number of threads may decode at once. simplejpeg and Pillow release the GIL while they decode.
+Any number of threads may decode JPEGs at once; simplejpeg and Pillow release the GIL. PNG and WebP, which take up to 600 MB each
+where a JPEG takes 40, go two at a time in a process.
 """
 
 import io
 import struct
+import threading
 import time
 from dataclasses import dataclass, replace
 from typing import Final
@@ -155,7 +157,7 @@ def _decode_with_pillow(
 ) -> NDArray[np.uint8]:
     """RGB on black. Calling the one decoder leaves Pillow's registry out of it, and its process-wide limit but for WebP's."""
     try:
-        with decoder(io.BytesIO(picture.data)) as image:
+        with _FEW_AT_A_TIME, decoder(io.BytesIO(picture.data)) as image:
             _check_announced(picture, image.size, image.mode)
             # A palette with transparency must go to RGBA at once: Pillow warns on the way through RGB.
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -168,6 +170,8 @@ def _decode_with_pillow(
         # OSError and SyntaxError are how Pillow says that a file is broken.
         raise ImageBroken(str(error)[:120] or type(error).__name__) from None
 
+
+_FEW_AT_A_TIME = threading.BoundedSemaphore(2)
 
 LAYOUTS: Final = frozenset(("Gray", "YCbCr", "1", "L", "LA", "P", "RGB", "RGBA"))
 """The colour layouts taken, as simplejpeg and Pillow name them: four bytes a pixel at most."""

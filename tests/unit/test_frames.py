@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deployments.pipeline import DecodedCapture
+from deployments.stages import decode
 from deployments.stages.decode import FrameLimits, decode_capture, decode_frame
-from deployments.stages.image_files import MAX_SCANS, MAX_SEGMENTS, PNG_MAGIC
+from deployments.stages.image_files import MAX_SCANS, MAX_SEGMENTS, PNG_MAGIC, Picture
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, FrameRequest
 from deployments.stream.options import FrameOptions
@@ -436,3 +438,24 @@ def test_many_threads_decode_at_once() -> None:
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(lambda data: decode_frame(data, LIMITS), sources))
     assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_pictures_that_take_much_memory_go_two_at_a_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, inside, most, lock, two = saved(scene(96, 64), kind), 0, 0, threading.Lock(), threading.Barrier(2, timeout=30)
+    check = decode._check_announced
+
+    def counted(picture: Picture, size: tuple[int, int], layout: str) -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        two.wait()  # There are always two in here, or this would time out.
+        with lock:
+            inside -= 1
+        check(picture, size, layout)
+
+    monkeypatch.setattr(decode, "_check_announced", counted)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(lambda _: decode_frame(data, LIMITS), range(8)))) == 8
+    assert most == 2
