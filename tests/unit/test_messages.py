@@ -115,7 +115,7 @@ def test_what_is_in_an_unknown_key_is_skipped_and_no_object_is_made_of_it(data: 
     tracemalloc.start()
     try:
         assert messages.decode_client(data) == messages.Ping()
-        assert tracemalloc.get_traced_memory()[1] < 10_000
+        assert tracemalloc.get_traced_memory()[1] < 200_000, "as objects it would be megabytes"
     finally:
         tracemalloc.stop()
 
@@ -137,7 +137,7 @@ def test_a_known_key_holds_no_more_than_it_should(data: bytes, key: str) -> None
     try:
         with pytest.raises(BadMessage, match=f"'{key}.*': expected"):
             messages.decode_client(data)
-        assert tracemalloc.get_traced_memory()[1] < 20_000
+        assert tracemalloc.get_traced_memory()[1] < 200_000, "as objects it would be megabytes"
     finally:
         tracemalloc.stop()
 
