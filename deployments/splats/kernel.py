@@ -16,8 +16,9 @@ T = TypeVar("T", bound=np.generic)
 def kernel(function: F) -> F:
     """Compile ``function`` with numba, at its first call.
 
-    ``fastmath`` stays off: it would let LLVM contract and reorder float32 sums, and the packed codec is bit-exact only
-    without. ``error_model="numpy"`` makes a division by zero an infinity, which lets loops with divisions vectorise.
+    ``fastmath`` stays off: it would let LLVM assume that there is no NaN, which the codecs have to find, and reorder and
+    contract float32 sums as suits the processor, so that one frame would have different bytes on different machines.
+    ``error_model="numpy"`` makes a division by zero an infinity, which lets loops with divisions vectorise.
     The machine code is cached beside the source or in the user's cache folder; where neither can be written (a read-only
     container) it is compiled once a process.
     """

@@ -16,7 +16,7 @@ from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.codecs.ply import PlyCodec
 from deployments.splats.gaussians import Gaussians
 from tests.vectors import reference
-from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, golden, harmonics
+from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, MADE_BY_SPARK, golden, harmonics
 
 FIELDS = ("means", "scales", "quats", "opacities", "sh")
 VALUES = json.loads((FOLDER / "values.json").read_text())
@@ -92,7 +92,7 @@ def assert_close(got: Gaussians, put: Gaussians, tolerance: Tolerance) -> None:
     assert np.abs(decoded - colour).max(initial=0) <= tolerance.colour
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("name", [name for name in GOLDEN if name != MADE_BY_SPARK])
 def test_encoding_gives_the_golden_bytes(name: str) -> None:
     codec, gaussians = GOLDEN[name]
     assert codec.encode(gaussians).tobytes() == golden(name).tobytes()
@@ -220,7 +220,7 @@ def test_the_ends_of_the_ranges_come_back_exactly(kind: str) -> None:
 
 
 def test_packed_clamps_what_is_beyond_its_ranges() -> None:
-    g = with_value(with_value(frame(2), "means", 0, [1e6, -1e30, 65519]), "scales", 0, [1e-20, 1e20, 1])
+    g = with_value(with_value(frame(2), "means", 0, [1e6, -1e30, 65530]), "scales", 0, [1e-20, 1e20, 1])
     decoded = CODECS["packed"].decode(CODECS["packed"].encode(with_value(g, "sh", 0, [[-50, 50, 0]])))
     assert decoded.means[0].tolist() == [65504, -65504, 65504]
     np.testing.assert_allclose(np.log(decoded.scales[0, :2]), [-12, 9], rtol=1e-6)

@@ -2,13 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from deployments.splats import activations, kernel
 from deployments.splats.activations import LN_SCALE_ZERO, LOGIT_LIMIT, MAX_RELATIVE_ERROR, SH_C0
-from deployments.splats.codecs.packed import PackedCodec
-from deployments.splats.codecs.packed_steps import scale_steps
 from deployments.splats.codecs.ply import _encode
 from deployments.splats.coordinates import half_turn_x, to_frame
 from tests.unit.test_codecs import frame
@@ -61,45 +57,6 @@ def test_colours_and_coefficients_are_inverse() -> None:
     rgb = np.linspace(-1, 2, 100, dtype=F32)
     np.testing.assert_allclose(activations.dc_to_rgb(activations.rgb_to_dc(rgb)), rgb, atol=3e-7)
     assert abs(SH_C0 - 0.5 / np.sqrt(np.pi)) < 1e-16
-
-
-@settings(deadline=None)
-@given(st.floats(-80, 79, width=32), st.floats(1, 160, width=32))
-def test_every_scale_byte_is_the_nearest_at_any_range(low: float, width: float) -> None:
-    high = min(low + width, 80.0)
-    if high < low + 1:
-        return
-    codec = PackedCodec(ln_scale_range=(low, high))
-    wanted = np.linspace(low, high, 255)
-    g = frame(255)
-    scales = np.exp(np.stack([wanted, wanted + 0.49 * (high - low) / 254, wanted - 0.49 * (high - low) / 254], axis=1))
-    g = type(g)(g.means, scales.astype(F32), g.quats, g.opacities, g.sh)
-    data = codec.encode(g)[32:].reshape(-1, 16)
-    assert (data[:, 12:15] == np.arange(1, 256)[:, None]).all()
-
-
-@pytest.mark.parametrize("range_", [(-12.0, 9.0), (-9.0, 2.0), (79.0, 80.0), (-80.0, -79.0)])
-def test_the_steps_of_a_range_ascend(range_: tuple[float, float]) -> None:
-    assert (np.diff(scale_steps(range_)[:256]) > 0).all()
-
-
-@pytest.mark.parametrize("range_", [(0.0, 0.5), (2.0, 1.0), (float("nan"), 1.0), (-81.0, 0.0), (0.0, 81.0)])
-def test_scale_ranges_that_are_none_are_refused(range_: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="ln_scale_range: expected"):
-        PackedCodec(ln_scale_range=range_)
-
-
-@pytest.mark.parametrize("range_", [(0.0, 0.0), (1.0, 0.0), (0.0, float("inf"))])
-def test_colour_ranges_that_are_none_are_refused(range_: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="rgb_range: expected"):
-        PackedCodec(rgb_range=range_)
-
-
-def test_a_wider_colour_range_keeps_brighter_colours() -> None:
-    codec = PackedCodec(rgb_range=(-1.0, 2.0))
-    g = frame(500)
-    rgb = np.clip(activations.dc_to_rgb(g.sh), -1, 2)
-    assert np.abs(activations.dc_to_rgb(codec.decode(codec.encode(g)).sh) - rgb).max() <= 1.5 / 255 + 1e-6
 
 
 def rotation(q: np.ndarray) -> np.ndarray:

@@ -66,6 +66,9 @@ GOLDEN: dict[str, tuple[Codec, Gaussians]] = {
 }
 """File → the codec that writes it, and what it holds."""
 
+MADE_BY_SPARK = "edges.packed"
+"""SparkJS wrote the words of this one; our encoder's are within one step of them."""
+
 
 def golden(name: str) -> NDArray[np.uint8]:
     """The bytes of a golden file."""

@@ -1,6 +1,7 @@
 """Slow decoders that share no code with ``deployments``: float64, one formula a line, from the layouts in the codecs' docstrings.
 
-They say what the golden files hold; ``values.json`` is their output.
+They say what the golden files hold; ``values.json`` is their output. For ``packed`` there is a slow encoder too, which stops
+before rounding.
 """
 
 import io
@@ -10,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from plyfile import PlyData
 
+from deployments.splats.gaussians import Gaussians
+
 Fields = dict[str, NDArray[np.float64]]
 C0 = 0.28209479177387814
+PACKED_NUMBERS = ("red", "green", "blue", "opacity", "x", "y", "z", "u", "v", "scale x", "scale y", "scale z", "angle")
+"""Columns of :func:`packed_numbers`, in the order of the layout."""
 
 
 def read_ply(data: bytes, turned: bool = False) -> Fields:
@@ -76,3 +81,31 @@ def read(name: str, data: bytes) -> Fields:
     if name.endswith(".ply"):
         return read_ply(data, turned=".opengl." in name)
     return read_packed(data) if name.endswith(".packed") else read_points(data)
+
+
+def half_index(halves: NDArray[np.float16]) -> NDArray[np.float64]:
+    """Half floats → their place among all half floats: neighbours are 1 apart, and both zeros are 0."""
+    size = (halves.view(np.uint16) & 0x7FFF).astype(np.float64)
+    return np.where(np.signbit(halves), -size, size)
+
+
+def packed_numbers(data: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The numbers of each splat of a ``packed`` buffer, in steps. [N, 13]."""
+    byte = data[32:].reshape(-1, 16)
+    centre = half_index(np.ascontiguousarray(byte[:, 4:10]).view("<f2"))
+    return np.concatenate([byte[:, :4], centre, byte[:, 10:]], axis=1)
+
+
+def exact_packed_numbers(g: Gaussians, ln_range: tuple[float, float]) -> NDArray[np.float64]:
+    """What :func:`packed_numbers` would be without rounding, for positive scales and colours from 0 to 1. [N, 13]."""
+    rgb = 255 * (0.5 + C0 * g.sh[:, 0].astype(np.float64))
+    half = g.means.astype(np.float16)
+    beside = np.nextafter(half, np.where(g.means > half, np.float16(np.inf), np.float16(-np.inf)))
+    centre = half_index(half) + (g.means - half.astype(np.float64)) / np.abs(beside.astype(np.float64) - half)
+    w, *axis = g.quats.T.astype(np.float64) * np.where(g.quats[:, 0] < 0, -1, 1)
+    p = np.stack(axis[:2], axis=1) / np.abs(axis).sum(axis=0)[:, None]
+    p = np.where(axis[2][:, None] < 0, (1 - np.abs(p[:, ::-1])) * np.where(p >= 0, 1, -1), p)
+    scales = 1 + 254 * (np.log(g.scales.astype(np.float64)) - ln_range[0]) / (ln_range[1] - ln_range[0])
+    angle = 255 / np.pi * 2 * np.arctan2(np.linalg.norm(axis, axis=0), w)
+    opacity = 255 * g.opacities.astype(np.float64)
+    return np.concatenate([rgb, opacity[:, None], centre, 255 * (p + 1) / 2, scales, angle[:, None]], axis=1)
