@@ -34,7 +34,7 @@ from deployments.splats.gaussians import Gaussians
 from deployments.stages.pack import PackSettings
 
 MAX_LN_SCALE_ERROR = 0.05
-"""Of every format here; SPZ's steps are 1/16, SparkJS's 0.083."""
+"""No format here may exceed it; SPZ's steps are 1/16, SparkJS's 0.083."""
 NAMES = property_names(0)
 
 

@@ -13,7 +13,7 @@ PACKAGES = ("ray", "numpy", "numba", "uvicorn", "websockets", "torch")
 
 
 def provenance() -> dict[str, Any]:
-    """``at``, ``commit``, ``machine`` and ``versions``; what can't be found out is left out or null."""
+    """``at``, ``commit``, ``machine`` and ``versions``; what can't be found out is missing or null."""
     return {
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),

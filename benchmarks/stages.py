@@ -67,7 +67,7 @@ class Graph:
             handle.shutdown()
 
     def handles(self, count: int, capture: Capture) -> Timings:
-        """From here through the first so many deployments of the chain, as the ingress runs it, and back."""
+        """Through the first ``count`` deployments of the chain, as the ingress runs it, and back here."""
         result: Any = capture
         for handle in self._chain[:count]:
             result = handle.remote(result)

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--splats", type=between(1, 200_000, int), default=100_000, help="Gaussians in a frame (%(default)s)")
     parser.add_argument("--latency-ms", type=between(0.0, 10_000.0), default=50.0, help="how long the engine takes (%(default)s)")
     parser.add_argument("--seconds", type=between(1.0, 600.0), default=15.0, help="for each count and design (%(default)s)")
-    parser.add_argument("--rounds", type=between(1, 20, int), default=3, help="(%(default)s)")
+    parser.add_argument("--rounds", type=between(1, 20, int), default=3, help="of both designs (%(default)s)")
     args = parser.parse_args(argv)
     report = start_report("baseline", 2, argv, args)
     clip = encode_clip(1.0, 8.0, 640, 480, 80)

@@ -29,7 +29,7 @@ from deployments.http.access import TOKEN_VARIABLE, token_from
 from deployments.scene.clip import encode_clip
 
 CLIP_S, CLIP_FPS = 1.2, 10.0
-"""Of the procedural scene, played back and forth so that it loops without a jump; each of its pictures takes 0.3 s to make."""
+"""The clip is of the procedural scene, played back and forth so that it loops without a jump; a picture takes 0.3 s to make."""
 DRAIN_S = 5.0
 """How long to wait for the last answers."""
 

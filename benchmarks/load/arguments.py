@@ -45,7 +45,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     what = parser.add_argument_group("what they send and ask for")
     what.add_argument("--frame", type=_size, default=(640, 480), metavar="WxH", help="size of the pictures (640x480)")
     what.add_argument("--codecs", type=names, default=list(DEFAULT_CODECS), help="codecs offered, best first, separated by commas")
-    what.add_argument("--option", action="append", type=_option, default=[], metavar="NAME=VALUE", help="of a stream; repeatable")
+    what.add_argument("--option", action="append", type=_option, default=[], metavar="NAME=VALUE", help="stream option; repeatable")
     lag = "how late this process may be before its figures do not count (%(default)s)"
     parser.add_argument("--max-lag-ms", type=between(1.0, 1000.0), default=20.0, help=lag)
     args = parser.parse_args(argv)

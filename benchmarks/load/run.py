@@ -62,7 +62,6 @@ async def run(
         LoadSession(index, client, schedule, kind) for index, (schedule, kind) in enumerate(zip(schedules, kinds, strict=True))
     ]
     tasks = [asyncio.ensure_future(session.run(start, drain_s)) for session in sessions]
-    watching: asyncio.Task[None] | None = None
     looks: list[Look] = []
     try:
         await asyncio.gather(*(session.connected.wait() for session in sessions))
@@ -75,18 +74,15 @@ async def run(
             await asyncio.wait(tasks, timeout=start_s + begin_s - time.monotonic(), return_when=asyncio.ALL_COMPLETED)
             monitor.reset()
             if server:
-                watching = asyncio.ensure_future(_watch(server, start_s, start_s + end_s, looks))
+                tasks.append(asyncio.ensure_future(_watch(server, start_s, start_s + end_s, looks)))
             await asyncio.wait(tasks, timeout=start_s + end_s - time.monotonic(), return_when=asyncio.ALL_COMPLETED)
             lags_ms, cpu_fraction = list(monitor.lags_ms), monitor.cpu_fraction
-        if watching:
-            await watching
         await asyncio.gather(*tasks)
         return Outcome(sessions, end_s - begin_s, lags_ms, cpu_fraction, looks)
     finally:
-        every = [*tasks, *([watching] if watching else [])]
-        for task in every:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*every, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _watch(server: ServerProcesses, start_s: float, until_s: float, looks: list[Look]) -> None:

@@ -9,7 +9,7 @@ PYTHON, HAPROXY = "python", "haproxy"
 MODES = (PYTHON, HAPROXY)
 LARGEST_REPLY_MB = 10.0
 PACKED_BYTES = 16
-"""Of one splat in the stream's default codec."""
+"""Size of one splat in the stream's default codec."""
 PARTS = ("proxy", "Ingress")
 """What a frame's bytes pass between the graph and the client's socket."""
 

@@ -26,7 +26,7 @@ from deployments.scene.clip import encode_clip
 SILENCE_S = 50.0
 """The server's own pings find a session that vanished within 40 s."""
 EMPTY_S = 60.0
-"""From the last session's end until the server must know of none: it takes pings, and a report of Ray's metrics."""
+"""How long after the last session the server may still report some: it takes pings, and a new page of Ray's metrics."""
 _COLORS = ("#2060c0", "#208040", "#c04040", "#e0a030", "#8040a0", "#40a0a0", "#806040", "#999999", "#d060a0", "#404040")
 
 
@@ -49,13 +49,13 @@ def main(argv: list[str]) -> int:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments, checked."""
     parser = new_parser("soak", "Does anything grow in a long run?")
-    parser.add_argument("--duration-s", type=between(60.0, 7 * 86400.0), default=3600.0, help="(%(default)s)")
+    parser.add_argument("--duration-s", type=between(60.0, 7 * 86400.0), default=3600.0, help="seconds (%(default)s)")
     parser.add_argument("--sample-s", type=between(1.0, 600.0), default=5.0, help="between looks at the server (%(default)s)")
     parser.add_argument("--sessions", type=between(1, 200, int), default=8, help="at a time (%(default)s)")
     parser.add_argument("--fps", type=between(0.1, 60.0), default=2.0, help="frames a second from each that sends (%(default)s)")
     parser.add_argument("--stay-s", type=between(2.0, 3600.0), default=20.0, help="a session's average length (%(default)s)")
     parser.add_argument("--url", help="the WebSocket of a server on this machine, instead of starting one")
-    parser.add_argument("--seed", type=int, default=0, help="of who comes and when (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="decides who comes and when (%(default)s)")
     parser.add_argument("--svg", type=Path, help="write the picture to this file")
     return parser.parse_args(argv)
 
