@@ -75,7 +75,7 @@ class Access:
         Raises:
             ForbiddenHost, ForbiddenOrigin, Unauthorized: Why not.
         """
-        path = _path(scope)
+        path = path_in_app(scope)
         if path in PROBES:
             return
         self._check_host(scope)
@@ -176,11 +176,11 @@ def address_of(scope: Scope) -> str:
     return str(address) if address.version == 4 else str(ip_network((address, 64), strict=False))
 
 
-def _path(scope: Scope) -> str:
-    """As Starlette's router sees it: without what the application is mounted under."""
+def path_in_app(scope: Scope) -> str:
+    """The path as Starlette's router sees it: without the prefix that the application is mounted under."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
-    return path.removeprefix(root) if path.startswith(root + "/") else path
+    return path.removeprefix(root) if f"{path}/".startswith(f"{root}/") else path
 
 
 def _headers(scope: Scope, name: bytes) -> list[str]:

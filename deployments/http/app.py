@@ -25,7 +25,7 @@ from deployments.http.admitted import AdmittedPipeline
 from deployments.http.answers import refusal, refusal_of
 from deployments.http.health import Health
 from deployments.http.middleware import AccessGate, PageHeaders
-from deployments.http.pages import STATIC_FOLDER, ViewerFiles
+from deployments.http.pages import STATIC_FOLDER, PageRedirects, ViewerFiles
 from deployments.http.photo import Photos
 from deployments.http.socket import endpoint
 from deployments.http.status import GraphState, Status
@@ -89,8 +89,9 @@ def create_app(
         Mount("/static", viewer),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, StreamError: _not_served, Exception: _failed})
+    app.router.redirect_slashes = False  # To absolute addresses, of which this server knows its own half only.
     # Outside Starlette's own error handling, so that errors have the headers too.
-    return PageHeaders(AccessGate(app, access))
+    return PageHeaders(PageRedirects(AccessGate(app, access)))
 
 
 class _Api:

@@ -14,16 +14,47 @@ from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from deployments.http.access import PAGES, path_in_app
 from deployments.http.answers import NOT_KEPT
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 _HASHED = re.compile(r"-[A-Z2-7]{8}\.js")
 """The end of a chunk's name, as esbuild writes it (``chunkNames`` in ``web/build.mjs``)."""
 _KEEP, _ASK_EACH_TIME = "max-age=31536000, immutable", "no-cache"
+
+
+class PageRedirects:
+    """Leads a browser to a page that it asks for with a slash too few or too many.
+
+    By an address relative to the one it asked for: what this server takes for its own scheme, host and prefix is the last proxy's.
+    In front of the access rules, which would take a token out of the query: the page wants it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Redirect, or hand on."""
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and (page := _page_meant(scope)):
+            query: str = scope["query_string"].decode("latin-1")
+            response = RedirectResponse(f"{page}?{query}" if query else page, headers=NOT_KEPT)
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _page_meant(scope: Scope) -> str | None:
+    path = path_in_app(scope)
+    if path == "":
+        # All of what the page loads is relative to the prefix with a slash. "./": a segment may have a colon in it.
+        return f"./{scope['path'].rpartition('/')[2]}/"
+    if path != "/" and path.endswith("/") and path[:-1] in PAGES:
+        return f"..{path[:-1]}"
+    return None
 
 
 class ViewerFiles(StaticFiles):

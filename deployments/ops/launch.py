@@ -104,7 +104,8 @@ def _launch(options: argparse.Namespace) -> int:
         yaml.safe_dump(config, file)
         file.flush()
         hint = "; open it with #token= and your SPLATCAST_TOKEN" if token else ""
-        return _serve(Path(file.name), page_url(http["host"], http["port"]), START_TIMEOUT_S[profile], hint)
+        url = page_url(http["host"], http["port"], config["applications"][0].get("route_prefix"))
+        return _serve(Path(file.name), url, START_TIMEOUT_S[profile], hint)
 
 
 def _shipped(name: str) -> Path:
@@ -314,9 +315,10 @@ def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def page_url(host: str, port: int) -> str:
-    """Where a browser on this machine finds the page of a server that listens on ``host``."""
-    return f"http://{_authority({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}/"
+def page_url(host: str, port: int, route_prefix: str | None = None) -> str:
+    """Where a browser on this machine finds the page of a server that listens on ``host``; with a slash at its end."""
+    prefix = (route_prefix or "/").rstrip("/")
+    return f"http://{_authority({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}{prefix}/"
 
 
 def _has_gpu() -> bool:

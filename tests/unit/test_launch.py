@@ -251,6 +251,11 @@ def test_the_address_shown_opens_in_a_browser(host: str, url: str) -> None:
     assert launch.page_url(host, 80) == url
 
 
+@pytest.mark.parametrize(("prefix", "path"), [("/", "/"), ("/splat", "/splat/"), ("/a/b", "/a/b/"), (None, "/")])
+def test_the_address_shown_has_the_applications_prefix(prefix: str | None, path: str) -> None:
+    assert launch.page_url("127.0.0.1", 80, prefix) == f"http://127.0.0.1:80{path}"
+
+
 def test_the_watcher_outlives_what_goes_wrong_and_keeps_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     from ray import serve
 
