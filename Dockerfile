@@ -4,7 +4,7 @@
 #   docker build --target gpu --tag splatcast:gpu .       Depth Anything 3; torch's wheels bring CUDA, the machine its driver
 #   docker run --rm --publish 127.0.0.1:8000:8000 --shm-size 1g splatcast:cpu
 #
-# --shm-size: Ray's object store lies in shared memory, of which a container has 64 MB unless told otherwise.
+# --shm-size: Ray's object store is in shared memory, of which a container has 64 MB unless told otherwise.
 
 ARG PYTHON=3.11
 
@@ -38,7 +38,8 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=3m CMD ["wget", "--quiet", "--output-document=/dev/null", "http://127.0.0.1:8000/healthz"]
 
 FROM runtime AS gpu
-# As `make install-da3`: declared, the package pulls in 7.5 GB and numpy 1; what it needs to run is the extra da3-minimal.
+# As in `make install-da3`: with its declared dependencies the package pulls in 7.5 GB and numpy 1; what it needs to run is the extra
+# da3-minimal.
 RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
     --mount=type=bind,from=wheel,source=/dist,target=/dist \
     pip install --no-cache-dir --constraint /tmp/constraints.txt "$(echo /dist/*.whl)[da3-minimal]" \

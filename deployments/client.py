@@ -33,9 +33,9 @@ from deployments.stream.messages import Ack, Configure, Configured, Dropped, Err
 Reply = Splats | Dropped | Error
 DEFAULT_CODECS = ("packed", "points", "ply")
 PASSING = ("unreachable", "no_welcome", "closed", "not_ready", "server_full", "too_many_from_address")
-"""Codes of a :class:`ClientError` that another try may get over."""
+"""Codes of a :class:`ClientError` that another try may get past."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
-"""Between tries; doubled, with a random part, so that the clients of a lost server do not come back all at once."""
+"""Between tries; doubled each time, with a random part, so that the clients of a lost server don't all come back at once."""
 _SETTLED_S = 5.0
 """A session that lived so long was a good one: after it, the waits start anew."""
 _TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
@@ -46,7 +46,7 @@ class ClientError(Exception):
     """The session could not be opened, or broke. ``str()`` is the sentence.
 
     Attributes:
-        code: The server's (``server_full``, ``protocol_mismatch``, …), or ``unreachable``, ``no_welcome``, ``closed``.
+        code: The server's (``server_full``, ``protocol_mismatch``, …), or else ``unreachable``, ``no_welcome`` or ``closed``.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -138,7 +138,7 @@ class Stream:
                 yield message
 
     async def _greet(self, hello: Hello) -> None:
-        with suppress(ClientError):  # A full server says why and closes before it is greeted.
+        with suppress(ClientError):  # A full server says so and closes before it is greeted.
             await self._send(hello)
         answer = await self._receive()
         if isinstance(answer, Error):
@@ -146,7 +146,7 @@ class Stream:
         if not isinstance(answer, Welcome):
             raise ClientError("no_welcome", f"Expected 'welcome' from the server, got {answer!r:.120}")
         self.welcome, self.options = answer, answer.options
-        # The server welcomes a client with a wish too many and says which in the next message; here it is the caller's mistake.
+        # A client that asks for too much is welcomed, and told so in the next message; here that is the caller's mistake.
         if any(answer.options.get(name) != value for name, value in hello.options.items()):
             refusal = await self._receive()
             if isinstance(refusal, Error):
@@ -196,7 +196,7 @@ async def connect(
         options: Changes to the server's defaults; see :class:`~deployments.stream.options.FrameOptions`.
         client: Name and version of this program, for the server's log.
         open_timeout_s: For the connection, and again for the welcome.
-        offer_deflate: Offer permessage-deflate, as browsers do; a server that is set up well declines.
+        offer_deflate: Offer permessage-deflate, as browsers do; a server that is set up well declines it.
         acknowledges: Acknowledge replies as they are handed over; else the caller does.
         clock_s: The clock of ``captured_ms`` and of the ages that are reported back, seconds.
 
@@ -256,7 +256,7 @@ async def reconnecting(
     Args:
         url: As for :func:`connect`.
         patience_s: How long the server may be gone.
-        clock_s: As for :func:`connect`; what is waited for is measured on it, too.
+        clock_s: As for :func:`connect`; patience is measured on it, too.
         sleep: How to wait, seconds.
         settings: The other keywords of :func:`connect`.
 

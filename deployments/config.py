@@ -1,4 +1,4 @@
-"""What ``args:`` in ``serve_config.yaml`` may say: the behaviour of the graph. How many replicas of what is under ``deployments:``.
+"""What ``args:`` in ``serve_config.yaml`` may say: the behaviour of the graph. How many replicas there are, ``deployments:`` says.
 
 Every section is a dataclass that its part of the code uses as it is, so a limit is named and documented once.
 """
@@ -21,14 +21,14 @@ from deployments.stream.session import SessionLimits
 
 @dataclass(frozen=True, slots=True)
 class AccessSettings:
-    """Who may use the server. The token is no part of it: Serve logs and shows its config.
+    """Who may use the server. The token is not part of it: Serve logs and shows its config.
 
     Attributes:
         origins: Sites whose pages may use the server, each as ``https://host[:port]``. Empty: the server's own pages only; a list
             is the whole list. ``*``: any site.
-        hosts: Names the server may be asked for by, beside IP addresses and localhost. ``*``: any, for what is behind a load
-            balancer.
-        max_sessions_per_address: Sessions of one client address an ingress replica serves. A school behind one address fits.
+        hosts: Names by which the server may be asked for, besides IP addresses and localhost. ``*``: any, for a server behind a
+            load balancer.
+        max_sessions_per_address: Sessions that an ingress replica serves for one client address. Enough for a school behind one.
     """
 
     origins: tuple[str, ...] | Literal["*"] = ()
@@ -108,11 +108,11 @@ class EngineArgs(_Section):
     """Which model, and its own parameters.
 
     Attributes:
-        name: Engine: ``relief``, ``synthetic`` or ``da3``.
+        name: ``relief``, ``synthetic`` or ``da3``.
         params: Keyword arguments of that engine's class.
-        gpu_wait_s: With ``params.device`` on a GPU: how long the cluster may take to show one before the deployment fails. 0: for
-            ever, for clusters that start their first GPU node on demand.
-        timeout_s: A batch that the model takes longer for is given up, and its captures are tried once more, one by one.
+        gpu_wait_s: With ``params.device`` on a GPU: how long the cluster may take to show one before the deployment fails. 0: wait
+            forever, for clusters that start their first GPU node on demand.
+        timeout_s: A batch that takes the model longer is given up, and its captures are tried once more, one by one.
     """
 
     name: str = "relief"
@@ -126,7 +126,7 @@ class BatchArgs(_Section):
     """Dynamic batching across sessions.
 
     Attributes:
-        max_size: Captures of one batch.
+        max_size: Captures in one batch.
         wait_s: How long the first capture of a batch waits for company.
     """
 
@@ -141,16 +141,16 @@ class GraphArgs(_Section):
         engine: The model.
         batch: Batching of its inputs.
         frames: What the decoder accepts.
-        options: What a client gets that asks for nothing.
-        option_limits: What a client may ask for. ``codecs`` must have ``packed`` and ``points``, which ``auto`` chooses between; it
-            does not bind clients of the original protocol, which can't ask.
+        options: What a client that asks for nothing gets.
+        option_limits: What a client may ask for. ``codecs`` must contain ``packed`` and ``points``, between which ``auto`` chooses;
+            it does not bind clients of the original protocol, which can't ask.
         session: What one session may cost.
-        quality: What a stream's quality is adapted to.
+        quality: What the quality of a stream is adapted to.
         access: Who may use the server.
         admission: What all sessions of an ingress replica together may have in the graph.
         pack: How splats are coded.
-        max_sessions: Sessions an ingress replica serves; must be below the Ingress's ``max_ongoing_requests``.
-        frame_timeout_s: A frame that takes longer through the graph is given up.
+        max_sessions: Sessions that an ingress replica serves; must be below the Ingress's ``max_ongoing_requests``.
+        frame_timeout_s: A frame that takes longer to go through the graph is given up.
     """
 
     engine: EngineArgs = EngineArgs()

@@ -21,7 +21,7 @@ FOR_A_CLUSTER = {
     "host: 127.0.0.1": "host: 0.0.0.0",
     "access:": 'access: { hosts: "*", max_sessions_per_address: 600 }',
 }
-"""What of the laptop's config would serve only the laptop: its lines, and what they must be in a pod."""
+"""Lines of the laptop's config that would serve only the laptop, and what they must be in a pod."""
 
 
 def manifest(profile: str) -> str:
@@ -69,7 +69,7 @@ def environment() -> list[tuple[str, str]]:
 
 
 def path(profile: str) -> Path:
-    """Where the manifest lies."""
+    """Where the manifest is."""
     return FOLDER / f"rayservice.{profile}.yaml"
 
 

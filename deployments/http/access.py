@@ -2,12 +2,12 @@
 
 Three questions, in this order, each answered by an error or by silence:
 
-- Host: is the server asked for by a name of its own? Else a site of an attacker may have been made to point here (DNS rebinding),
-  and its pages would pass for the server's own.
-- Origin: does a page ask that is allowed to? Programs send no Origin; what guards against them is the token.
+- Host: is the server asked for by one of its own names? Otherwise an attacker may have made their site's name point here (DNS
+  rebinding), and their pages would pass for the server's own.
+- Origin: is the page that asks allowed to? Programs send no Origin; the token is what guards against them.
 - Token: is it the server's?
 
-Whatever is not named in :data:`PROBES` and :data:`PAGES` needs all three: a new route is guarded until somebody says otherwise.
+Whatever is not named in :data:`PROBES` and :data:`PAGES` must pass all three: a new route is guarded until somebody says otherwise.
 """
 
 import hmac
@@ -25,12 +25,12 @@ from deployments.stream.origins import DEFAULT_PORTS, host_name, is_address, par
 
 TOKEN_VARIABLE = "SPLATCAST_TOKEN"
 SUBPROTOCOL = "splatcast"
-"""What the server answers a client with that offers it. A browser takes nothing else from it, and can send a token no other way."""
+"""What the server answers a client that offers it. A browser accepts no other answer, and has no other way to send a token."""
 TOKEN_SUBPROTOCOL = f"{SUBPROTOCOL}.token."
 PROBES = ("/healthz", "/readyz")
-"""Asked by machines, under whatever name these have for the server; they say nothing that is worth a secret."""
+"""Asked by machines, under whatever name they have for the server; the answers say nothing worth a secret."""
 PAGES = ("/", "/selftest", "/status")
-"""The same for everybody; what they show comes from the API, with the token that the page has from its address's fragment."""
+"""The same for everyone; what they show comes from the API, with the token that the page finds in its own address."""
 STATIC = "/static/"
 _MIN_TOKEN = 16
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
@@ -56,14 +56,14 @@ def token_from(environment: Mapping[str, str]) -> str | None:
 
 
 class Access:
-    """Decides over requests by their ASGI scope."""
+    """Decides about requests by their ASGI scope."""
 
     def __init__(self, settings: AccessSettings, token: str | None = None) -> None:
         """Take the rules.
 
         Args:
             settings: Checked ones.
-            token: The server's, or None: everybody who reaches it may use it.
+            token: The server's, or None: anyone who reaches it may use it.
         """
         self._token = token.encode() if token is not None else None
         self._origins = None if settings.origins == "*" else {parse_origin(origin) for origin in settings.origins}

@@ -11,9 +11,9 @@ from deployments.stream.messages import Engine
 
 
 class AdmittedPipeline:
-    """A :class:`~deployments.pipeline.Pipeline` that tells admission when frames leave it.
+    """A :class:`~deployments.pipeline.Pipeline` that gives a frame's place back when the frame leaves it.
 
-    Sessions ask admission themselves, as their newest frame may change while they wait; they then call :meth:`run`.
+    Sessions ask for places themselves, as they may change their mind about the frame while they wait; they then call :meth:`run`.
 
     Attributes:
         admission: Gives the places.
@@ -21,7 +21,7 @@ class AdmittedPipeline:
     """
 
     def __init__(self, pipeline: Pipeline, admission: Admission, max_batch: int) -> None:
-        """Put admission before a pipeline.
+        """Put admission in front of a pipeline.
 
         Args:
             pipeline: The graph.

@@ -1,4 +1,4 @@
-"""What every request passes on its way in, and every response on its way out."""
+"""What every request passes through on its way in, and every response on its way out."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,7 +10,7 @@ from deployments.stream.errors import StreamError
 class AccessGate:
     """Refuses HTTP requests that :class:`~deployments.http.access.Access` does not let in.
 
-    Sockets pass: whom they refuse they tell in a message, as a browser can't read the answer to a handshake.
+    Sockets pass, and refuse by a message: a browser can't read the answer to a handshake.
     """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
@@ -30,7 +30,7 @@ class AccessGate:
 
 
 class PageHeaders:
-    """Adds to every response what a browser should hold the page to."""
+    """Adds to every response the headers that tell a browser what the page may do."""
 
     _HEADERS = (
         # What the viewer was seen to need: Spark compiles WASM and starts its sort worker from a blob; a dropped video is a blob.
@@ -42,7 +42,7 @@ class PageHeaders:
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
         (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
-        # Other sites can't pull pictures or files from here into their pages, nor keep a hold of a window they open.
+        # Other sites can't pull pictures or files from here into their pages, nor keep hold of a window that they opened.
         (b"cross-origin-resource-policy", b"same-origin"),
         (b"cross-origin-opener-policy", b"same-origin"),
     )

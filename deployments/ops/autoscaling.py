@@ -11,9 +11,9 @@ differences over the look-back period: exact whatever the interval of the report
 - ``pressure``: frames wanted over frames served, as the ingress knew it when it sent a frame. The mean over frames is right for any
   number of ingress replicas: each counts by the frames it sent.
 
-The load, in whole replicas, is the sum of ``busy`` times the mean ``pressure``. Replicas are added when even the lowest it can be
-is too much for those there are, and taken away when even the highest is little; in between nothing happens, so neither noise nor
-a batch that might have been fuller moves anything. Serve then applies its delays and the limits of the config.
+The load, in whole replicas, is the sum of ``busy`` times the mean ``pressure``. Replicas are added when even its lowest estimate is
+too much for those there are, and taken away when even its highest is little; in between nothing happens, so neither noise nor a
+batch that might have been fuller moves anything. Serve then applies its delays and the limits of the config.
 """
 
 import math
@@ -50,8 +50,8 @@ class WorkTotals:
         """The model is done with it.
 
         Args:
-            pressures: Of its captures.
-            max_batch: Captures of the largest batch.
+            pressures: Those of its captures.
+            max_batch: Captures in the largest batch.
             now_s: On the clock of :meth:`begin`.
         """
         if self._since_s is not None:
@@ -83,12 +83,12 @@ Series = Mapping[str, Mapping[Any, Sequence[Point]]]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Of all replicas, in replicas that would be fully busy with it.
+    """The load of all replicas together, as a number of fully busy ones.
 
     Attributes:
-        low: If batches that were not full had room for more at no cost.
-        high: If they had none.
-        known: Replicas it was measured on.
+        low: The load if batches that were not full had room for more at no cost.
+        high: The load if they had none.
+        known: Replicas on which it was measured.
     """
 
     low: float
@@ -161,7 +161,7 @@ def desired_replicas(load: Load, target: int, up_above: float, down_below: float
         ``target`` unless the load clearly needs more or fewer.
     """
     if not load.known:
-        return target  # All are starting, or none answers: nothing says that another number is better.
+        return target  # All are starting, or none reports: nothing says that another number would be better.
     at_least, at_most = math.ceil(load.low / up_above - 1e-9), math.ceil(load.high / down_below - 1e-9)
     return max(1, at_least) if at_least > target else max(1, min(target, at_most))
 

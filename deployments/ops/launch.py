@@ -35,14 +35,14 @@ CONFIGS = {"cpu": "serve_config.cpu.yaml", "gpu": "serve_config.yaml"}
 START_TIMEOUT_S = {"cpu": 120.0, "gpu": 900.0}
 """The GPU profile loads gigabytes and may compile kernels."""
 OBJECT_STORE_BYTES = 512 * 2**20
-"""Frames live for milliseconds: a few dozen of 10 MB are the most that is alive at a time. Ray's default takes 30 % of memory."""
+"""Frames live for milliseconds: at most a few dozen of 10 MB are alive at a time. Ray's default takes 30 % of the memory."""
 
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 class LaunchError(Exception):
-    """Why it can't start, in one sentence for the person at the terminal."""
+    """Why the server can't start, in one sentence for the person at the terminal."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -179,7 +179,7 @@ def _maps_in(section: dict[str, Any], name: str, example: str, where: str = "") 
 
 
 def use_model(application: dict[str, Any], model: str) -> None:
-    """Put a Depth Anything 3 model in the place of the config's engine; on a GPU profile the engine's other parameters stay."""
+    """Put a Depth Anything 3 model in place of the config's engine; if that is ``da3`` too, its other parameters stay."""
     args = application.setdefault("args", {})
     engine = args.get("engine") or {}
     params = (engine.get("params") or {}) if engine.get("name") == "da3" else {}
@@ -194,10 +194,10 @@ def use_model(application: dict[str, Any], model: str) -> None:
 
 
 def fetch(config: dict[str, Any]) -> None:
-    """Download what the engine needs: here its progress can be seen, and it is once for all replicas.
+    """Download what the engine needs: here the progress can be seen, and it happens once for all replicas.
 
     Raises:
-        LaunchError: It can't be had, and what to do.
+        LaunchError: It can't be had; the sentence says what to do.
     """
     from deployments.config import EngineArgs
     from deployments.models import fetch_engine
@@ -211,7 +211,7 @@ def fetch(config: dict[str, Any]) -> None:
 
 
 def check_graph(config: dict[str, Any], profile: str) -> None:
-    """What would otherwise fail late, or hang, checked before Ray starts.
+    """Check before Ray starts what would otherwise fail late, or hang.
 
     Raises:
         LaunchError: ``args`` is refused, the engine can't run here, or sockets could take all of the Ingress.
@@ -239,17 +239,17 @@ def check_graph(config: dict[str, Any], profile: str) -> None:
 
 
 def allow_host(application: dict[str, Any], host: str) -> None:
-    """Let the server be asked for by the name that it was told to listen on, where ``access.hosts`` is a list."""
+    """Let the server be asked for by the name that it was told to listen on, if ``access.hosts`` is a list."""
     access = (application.get("args") or {}).get("access") or {}
     if isinstance(hosts := access.get("hosts"), list) and ":" not in host:
         access["hosts"] = [*hosts, host]
 
 
 def check_token() -> str | None:
-    """The access token that replicas will find in their environment; None: there is none.
+    """The access token that replicas will find in their environment, or None.
 
     Raises:
-        LaunchError: It is none that could be used.
+        LaunchError: It can't be used as one.
     """
     from deployments.http.access import token_from
 
@@ -260,11 +260,11 @@ def check_token() -> str | None:
 
 
 def open_to_others(host: str, token: str | None) -> str | None:
-    """A warning where others than this machine's users can use the server and nothing keeps them from it."""
+    """A warning if people beyond this machine can use the server and nothing keeps them from it."""
     if token or host == "localhost" or _is_loopback(host):
         return None
     return (
-        f"HOST={host}: everybody who reaches this machine can use the server; to let in only who knows a token: "
+        f"HOST={host}: anyone who reaches this machine can use the server; to let in only those who know a token: "
         "SPLATCAST_TOKEN=$(openssl rand -hex 32) make run"
     )
 
@@ -285,7 +285,7 @@ def check_address(host: Any, port: Any) -> None:
     """Listen where Serve will, for a moment.
 
     Raises:
-        LaunchError: Nobody can listen there, and why.
+        LaunchError: It can't listen there; the sentence says why.
     """
     if not isinstance(host, str) or not isinstance(port, int) or not 1 <= port <= 65535:
         raise LaunchError(f"http_options: expected an address as host and a port from 1 to 65535, got {host!r} and {port!r}")
@@ -326,9 +326,9 @@ def _has_gpu() -> bool:
 
 
 def set_environment() -> None:
-    """What the Ray head must have in its environment, unless the user set it: ``serve.env``, and a token.
+    """Set what the Ray head must have in its environment, unless the user did: ``serve.env``, and a token.
 
-    Ray's own ports are open to the network whatever HOST is: who has no token can't join, nor run code.
+    Ray's own ports are open to the network whatever HOST is: without the token nobody can join, or run code.
     """
     for name, value in read_environment_file(_shipped("serve.env")).items():
         os.environ.setdefault(name, value)
@@ -355,7 +355,7 @@ def _serve(config_path: Path, url: str, timeout_s: float, hint: str) -> int:
         ServeDeploySchema.model_validate(yaml.safe_load(config_path.read_text()))
     except ValidationError as error:
         raise LaunchError(_sentence("config", error)) from None
-    # What it starts is told by us, in fewer words; its errors go to stderr.
+    # We say ourselves what it starts, in fewer words; its errors go to stderr.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     asked = threading.Event()
 
@@ -385,7 +385,7 @@ def _serve(config_path: Path, url: str, timeout_s: float, hint: str) -> int:
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 cli.main(["run", "--app-dir", str(ROOT), str(config_path)], standalone_mode=False)
-        except SystemExit:  # Its way to end, whether it was asked to or failed.
+        except SystemExit:  # How it ends, whether it was asked to or failed.
             if not asked.is_set():
                 raise LaunchError("Serve ended by itself; the lines above say why") from None
     except (KeyboardInterrupt, SystemExit, click.Abort):  # At any other moment, or a second one.
@@ -408,7 +408,7 @@ class _Watcher(threading.Thread):
         super().__init__(name="watcher", daemon=True)
         self._url = url
         self._hint = hint
-        # Not urlopen: a proxy named in the environment knows nothing of this machine's ports.
+        # Not urlopen: a proxy that the environment names knows nothing about this machine's ports.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._deadline_s = time.monotonic() + timeout_s
         self._timeout_s = timeout_s
@@ -439,7 +439,7 @@ class _Watcher(threading.Thread):
         try:
             with self._opener.open(self._url + "readyz", timeout=15) as response:
                 return bool(response.status == 200)
-        except Exception:  # Whatever a server that is half up answers with, it is not ready.
+        except Exception:  # Whatever a server that is half up answers, it is not ready.
             return False
 
 
@@ -456,7 +456,7 @@ def _deployment_state() -> tuple[str, str | None]:
 
     try:
         applications = serve.status().applications
-    except Exception:  # No controller yet, or one that does not answer: the watcher's deadline is for that.
+    except Exception:  # No controller yet, or one that does not answer: that is what the watcher's deadline is for.
         return "starting Serve …", None
     for application in applications.values():
         if application.status.value == "DEPLOY_FAILED":
@@ -478,7 +478,7 @@ _began_s = time.monotonic()
 
 
 def _say(text: str) -> None:
-    # The terminal itself: what serve prints is turned away from sys.stdout.
+    # The terminal itself: sys.stdout is redirected, to keep out what serve prints.
     print(f"splatcast [{time.monotonic() - _began_s:4.1f} s] {text}", file=sys.__stdout__, flush=True)
 
 

@@ -1,7 +1,7 @@
 """``python -m deployments.ops.prepare``: what would otherwise be done while the first visitor waits.
 
-Compiles the numba kernels into their cache and renders the sample clip; ``make`` runs it once after an installation. Without it
-everything works, but the first start and the first visitor's sample are slower.
+Compiles the numba kernels into their cache and renders the sample clip; ``make`` runs it once after installing. Everything works
+without it, but the first start and the first visitor's sample are slower.
 """
 
 from deployments.config import GraphArgs

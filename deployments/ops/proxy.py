@@ -7,9 +7,10 @@ things:
 - permessage-deflate off: uvicorn negotiates it with every browser and deflates on the event loop, 50 to 1600 ms a reply. HAProxy
   itself compresses nothing.
 - delivery receipts: the application's ``send`` returns at once, while uvicorn's waits for the socket. Behind a Python proxy an
-  actor call is between the two; behind HAProxy they are in one process, but in two threads with a queue between them. Without word
-  from uvicorn's side a client that stops reading would pile up replies in the replica, either way.
-- request ids: Serve takes a client's ``X-Request-ID`` as it is into every log line of its request, be it 60 kB long.
+  actor call is between the two; behind HAProxy they are in one process, but in two threads with a queue between them. Either way,
+  without word from uvicorn's side, replies to a client that stops reading would pile up in the replica. And a socket that is cut is
+  told to the application instead of being raised in Serve's proxy.
+- request ids: Serve writes a client's ``X-Request-ID`` as it is into every log line of its request, even if it is 60 kB long.
 """
 
 import functools
@@ -31,14 +32,14 @@ MAX_MESSAGE_BYTES = 16 * 2**20
 
 REQUEST_ID_HEADER = b"x-request-id"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-"""A UUID, a trace id, a load balancer's own: nothing that a log would have to quote."""
+"""A UUID, a trace id, a load balancer's own id: nothing that a log would have to quote."""
 
 
 def configure_proxy() -> list[Middleware]:
     """Set uvicorn's WebSocket defaults in this process.
 
     Returns:
-        The middlewares Serve shall wrap around its proxy.
+        The middlewares that Serve is to wrap around its proxy.
     """
     original = uvicorn.config.Config.__init__
     if not hasattr(original, "__wrapped__"):
@@ -65,13 +66,13 @@ def missing_environment() -> str | None:
 
 
 class RequestIds:
-    """Lets a client's request id pass where it is short and plain. Serve makes one for who has none."""
+    """Lets a client's request id pass if it is short and plain. Serve makes one for any request that has none."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take the header off where it is not; all else is left alone."""
+        """Take the header off if it is not; leave everything else alone."""
         if scope["type"] in ("http", "websocket"):
             headers = [(k, v) for k, v in scope["headers"] if k.lower() != REQUEST_ID_HEADER or _REQUEST_ID.fullmatch(v)]
             scope = {**scope, "headers": headers}
