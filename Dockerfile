@@ -1,10 +1,10 @@
 # Splatcast as a container, and as a head or worker of a Ray cluster (kubernetes/):
 #
 #   docker build --target cpu --tag splatcast:cpu .       embedded engine, no torch
-#   docker build --target gpu --tag splatcast:gpu .       Depth Anything 3; torch's wheels bring CUDA, the machine its driver
+#   docker build --target gpu --tag splatcast:gpu .       Depth Anything 3; torch's wheels bring CUDA, the machine must have the driver
 #   docker run --rm --publish 127.0.0.1:8000:8000 --shm-size 1g splatcast:cpu
 #
-# --shm-size: Ray's object store is in shared memory, of which a container has 64 MB unless told otherwise.
+# --shm-size: Ray's object store is in shared memory, of which a container has 64 MB by default.
 
 ARG PYTHON=3.11
 
@@ -23,7 +23,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 1000 --create-home splatcast \
  && install --directory --owner 1000 --group 1000 /models /var/cache/numba
-# Compiled kernels: filled below, and writable for the user, because another kind of CPU needs its own.
+# Compiled kernels: filled below, and writable by the user, because another kind of CPU needs its own.
 ENV NUMBA_CACHE_DIR=/var/cache/numba
 # Mount a volume here, and no replica downloads weights when it starts.
 ENV HF_HOME=/models
@@ -38,15 +38,14 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=3m CMD ["wget", "--quiet", "--output-document=/dev/null", "http://127.0.0.1:8000/healthz"]
 
 FROM runtime AS gpu
-# As in `make install-da3`: with its declared dependencies the package pulls in 7.5 GB and numpy 1; what it needs to run is the extra
-# da3-minimal.
+# Like `make install-da3`: with its declared dependencies the package pulls in 7.5 GB and numpy 1; all it needs is the extra da3-minimal.
 RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
     --mount=type=bind,from=wheel,source=/dist,target=/dist \
     pip install --no-cache-dir --constraint /tmp/constraints.txt "$(echo /dist/*.whl)[da3-minimal]" \
  && pip install --no-cache-dir --no-deps --ignore-requires-python depth-anything-3==0.1.1 evo==1.38.1
-# What the NVIDIA container runtime hands in.
+# What the NVIDIA container runtime lets in.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
-# By number: Kubernetes can't tell whether a name is root.
+# A number, because Kubernetes can't tell whether a name is root.
 USER 1000:1000
 CMD ["splatcast", "--profile", "gpu", "--host", "0.0.0.0"]
 

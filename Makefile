@@ -1,4 +1,4 @@
-# Splatcast: what a person types. `make help` lists it.
+# Splatcast: the commands that people type. `make help` lists them.
 # PORT, HOST, PROFILE (cpu or gpu) and MODEL (such as da3-small) are passed on to `make run`.
 # URL (what `make run` printed), SESSIONS, FPS, SECONDS and ARGS (any other option) are passed on to `make load`.
 
@@ -27,7 +27,7 @@ load: $(STAMP) ## Send viewers to the server that `make run` started and print w
 
 install-da3: $(DA3_STAMP) ## Install torch and Depth Anything 3 without the 150 packages it does not need to run
 
-test: $(DEV_STAMP) ## Install what the tests need and run them all
+test: $(DEV_STAMP) ## Install what the tests need and run all of them
 	@$(BIN)/python -m tests.prepare
 	$(BIN)/python hatch_build.py test
 	$(BIN)/python -m pytest
@@ -38,7 +38,7 @@ lint: $(DEV_STAMP) ## Linters and type checks, Python and web
 	$(BIN)/mypy
 	$(BIN)/python hatch_build.py lint
 
-audit: $(DEV_STAMP) ## Known vulnerabilities in Python and npm packages: 0 none, 1 some, 3 a database could not be asked
+audit: $(DEV_STAMP) ## Known vulnerabilities in Python and npm packages: exits with 0 if none, 1 if some, 3 if a database can't be reached
 	@$(BIN)/python audit.py
 
 format: $(DEV_STAMP) ## Format Python and web sources
@@ -56,7 +56,7 @@ web: $(DEV_STAMP) ## Rebuild the viewer
 messages: $(DEV_STAMP) ## Regenerate the viewer's message types from the Python ones
 	$(BIN)/python -m deployments.stream.typescript > web/src/stream/messages.ts
 
-vectors: $(DEV_STAMP) ## Write the golden vectors anew; read the diff before committing
+vectors: $(DEV_STAMP) ## Rewrite the golden vectors; read the diff before committing
 	$(BIN)/python -m tests.vectors.make
 
 kubernetes: $(DEV_STAMP) ## Regenerate the RayService manifests from the configs and environment files
@@ -76,8 +76,8 @@ $(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt hatch_build.py $(WEB
 	@$(BIN)/python -m deployments.ops.prepare
 	@touch $@
 
-# With --no-deps: as declared, the package pulls in 7.5 GB (a renderer, a web app, a notebook's worth of tools) and numpy 1.
-# It excludes Python 3.13.1 and later by a slip (<=3.13).
+# --no-deps: with its declared dependencies the package pulls in 7.5 GB (a renderer, a web app, notebook tools) and numpy 1.
+# --ignore-requires-python: it excludes Python 3.13.1 and later by mistake (<=3.13).
 $(DA3_STAMP): $(STAMP)
 	@echo "Installing torch and Depth Anything 3 (1.1 GB with a CPU torch, about 5 GB with CUDA) …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[da3-minimal]'

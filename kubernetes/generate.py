@@ -1,7 +1,7 @@
-"""``make kubernetes``: write the RayService manifests from what ``serve run`` uses: one config and one environment for both.
+"""``make kubernetes``: write the RayService manifests from the config and environment that ``serve run`` uses.
 
-``rayservice.template.yaml`` is the manifest; here the serve config and the environment files go into it. Lines that begin with
-``#gpu`` are those of the GPU variant.
+``rayservice.template.yaml`` is the manifest; this puts the serve config and the environment files into it. Lines that begin with
+``#gpu`` belong to the GPU variant.
 """
 
 from importlib.metadata import version
@@ -21,17 +21,17 @@ FOR_A_CLUSTER = {
     "host: 127.0.0.1": "host: 0.0.0.0",
     "access:": 'access: { hosts: "*", max_sessions_per_address: 600 }',
 }
-"""Lines of the laptop's config that would serve only the laptop, and what they must be in a pod."""
+"""Beginnings of the lines of the laptop's config that a pod needs changed → what they become there."""
 
 
 def manifest(profile: str) -> str:
-    """The whole manifest.
+    """The whole manifest as text.
 
     Args:
         profile: ``gpu`` or ``cpu``.
 
     Raises:
-        ValueError: A line of the laptop's config that a pod needs changed is not there as expected.
+        ValueError: A line of the laptop's config that a pod needs changed is missing.
     """
     template = (FOLDER / "rayservice.template.yaml").read_text()
     lines = [line.removeprefix("#gpu") for line in template.splitlines() if profile == "gpu" or not line.startswith("#gpu")]
@@ -62,14 +62,14 @@ def serve_config(profile: str) -> str:
 
 
 def environment() -> list[tuple[str, str]]:
-    """Names and values of the environment files, in their order."""
+    """Names and values from the environment files, in order."""
     lines = [line.strip() for name in ENVIRONMENT for line in (ROOT / name).read_text().splitlines()]
     pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
     return [(name, value) for name, _, value in pairs if name not in SET_BY_KUBERAY]
 
 
 def path(profile: str) -> Path:
-    """Where the manifest is."""
+    """Where the manifest is written."""
     return FOLDER / f"rayservice.{profile}.yaml"
 
 
