@@ -1,7 +1,7 @@
-"""How codecs refuse: one class per kind of refusal, and the checks that more than one codec needs.
+"""What codecs raise: one class per kind of refusal, and the checks that several codecs need.
 
-A kernel collects one bit, "something here cannot be stored", with :func:`not_finite` and :func:`no_direction`, which vectorise;
-only when that bit is set does :func:`refuse_bad` look for the Gaussian to name.
+A kernel collects one bit, "something here can't be stored", with :func:`not_finite` and :func:`no_direction`, which vectorise.
+Only if that bit is set does :func:`refuse_bad` look for the Gaussian to name.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ class BadGaussians(CodecError):
 
     Attributes:
         field: Field of :class:`~deployments.splats.gaussians.Gaussians`.
-        row: First Gaussian with such a value.
+        row: Index of the first Gaussian with such a value.
     """
 
     def __init__(self, field: str, row: int, expected: str, got: str) -> None:
@@ -50,7 +50,7 @@ class BadBytes(CodecError):
 
 
 class Truncated(BadBytes):
-    """Fewer bytes than the header announces, or than a header has. ``offset`` is where the bytes end."""
+    """Fewer bytes than the header announces, or than a header needs. ``offset`` is where the bytes end."""
 
 
 def as_bytes(codec: str, buffer: Buffer) -> NDArray[np.uint8]:
@@ -66,20 +66,20 @@ def as_bytes(codec: str, buffer: Buffer) -> NDArray[np.uint8]:
 
 
 def check_size(codec: str, buffer: NDArray[np.uint8], expected: int, what: str) -> None:
-    """Refuse a buffer that is not exactly ``expected`` bytes long; ``what`` says what they are.
+    """Refuse a buffer that is not exactly ``expected`` bytes long; ``what`` describes these bytes.
 
     Raises:
-        Truncated: Too few.
-        BadBytes: Too many.
+        Truncated: If there are too few.
+        BadBytes: If there are too many.
     """
     if len(buffer) < expected:
         raise Truncated(codec, len(buffer), f"{expected} bytes ({what})", f"{len(buffer)}")
     if len(buffer) > expected:
-        raise BadBytes(codec, expected, f"the end of {expected} bytes ({what})", f"{len(buffer) - expected} bytes more")
+        raise BadBytes(codec, expected, f"the end after {expected} bytes ({what})", f"{len(buffer) - expected} bytes more")
 
 
 MIN_QUAT_NORM = 1e-6
-"""A quaternion shorter than this has no direction worth the name; Spark's own limit for the axis."""
+"""A quaternion shorter than this has no usable direction; Spark has the same limit for its axis."""
 
 
 _EXPONENT = np.int32(0x7F800000)
@@ -94,19 +94,19 @@ def not_finite(value: np.float32) -> np.int32:
 
 @inline
 def no_direction(square: np.float32) -> np.int32:
-    """1 if a quaternion of this squared length cannot be normalised (too short, too long, NaN), else 0."""
+    """1 if a quaternion of this squared length can't be normalised (too short, too long, NaN), else 0."""
     return np.int32(np.int32(1) - np.int32(np.int32(square >= _MIN_SQUARE) & np.int32(square <= _MAX_SQUARE)))
 
 
 def refuse_bad(gaussians: Gaussians, fields: tuple[str, ...]) -> None:
-    """Find the first Gaussian that cannot be stored; the slow half of the kernels' cheap check, run only when that fails.
+    """Find the first Gaussian that can't be stored. The slow half of the kernels' cheap check, run only if that fails.
 
     Args:
         gaussians: The frame.
         fields: Fields the codec stores.
 
     Raises:
-        BadGaussians: Naming it. Returns when there is none (a scale of −0.0 trips the cheap check).
+        BadGaussians: Naming it. Returns if there is none (a scale of −0.0 fails only the cheap check).
     """
     number = "finite numbers"
     with np.errstate(all="ignore"):

@@ -1,6 +1,6 @@
 """Every refusal a client can meet: one class each, one machine-readable code, one sentence.
 
-A refusal of a frame or a message leaves the connection open; one with a close code ends it. Frame refusals travel through
+Refusing a frame or a message leaves the connection open; a refusal with a close code ends it. Frame refusals travel through
 the graph as values, not as raised exceptions: Serve would log a stack trace for every bad frame a client sends.
 """
 
@@ -9,21 +9,21 @@ from typing import ClassVar
 
 
 class StreamError(Exception):
-    """Base of all refusals. ``str()`` is the sentence for the person, its attributes filled in; ``code`` is for the program."""
+    """Base of all refusals. ``str()`` is the sentence for people, with its attributes filled in; ``code`` is for programs."""
 
     code: ClassVar[str] = "internal"
     close_code: ClassVar[int | None] = None
     sentence: ClassVar[str]
 
     def __post_init__(self) -> None:
-        # Pickle makes it again from these on the next replica; by itself, Python keeps only positional arguments.
+        # Pickle rebuilds it from these on the next replica; by default, Python keeps only positional arguments.
         self.args = tuple(vars(self).values())
 
     def __str__(self) -> str:
         return self.sentence.format_map(vars(self))
 
 
-# --- One frame is refused; the connection lives on. ---
+# --- One frame is refused; the connection stays open. ---
 
 
 class FrameError(StreamError):
@@ -31,7 +31,7 @@ class FrameError(StreamError):
 
 
 class FrameEmpty(FrameError):
-    """A frame without a byte in it."""
+    """A frame without any bytes."""
 
     code = "frame_empty"
     sentence = "The frame is empty: expected the bytes of a JPEG, PNG or WebP image."
@@ -39,17 +39,17 @@ class FrameEmpty(FrameError):
 
 @dataclass(eq=False)
 class FrameTooLarge(FrameError):
-    """More encoded bytes than the server takes."""
+    """More encoded bytes than the server accepts."""
 
     got_bytes: int
     limit_bytes: int
     code = "frame_too_large"
-    sentence = "The frame has {got_bytes} bytes, the limit is {limit_bytes}: send a smaller picture or compress it more."
+    sentence = "The frame has {got_bytes} bytes; the limit is {limit_bytes}: send a smaller picture or compress it more."
 
 
 @dataclass(eq=False)
 class WrongViewCount(FrameError):
-    """No view, or more views than the server takes."""
+    """No view, or more views than the server accepts."""
 
     got: int
     limit: int
@@ -59,7 +59,7 @@ class WrongViewCount(FrameError):
 
 @dataclass(eq=False)
 class UnsupportedImage(FrameError):
-    """Bytes that are no JPEG, PNG or WebP."""
+    """Bytes that are not a JPEG, PNG or WebP."""
 
     got: str
     code = "unsupported_image"
@@ -68,7 +68,7 @@ class UnsupportedImage(FrameError):
 
 @dataclass(eq=False)
 class UnsupportedColor(FrameError):
-    """A colour layout the decoder does not take (CMYK, 16 bits a channel, …)."""
+    """A colour layout the decoder does not accept (CMYK, 16 bits a channel, …)."""
 
     got: str
     code = "unsupported_color"
@@ -77,7 +77,7 @@ class UnsupportedColor(FrameError):
 
 @dataclass(eq=False)
 class ImageSizeRefused(FrameError):
-    """Too small to see anything in, or so large that decoding it would hurt the others."""
+    """Too small to show anything, or so large that decoding it would slow down others."""
 
     width: int
     height: int
@@ -88,14 +88,14 @@ class ImageSizeRefused(FrameError):
 
 @dataclass(eq=False)
 class TooManyPixels(FrameError):
-    """Views that are each fine and together too much."""
+    """Views that are each fine, but together too large."""
 
     got: int
     limit: int
     code = "image_size"
 
     def __str__(self) -> str:
-        return f"The views have {self.got / 1e6:.1f} megapixels together: expected {self.limit / 1e6:g} at most."
+        return f"The views have {self.got / 1e6:.1f} megapixels together: expected at most {self.limit / 1e6:g}."
 
 
 @dataclass(eq=False)
@@ -104,12 +104,12 @@ class ImageBroken(FrameError):
 
     reason: str
     code = "image_broken"
-    sentence = "The picture can't be decoded ({reason}): expected one whole image file."
+    sentence = "The picture can't be decoded ({reason}): expected one complete image file."
 
 
 @dataclass(eq=False)
 class InferenceFailed(FrameError):
-    """The model raised or returned something unusable for this frame."""
+    """The model failed on this frame, or returned something unusable."""
 
     reason: str
     code = "inference_failed"
@@ -120,10 +120,10 @@ class GraphFailed(FrameError):
     """The frame was lost between replicas."""
 
     code = "graph_failed"
-    sentence = "The server lost this frame (a replica went away or failed); the next frames are not affected."
+    sentence = "The server lost this frame (a replica failed or was replaced); the next frames are not affected."
 
 
-# --- One message is refused; the connection lives on. ---
+# --- One message is refused; the connection stays open. ---
 
 
 @dataclass(eq=False)
@@ -140,7 +140,7 @@ class BadMessage(StreamError):
 
 @dataclass(eq=False)
 class ProtocolMismatch(StreamError):
-    """The client speaks another version of the protocol."""
+    """The client speaks a different version of the protocol."""
 
     client: object
     server: int
@@ -149,12 +149,12 @@ class ProtocolMismatch(StreamError):
 
     def __str__(self) -> str:
         newer = "client" if not isinstance(self.client, int) or self.client < self.server else "server"
-        return f"The client speaks protocol {self.client!r:.20}, this server speaks {self.server}: update the {newer}."
+        return f"The client speaks protocol {self.client!r:.20}; this server speaks {self.server}: update the {newer}."
 
 
 @dataclass(eq=False)
 class TooManyBadMessages(StreamError):
-    """A client that sends nothing but nonsense."""
+    """A client that sends only messages that make no sense."""
 
     limit: int
     code = "too_many_bad_messages"
@@ -173,94 +173,94 @@ class Flooded(StreamError):
 
     def __str__(self) -> str:
         return (
-            f"Closed: expected {self.messages_per_s:g} messages and {self.bytes_per_s / 1e6:.0f} MB a second at most, "
+            f"Closed: expected at most {self.messages_per_s:g} messages and {self.bytes_per_s / 1e6:.0f} MB a second, "
             "got more for too long. Send less, and acknowledge replies."
         )
 
 
 class NotReady(StreamError):
-    """The graph does not answer yet, or not now."""
+    """The graph does not answer yet, or has stopped answering."""
 
     code = "not_ready"
     close_code = 1013
-    sentence = "The server is not ready: the model is still loading or was just lost. Try again in a moment."
+    sentence = "The server is not ready: the model is loading or was just lost. Try again in a moment."
 
 
 @dataclass(eq=False)
 class ServerFull(StreamError):
-    """The ingress holds as many sessions, or uploads, as it may."""
+    """The ingress already holds as many sessions, or uploads, as it may."""
 
     limit: int
     what: str = "sessions"
     code = "server_full"
     close_code = 1013
-    sentence = "This server already serves its limit of {limit} {what}: try again in a moment."
+    sentence = "This server is at its limit of {limit} {what}: try again in a moment."
 
 
 @dataclass(eq=False)
 class TooManyFromAddress(StreamError):
-    """One address holds as many sessions, or uploads, as it may."""
+    """One address already holds as many sessions, or uploads, as it may."""
 
     limit: int
     what: str = "sessions"
     code = "too_many_from_address"
     close_code = 1013
-    sentence = "Your address already has its limit of {limit} {what}: close one, or try again in a moment."
+    sentence = "Your address is at its limit of {limit} {what}: close one, or try again in a moment."
 
 
 class Unauthorized(StreamError):
-    """No token, or another one than the server's. Says nothing of either."""
+    """No token, or not the server's. The sentence reveals neither."""
 
     code = "unauthorized"
     close_code = 1008
     sentence = (
-        "This server needs its access token: open the page with #token= and the token behind its address; "
+        "This server needs an access token: open the page with #token= and the token after its address; "
         "programs send it as 'Authorization: Bearer'."
     )
 
 
 @dataclass(eq=False)
 class ForbiddenOrigin(StreamError):
-    """A page of another site asks."""
+    """The request comes from a page of another site."""
 
     got: str
     code = "forbidden_origin"
     close_code = 1008
     sentence = (
-        "Pages from {got!a:.80} may not use this server: expected its own pages or a site of access.origins. "
+        "Pages from {got!a:.80} may not use this server: expected its own pages or a site in access.origins. "
         "Behind a proxy, pass the Host header on as the browser sent it."
     )
 
 
 @dataclass(eq=False)
 class ForbiddenHost(StreamError):
-    """The server was asked for by a name that is not known to be its own: perhaps another site's, made to point here."""
+    """The request names a host that the server does not know as its own: perhaps another site's name, made to point here."""
 
     got: str
     code = "forbidden_host"
     close_code = 1008
     sentence = (
-        "This server does not answer to the name {got!a:.80}: expected an IP address, localhost or a name of "
+        "This server does not answer to the name {got!a:.80}: expected an IP address, localhost or a name in "
         "access.hosts; add it there."
     )
 
 
 @dataclass(eq=False)
 class SessionIdle(StreamError):
-    """Nothing came from the client for too long."""
+    """The client has sent nothing for too long."""
 
     timeout_s: float
     code = "idle"
     close_code = 1008
-    sentence = "Closed: nothing came for {timeout_s:g} s. Send frames, or a ping to stay connected."
+    sentence = "Closed: nothing came for {timeout_s:g} s. Send frames, or pings to stay connected."
 
 
 class InternalError(StreamError):
-    """A defect of ours; the log has the details, the client gets none of them."""
+    """A bug of ours. The log has the details; the client gets none of them."""
 
     code = "internal"
     close_code = 1011
-    sentence = "The server met an unexpected error in this session; the server's log has it under the session's id."
+    sentence = "The server had an unexpected error in this session; its log has the details, under the session's id."
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""What each refusal says, to the letter, on whichever side of a replica it is said."""
+"""What each refusal says, to the letter, on both sides of a replica's boundary."""
 
 import pickle
 
@@ -9,42 +9,42 @@ from deployments.stream.errors import FrameError, StreamError
 
 SENTENCES: dict[StreamError, str] = {
     errors.FrameEmpty(): "The frame is empty: expected the bytes of a JPEG, PNG or WebP image.",
-    errors.FrameTooLarge(9, 8): "The frame has 9 bytes, the limit is 8: send a smaller picture or compress it more.",
+    errors.FrameTooLarge(9, 8): "The frame has 9 bytes; the limit is 8: send a smaller picture or compress it more.",
     errors.WrongViewCount(got=3, limit=2): "The frame has 3 views: expected 1 to 2.",
     errors.UnsupportedImage("a GIF"): "The frame is a GIF: expected a JPEG, PNG or WebP image.",
     errors.UnsupportedColor("CMYK"): "The picture is CMYK: expected RGB, RGBA or grey with 8 bits a channel.",
     errors.ImageSizeRefused(4, 8, "16 or more"): "The picture is 4×8 pixels: expected 16 or more.",
-    errors.TooManyPixels(25_340_000, 12_500_000): "The views have 25.3 megapixels together: expected 12.5 at most.",
-    errors.ImageBroken("it ends early"): "The picture can't be decoded (it ends early): expected one whole image file.",
+    errors.TooManyPixels(25_340_000, 12_500_000): "The views have 25.3 megapixels together: expected at most 12.5.",
+    errors.ImageBroken("it ends early"): "The picture can't be decoded (it ends early): expected one complete image file.",
     errors.InferenceFailed("no depth"): "The model could not process this frame: no depth.",
-    errors.GraphFailed(): ("The server lost this frame (a replica went away or failed); the next frames are not affected."),
+    errors.GraphFailed(): "The server lost this frame (a replica failed or was replaced); the next frames are not affected.",
     errors.BadMessage("it says {seq}"): "Message not understood: it says {seq}.",
-    errors.ProtocolMismatch(2, 1): "The client speaks protocol 2, this server speaks 1: update the server.",
-    errors.ProtocolMismatch(0, 1): "The client speaks protocol 0, this server speaks 1: update the client.",
+    errors.ProtocolMismatch(2, 1): "The client speaks protocol 2; this server speaks 1: update the server.",
+    errors.ProtocolMismatch(0, 1): "The client speaks protocol 0; this server speaks 1: update the client.",
     errors.ProtocolMismatch("2" * 30, 1): (
-        "The client speaks protocol '2222222222222222222, this server speaks 1: update the client."
+        "The client speaks protocol '2222222222222222222; this server speaks 1: update the client."
     ),
-    errors.TooManyBadMessages(64): ("Closed after 64 messages in a row that were not understood: see docs/protocol.md."),
+    errors.TooManyBadMessages(64): "Closed after 64 messages in a row that were not understood: see docs/protocol.md.",
     errors.Flooded(1240.0, 134_217_728.0): (
-        "Closed: expected 1240 messages and 134 MB a second at most, got more for too long. Send less, and acknowledge replies."
+        "Closed: expected at most 1240 messages and 134 MB a second, got more for too long. Send less, and acknowledge replies."
     ),
-    errors.NotReady(): "The server is not ready: the model is still loading or was just lost. Try again in a moment.",
-    errors.ServerFull(8): "This server already serves its limit of 8 sessions: try again in a moment.",
-    errors.ServerFull(8, what="uploads"): "This server already serves its limit of 8 uploads: try again in a moment.",
-    errors.TooManyFromAddress(2): "Your address already has its limit of 2 sessions: close one, or try again in a moment.",
+    errors.NotReady(): "The server is not ready: the model is loading or was just lost. Try again in a moment.",
+    errors.ServerFull(8): "This server is at its limit of 8 sessions: try again in a moment.",
+    errors.ServerFull(8, what="uploads"): "This server is at its limit of 8 uploads: try again in a moment.",
+    errors.TooManyFromAddress(2): "Your address is at its limit of 2 sessions: close one, or try again in a moment.",
     errors.Unauthorized(): (
-        "This server needs its access token: open the page with #token= and the token behind its address; "
+        "This server needs an access token: open the page with #token= and the token after its address; "
         "programs send it as 'Authorization: Bearer'."
     ),
     errors.ForbiddenOrigin("https://é.example/" + "x" * 99): (
-        f"Pages from 'https://\\xe9.example/{'x' * 58} may not use this server: expected its own pages or a site of "
+        f"Pages from 'https://\\xe9.example/{'x' * 58} may not use this server: expected its own pages or a site in "
         "access.origins. Behind a proxy, pass the Host header on as the browser sent it."
     ),
     errors.ForbiddenHost("evil"): (
-        "This server does not answer to the name 'evil': expected an IP address, localhost or a name of access.hosts; add it there."
+        "This server does not answer to the name 'evil': expected an IP address, localhost or a name in access.hosts; add it there."
     ),
-    errors.SessionIdle(60.0): "Closed: nothing came for 60 s. Send frames, or a ping to stay connected.",
-    errors.InternalError(): ("The server met an unexpected error in this session; the server's log has it under the session's id."),
+    errors.SessionIdle(60.0): "Closed: nothing came for 60 s. Send frames, or pings to stay connected.",
+    errors.InternalError(): "The server had an unexpected error in this session; its log has the details, under the session's id.",
     errors.NoCommonCodec(("mp4",), ("packed", "points")): (
         "No codec in common: the client decodes mp4; this server offers packed, points."
     ),

@@ -179,7 +179,7 @@ BAD = {
     "noise": (b"\x13\x37\x00\xff", "unsupported_image", "unknown type (it begins with 13 37 00 ff)"),
     "jpeg magic only": (JPEG[:3], "image_broken", "ends within its header"),
     "jpeg without a picture": (b"\xff\xd8\xff\xd9\0\0\0\0", "image_broken", "no picture"),
-    "jpeg cut in the middle": (JPEG[: len(JPEG) // 2], "image_broken", "one whole image file"),
+    "jpeg cut in the middle": (JPEG[: len(JPEG) // 2], "image_broken", "one complete image file"),
     "jpeg without its last byte": (JPEG[:-1], "image_broken", "Premature end"),
     "jpeg 1×1": (saved(scene(2, 2).resize((1, 1)), "JPEG"), "image_size", "is 1×1 pixels: expected 16×16 to 4096×4096"),
     "jpeg of no height": (patched(JPEG, b"\xff\xc0", 5, b"\0\0"), "image_size", "is 96×0 pixels"),
