@@ -1,1 +1,1 @@
-"""The live session: messages, state machine, errors. The standard library, msgpack and msgspec; performs no I/O."""
+"""The live session: messages, state machine, errors. Needs the standard library, msgpack and msgspec; performs no I/O."""

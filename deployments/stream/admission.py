@@ -1,22 +1,21 @@
 """How many frames of all sessions together may be in the graph, and whose turn it is. Pure: no I/O, no clock of its own.
 
-What is in the graph beyond what its replicas work on only grows older there. A session keeps its newest frame outside instead,
+Frames in the graph beyond those its replicas work on only get older there. A session keeps its newest frame outside instead,
 so the limit decides between throughput (too low: replicas wait for frames) and age (too high: frames wait for replicas).
 
 The limit follows what finished frames tell, one round at a time:
 
-- ``worked``: the milliseconds that the stages themselves count. Where there are batches, that of the whole batch.
+- ``worked``: the milliseconds that the stages themselves count; for a batch, those of the whole batch.
 - ``waited``: the rest of a frame's trip, in queues and between the stages.
-- ``hops``: the least that ``waited`` lately was for a frame alone in the graph: what no limit can lower. The least, since the first
-  frames of a replica are slow, and a graph that is full never corrects an estimate that is too high; one that is too low brings the
-  limit down to a single frame, and so corrects itself.
+- ``hops``: the smallest recent ``waited`` of a frame alone in the graph, which no limit can lower. The smallest, because a replica's
+  first frames are slow and a full graph never corrects an estimate that is too high; an estimate that is too low brings the limit
+  down to a single frame, and so corrects itself.
+- ``fill``: how full the frame's batch was. Batches that are not full can take more frames without making any of them older.
 
-- ``fill``: how full its batch was. Batches that are not full can take more without making anybody older.
-
-A frame may wait for about one other: while ``waited - hops`` is well below ``worked``, or batches are not full, and somebody was
-held back, the limit grows; above it, it shrinks in proportion. It is Little's law with a measured base, as in TCP Vegas (Brakmo and
-Peterson, 1995), but the service time is not guessed from the fastest trip: the stages say it. So it follows replicas that come, go
-or batch.
+A frame may wait for about one other. While ``waited - hops`` is well below ``worked``, or batches are not full, and some session was
+held back, the limit grows; above it, the limit shrinks in proportion. This is Little's law with a measured base, as in TCP Vegas
+(Brakmo and Peterson, 1995), but the service time is reported by the stages instead of guessed from the fastest trip. So the limit
+follows replicas that come, go or batch.
 
 Turns are start-time fair queueing (Goyal, Vin and Cheng, 1996) with one frame as the unit: sessions that want more than their share
 get equal numbers of frames, and one that wants less gets what it wants.
@@ -28,23 +27,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Start = Callable[[], bool]
-"""Puts the caller's newest frame into the graph now. False: it no longer has one, and the place goes to the next."""
+"""Puts the caller's newest frame into the graph now. Returns False if it no longer has one; the place then goes to the next."""
 
 _FIRST_LIMIT = 2.0
 _FULL = 0.9
-"""Batches count as full from here: one now and then goes out early."""
+"""Batches count as full from here: now and then one goes out early."""
 _SLACK_S = 0.02
 """Waiting that is not worth acting on: a scheduler's time slices and a thread's wake-ups."""
 _GROW_BELOW = 0.35
-"""Of the waiting allowed. With one replica and two frames a frame waits for half a service: there the limit should rest."""
+"""Share of the allowed waiting. With one replica and two frames, a frame waits for half a service: there the limit should settle."""
 _PATIENCE_ROUNDS = 8
-"""After it had to shrink, the limit is not tried higher for that long."""
+"""After it had to shrink, the limit does not grow for this many rounds."""
 _MIN_ROUND = 4
-"""Frames of a round; fewer tell mostly noise."""
+"""Frames in a round, at least; fewer are mostly noise."""
 _SMOOTHING = 0.2
-"""Of the pressure, a round."""
+"""Weight of a round in the pressure."""
 _ALONE_FRAMES = 16
-"""How many frames that were alone are remembered; a quarter of that is the least to go by."""
+"""How many frames that were alone in the graph are remembered; a quarter of them is enough to go by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,8 @@ class AdmissionLimits:
     """Bounds of the limit.
 
     Attributes:
-        max_in_flight: Frames of one ingress replica in the graph, however fast it is. Bounds the object store: each is there as its
-            decoded picture and its Gaussians, some 20 MB.
+        max_in_flight: The most frames of one ingress replica in the graph, however fast it is. Bounds the object store: each frame
+            is there as its decoded picture and its Gaussians, about 20 MB.
     """
 
     max_in_flight: int = 256
@@ -73,7 +72,7 @@ class _Round:
 
 @dataclass(slots=True)
 class _Turn:
-    """``tag``: rounds of turns, as a time. ``order``: among equals, who asked first."""
+    """``tag``: the round of turns, as a virtual time. ``order``: who asked first, among equal tags."""
 
     tag: float
     order: int
@@ -86,8 +85,8 @@ class Admission:
     Attributes:
         in_flight: Frames in the graph.
         served: Frames that came through, since the start.
-        passed_over: Frames that a newer one of their session replaced while it waited for its turn, since the start.
-        pressure: Frames wanted (served and passed over) for every frame served, lately; 1 where all are served.
+        passed_over: Frames that a newer one of their session replaced while they waited for a turn, since the start.
+        pressure: Recent frames wanted (served and passed over) for each frame served; 1 if all are served.
         fill: How full the batches of the last round were, 0 to 1; 0 before the first.
     """
 
@@ -114,14 +113,14 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """Sessions that wait for their turn."""
+        """Sessions waiting for their turn."""
         return len(self._waiting)
 
     def ask(self, start: Start, frame: int) -> None:
-        """Wait in line, or stay in it with a newer frame.
+        """Join the line, or stay in it with a newer frame.
 
         Args:
-            start: Called once, at once or later, when there is a place. Must not call back.
+            start: Called once, now or later, when there is a place. Must not call back.
             frame: Tells the caller's frames apart.
         """
         turn = self._waiting.get(start)
@@ -143,10 +142,10 @@ class Admission:
         """A frame has left the graph.
 
         Args:
-            trip_s: From its place to its result, seconds; None for one that was lost or is no picture, which teaches nothing.
-            worked_s: What the stages counted of that.
-            fill: Frames in its batch over those a batch takes.
-            refused: A queue of the graph was full.
+            trip_s: From its admission to its result, seconds; None if it was lost or is not a picture: that teaches nothing.
+            worked_s: The part of that which the stages counted.
+            fill: Frames in its batch over the most a batch takes.
+            refused: Whether a queue of the graph was full.
         """
         alone = self.in_flight == 1 and not self._company
         self.in_flight -= 1
@@ -172,7 +171,7 @@ class Admission:
             self._virtual = self._last_turn[start] = turn.tag
             if start():
                 self.in_flight += 1
-                # Once two were in together, neither was alone.
+                # Once two are in together, neither is alone.
                 self._company = self.in_flight > 1
         self._round.peak = max(self._round.peak, self.in_flight)
         self._round.held_back |= bool(self._waiting)
@@ -191,12 +190,12 @@ class Admission:
             if excess_s > allowed_s:
                 shrink = min(shrink, max(0.5, (hops_s + worked_s + allowed_s) / trip_s))
             elif past.held_back and not self._patience and (excess_s < _GROW_BELOW * allowed_s or past.fill < _FULL * past.frames):
-                # Doubling until it was too much once, then in small steps: replicas come one by one.
+                # Double until it was once too much, then take small steps: replicas come one by one.
                 self._limit += max(1.0, 0.1 * self._limit) if self._has_shrunk else self._limit
         if shrink < 1.0:
             self._limit = min(self._limit, past.peak) * shrink
             self._has_shrunk, self._patience = True, _PATIENCE_ROUNDS
         elif not past.held_back:
-            # A limit that nobody reaches says nothing: the next burst would find it too high.
+            # A limit that was not reached is not proven: the next burst would find it too high.
             self._limit = min(self._limit, max(_FIRST_LIMIT, 2.0 * past.peak))
         self._limit = min(max(self._limit, 1.0), self._limits.max_in_flight)

@@ -1,7 +1,7 @@
-"""What happened, counted once. A log line, the status page and Prometheus show differences of snapshots of it. Pure.
+"""Counts of everything that happens. Log lines, the status page and Prometheus show differences between their snapshots. Pure.
 
 Memory is bounded whatever clients do: the labels are our own reasons, codes, causes and stages, and times are counted in steps of
-2 %, so that a percentile is within 1 % of a time that was.
+2 %, so that a percentile is within 1 % of a real time.
 """
 
 import math
@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 TICK_S = 0.25
-"""How often those who listen are told, at most. What a tick hands to Prometheus holds up the event loop: little, but often."""
+"""Listeners are told at most this often. What a tick hands to Prometheus holds up the event loop: better little, but often."""
 WINDOW_S = 10
 
 _LN_STEP = math.log(1.02)
 _SHORTEST_MS = 0.01
 _Cell = tuple[str, int]
-"""A label, and of times the step that they fall into."""
+"""A label and, for times, the step that they fall into."""
 
 
 def _step_of(ms: float) -> int:
@@ -24,12 +24,12 @@ def _step_of(ms: float) -> int:
 
 
 def time_of(step: int) -> float:
-    """Milliseconds that a step stands for."""
+    """The milliseconds that a step stands for."""
     return math.exp(step * _LN_STEP)
 
 
 class Snapshot:
-    """Counts at some moment, or what came between two. A name without a label has the label ``""``."""
+    """Counts at one moment, or the difference between two. A name without labels has the label ``""``."""
 
     def __init__(self, cells: Mapping[str, Counter[_Cell]]) -> None:
         self.cells = cells
@@ -39,18 +39,18 @@ class Snapshot:
         return Snapshot({name: cells - earlier.cells.get(name, nothing) for name, cells in self.cells.items()})
 
     def total(self, name: str) -> int:
-        """The count of all labels."""
+        """The count over all labels."""
         return self.cells[name].total() if name in self.cells else 0
 
     def by_label(self, name: str) -> dict[str, int]:
-        """Label → count, where that is not 0."""
+        """Label → count, without zeros."""
         counts: Counter[str] = Counter()
         for (label, _), count in self.cells.get(name, {}).items():
             counts[label] += count
         return dict(counts)
 
     def percentile(self, name: str, percent: float, label: str = "") -> float | None:
-        """A time by nearest rank, milliseconds, or None where there was none."""
+        """A time by nearest rank, milliseconds, or None if there were none."""
         steps = sorted((step, count) for (each, step), count in self.cells.get(name, {}).items() if each == label)
         rank = math.ceil(sum(count for _, count in steps) * percent / 100)
         for step, count in steps:
@@ -61,18 +61,18 @@ class Snapshot:
 
 
 class Counts:
-    """The counts of an ingress replica, or of one session of it.
+    """The counts of an ingress replica, or of one of its sessions.
 
     Attributes:
-        listeners: Called with the time at the first event of a tick and of a second, before it is counted, and when a session ends.
+        listeners: Called with the time at the first event of each tick and second, before it is counted, and when a session ends.
     """
 
     def __init__(self, clock: Callable[[], float] | None = None, parent: "Counts | None" = None) -> None:
-        """Begin at nothing.
+        """Start with no counts.
 
         Args:
             clock: Seconds; for the listeners.
-            parent: Counts the same events: those of the ingress replica.
+            parent: The ingress replica's counts, which count the same events.
         """
         self.listeners: list[Callable[[float], None]] = []
         self._clock = clock
@@ -94,7 +94,7 @@ class Counts:
         return Snapshot(self._cells).by_label(name)
 
     def total(self, name: str) -> int:
-        """The count of all labels so far."""
+        """The count over all labels so far."""
         return Snapshot(self._cells).total(name)
 
     # --- what happens ---
@@ -104,7 +104,7 @@ class Counts:
         self._add("sessions_opened")
 
     def session_closed(self) -> None:
-        """A session ended. Perhaps nothing else happens for long, so whoever listens is told at once."""
+        """A session ended. Nothing else may happen for long, so listeners are told at once."""
         self._add("sessions_closed")
         self._tell()
 
@@ -113,16 +113,16 @@ class Counts:
         self._add("refused", code)
 
     def frame_received(self, size: int) -> None:
-        """A frame came; ``size`` is the bytes of its views."""
+        """A frame came; its views have ``size`` bytes."""
         self._add("frames_in")
         self._add("bytes_in", amount=size)
 
     def splats_sent(self, size: int, timings_ms: Mapping[str, float]) -> None:
-        """A reply of ``size`` bytes was written; its stages' milliseconds are those in the reply."""
+        """A reply of ``size`` bytes was written; ``timings_ms`` are those in the reply."""
         self._add("sent")
         self._add("bytes_out", amount=size)
         self._add("total_ms", step=_step_of(timings_ms["total"]))
-        replica = self._parent or self  # A session of hundreds needs no more than its total.
+        replica = self._parent or self  # A session, one of hundreds, needs only its total.
         for stage, ms in timings_ms.items():
             replica._add("stage_ms", stage, step=_step_of(ms))
             replica._add("stage_us", stage, amount=round(1e3 * ms))
@@ -136,7 +136,7 @@ class Counts:
         self._add("errors", code)
 
     def acked(self, shown: bool, age_ms: float | None) -> None:
-        """The client took a reply; ``age_ms`` is capture to pixels by its own clock, None where it makes no sense."""
+        """The client took a reply; ``age_ms`` is from capture to pixels by its own clock, None if that makes no sense."""
         self._add("acks")
         if shown:
             self._add("shown")
@@ -166,7 +166,7 @@ class Counts:
 
 
 class SessionReports:
-    """The numbers of a session's log lines."""
+    """The numbers in a session's log lines."""
 
     def __init__(self, counts: Counts, now_s: float) -> None:
         self.began_s = now_s
@@ -175,17 +175,17 @@ class SessionReports:
         self._last: dict[str, Any] | None = None
 
     def report(self, now_s: float) -> dict[str, Any]:
-        """Since the last report."""
+        """The numbers since the last report."""
         self._last = self._since(*self._period, now_s)
         self._period = self._counts.snapshot(), now_s
         return self._last
 
     def lately(self, now_s: float) -> dict[str, Any]:
-        """The last report; what there is so far where there was none yet."""
+        """The last report; before the first one, the numbers so far."""
         return self._last or self._since(*self._period, now_s)
 
     def summary(self, now_s: float) -> dict[str, Any]:
-        """Since the session began."""
+        """The numbers since the session began."""
         return self._since(Snapshot({}), self.began_s, now_s)
 
     def _since(self, earlier: Snapshot, began_s: float, now_s: float) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class SessionReports:
 
 
 class Window:
-    """The last ten whole seconds and the one that runs, for a person who looks."""
+    """The last ten whole seconds and the current one, for people."""
 
     def __init__(self, counts: Counts, clock: Callable[[], float]) -> None:
         self._counts = counts
@@ -217,17 +217,17 @@ class Window:
         self._tick(self._began_s)
 
     def describe(self) -> dict[str, Any]:
-        """The window in numbers that JSON takes, and the counts since the start beside it.
+        """The window's numbers, ready for JSON, and counts since the start.
 
         Returns:
-            ``seconds`` the window covers; rates ``…_s``; ``mbit_in_s`` and ``mbit_out_s``; ``age_ms`` and each of ``stages_ms`` as
-            ``{p50, p95}``, absent where there was none; and by their labels ``dropped``, ``errors``, ``refused`` and
+            ``seconds`` that the window covers; rates ``…_s``; ``mbit_in_s`` and ``mbit_out_s``; ``age_ms`` and each of ``stages_ms``
+            as ``{p50, p95}``, empty if there were none; and by label ``dropped``, ``errors``, ``refused`` and
             ``quality_changes``, each ``{label: [in the window, since the start]}``.
         """
         now_s, now = self._clock(), self._counts.snapshot()
         self._forget(now_s)
         new = now - (self._seconds[0][1] if self._seconds else now)
-        # The second that runs has only begun: the window is ten whole ones and it.
+        # The window is ten whole seconds and the part of the current one that has passed.
         seconds = max(min(now_s - self._began_s, WINDOW_S + now_s % 1), 1e-3)
 
         def rate(name: str, factor: float = 1.0) -> float:
@@ -254,7 +254,7 @@ class Window:
         }
 
     def _tick(self, now_s: float) -> None:
-        """At the first event of a second: what was counted before it."""
+        """At the first event of a second, keep the counts from before it."""
         self._forget(now_s)
         if not self._seconds or self._seconds[-1][0] != math.floor(now_s):
             self._seconds.append((math.floor(now_s), self._counts.snapshot()))

@@ -1,4 +1,4 @@
-"""What is on its way to one client: the message that the transport is sending, and the replies that no ack has come for. Pure."""
+"""What is on its way to one client: the message that the transport is sending, and the unacknowledged replies. Pure."""
 
 from collections import deque
 
@@ -7,19 +7,19 @@ class Delivery:
     """Follows a session's messages until the client has taken them.
 
     Attributes:
-        send_ms: What the last message took until the transport had taken it.
+        send_ms: How long the transport took to accept the last message.
     """
 
     def __init__(self, now_s: float) -> None:
         self.send_ms = 0.0
         self._unacked: deque[int] = deque()
         self._taken_s = now_s
-        """When the client last took a reply, or had taken all there were."""
+        """When the client last took a reply, or the first reply went out after it had taken all."""
         self._send_began_s: float | None = None
 
     @property
     def unacked(self) -> int:
-        """Replies that no ack has come for."""
+        """Replies that have not been acknowledged."""
         return len(self._unacked)
 
     def sending(self, now_s: float) -> None:
@@ -27,7 +27,7 @@ class Delivery:
         self._send_began_s = now_s
 
     def sent(self, now_s: float) -> bool:
-        """The transport has taken it. False where there was none."""
+        """The transport has accepted it. False if there was none."""
         if self._send_began_s is None:
             return False
         self.send_ms = (now_s - self._send_began_s) * 1e3
@@ -41,7 +41,7 @@ class Delivery:
         self._unacked.append(seq)
 
     def is_expected(self, seq: int) -> bool:
-        """Whether an ack of ``seq`` says something new: not of a reply that was acknowledged before, or never sent."""
+        """Whether an ack of ``seq`` is news: some reply up to it is not yet acknowledged."""
         return bool(self._unacked) and seq >= self._unacked[0]
 
     def acked(self, seq: int, now_s: float) -> None:
@@ -51,7 +51,7 @@ class Delivery:
             self._unacked.popleft()
 
     def waits_since_s(self, result_waits: bool) -> float | None:
-        """Since when the client holds things up; None while it does not.
+        """Since when the client has held things up; None while it does not.
 
         Args:
             result_waits: Whether there is a result that could go out.

@@ -1,6 +1,6 @@
 """One session's frames between their arrival and their reply. Pure.
 
-Invariants: the newest frame waits, and only that one; results leave in rising order of arrival; one result waits at most.
+Invariants: only the newest frame waits; results leave in order of arrival; at most one result waits.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Frame:
 
     Attributes:
         ticket: Our own count: a client's ``seq`` may have gaps, and the original protocol has none.
-        seq: The client's number; None: a bare image of the original protocol.
-        captured_ms: The client's time of it, which is echoed.
+        seq: The client's number; None for a bare image of the original protocol.
+        captured_ms: The client's time of capture, to be echoed.
         capture: What the graph gets.
-        arrived_s: When it came.
-        receive_ms: What reading its message took.
-        held_until_s: Until then it waited for the client to take what was sent before, and not for the graph.
-        setting: What it is made with.
+        arrived_s: When it arrived.
+        receive_ms: How long reading its message took.
+        held_until_s: Until then it waited for the client to take earlier replies, not for the graph.
+        setting: The quality it is made with.
     """
 
     ticket: int
@@ -37,7 +37,7 @@ class Frame:
 
 
 class Result(NamedTuple):
-    """A frame that the graph is done with, and when it was."""
+    """A frame that the graph has finished, and when."""
 
     frame: Frame
     packed: PackedFrame
@@ -45,7 +45,7 @@ class Result(NamedTuple):
 
 
 class FrameQueue:
-    """Keeps them.
+    """Holds a session's waiting frame, its frames in the graph and its waiting result.
 
     Attributes:
         waiting: The newest frame, until the graph takes it.
@@ -68,13 +68,13 @@ class FrameQueue:
         return len(self._in_flight)
 
     def arrive(self, seq: int | None, captured_ms: float, views: tuple[bytes, ...], options: FrameOptions, now_s: float) -> None:
-        """A frame came: it waits, in the place of any other."""
+        """A frame arrived: it waits, replacing any other that does."""
         capture = Capture(views, FrameRequest(options, frame_id=f"{self._session_id}/{self._tickets}"))
         self.waiting = Frame(self._tickets, seq, captured_ms, capture, now_s)
         self._tickets += 1
 
     def start(self) -> Frame:
-        """The waiting frame goes into the graph, with the newest state there is: at its arrival that was a round older."""
+        """Move the waiting frame into the graph, with the newest state: the state at its arrival was a round older."""
         frame = self.waiting
         assert frame is not None
         self.waiting = None
@@ -83,14 +83,14 @@ class FrameQueue:
         return frame
 
     def finish(self, ticket: int) -> Frame:
-        """The graph is done with a frame."""
+        """The graph has finished a frame."""
         return self._in_flight.pop(ticket)
 
     def offer(self, result: Result) -> tuple[str, Frame] | None:
         """Keep a result if it is the newest.
 
         Returns:
-            Which frame is dropped for it, or in its place, and the reason; None: none.
+            The reason and the frame, this one or an earlier one, if one is dropped; else None.
         """
         ticket, before = result.frame.ticket, self.result
         if ticket > self._state_ticket:
@@ -101,7 +101,7 @@ class FrameQueue:
         return ("slow_client", before.frame) if before else None
 
     def take_result(self) -> Result:
-        """The result goes out."""
+        """Hand out the waiting result."""
         result = self.result
         assert result is not None
         self.result = None
@@ -109,5 +109,5 @@ class FrameQueue:
         return result
 
     def clear(self) -> None:
-        """Nobody waits any more for what waits here."""
+        """Forget everything that waits: nobody needs it any more."""
         self.waiting = self.result = None

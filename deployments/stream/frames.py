@@ -1,4 +1,4 @@
-"""The two ends of the graph as a session sees them: what it submits, and what comes back."""
+"""The graph's two ends as a session sees them: what it submits, and what comes back."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,21 +10,21 @@ from deployments.splats.camera import Camera
 from deployments.stream.options import FrameOptions
 
 SplatKind = Literal["native", "lifted", "points"]
-"""``native``: the model predicts Gaussians; ``lifted``: made from its depth; ``points``: centres and colours only."""
+"""``native``: predicted by the model; ``lifted``: made from its depth; ``points``: centres and colours only."""
 
 
 @dataclass(slots=True)
 class FrameRequest:
-    """What belongs to one frame whatever stage it is in. It travels with the frame, and each stage notes what it did.
+    """What belongs to one frame in every stage. It travels with the frame, and each stage notes what it did.
 
     Attributes:
-        options: What is asked for.
-        state: The session's small opaque state: what the model last returned (empty at first), and after the predict stage what it
-            returns now. Replicas stay stateless.
-        frame_id: Session id and the frame's number in it, with a slash between; names the frame in every log.
-        pressure: Frames wanted of the ingress over frames that it got through, lately; what autoscaling goes by.
+        options: What the client asks for.
+        state: The session's small opaque state: what the model last returned (empty at first) and, after the predict stage, what it
+            has now returned. This keeps replicas stateless.
+        frame_id: The session's id, a slash, and the frame's number in it; names the frame in every log.
+        pressure: Recent frames wanted from the ingress over frames served; autoscaling goes by this.
         timings: Stage (``decode``, ``infer``, ``pack``) → milliseconds spent in it.
-        batch_size: Captures that were predicted together with this one, itself included.
+        batch_size: Captures predicted together with this one, itself included.
     """
 
     options: FrameOptions = FrameOptions()  # frozen
@@ -41,7 +41,7 @@ class Capture:
 
     Attributes:
         views: Encoded images (JPEG, PNG or WebP), one per camera.
-        request: What is asked for.
+        request: Travels with it.
     """
 
     views: tuple[bytes, ...]
@@ -59,7 +59,7 @@ class PackedFrame:
         data: The codec's bytes. uint8 [size].
         camera: Intrinsics of the capture viewpoint.
         pruned: Reason → Gaussians removed for it.
-        request: The capture's, with its new state and the time of every stage.
+        request: The capture's, with the new state and the timings of every stage.
     """
 
     codec: str

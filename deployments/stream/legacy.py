@@ -2,7 +2,7 @@
 
 A model with a Gaussian head answers ``{"type": "gaussian_ply", "timestamp", "ply_data"}``; every other one answers
 ``{"type": "pointcloud", "timestamp", "num_points", "points", "colors"}``, points float32 xyz and colours uint8 rgb, row-major.
-:mod:`deployments.splats.codecs.original` says in which frames.
+:mod:`deployments.splats.codecs.original` has the coordinate frames.
 """
 
 import time
@@ -16,11 +16,11 @@ from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions
 
 _POINTS_HEADER_BYTES = 16
-"""The ``points`` codec is this header and then just the two blocks the original reply has."""
+"""After this header, the ``points`` codec has exactly the two blocks of the original reply."""
 
 
 def options(defaults: FrameOptions, engine: Engine) -> FrameOptions:
-    """The options a client of the original protocol gets, for it can't ask."""
+    """The options for a client of the original protocol, which can't ask for any."""
     if "native" in engine.kinds:
         return replace(defaults, representation="splats", codec=original.PLY)
     return replace(defaults, representation="points", codec=original.POINTS)

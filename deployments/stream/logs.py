@@ -1,16 +1,16 @@
-"""What all log lines have in common: the fields that name a session and a frame, and a way to say little."""
+"""What log lines share: the fields that name a session and a frame, and a limit on how often they are written."""
 
 import time
 from collections.abc import Callable
 
 
 def frame_fields(frame_id: str) -> dict[str, str]:
-    """``extra=`` of a line about a frame: the frame, and the session that is in its name."""
+    """``extra=`` for a line about a frame: the frame's id, and the session's, which is part of it."""
     return {"session": frame_id.partition("/")[0], "frame": frame_id}
 
 
 class Seldom:
-    """Counts what may happen more often than a log can grow, and says when it is time for a line."""
+    """Counts events that are too frequent to log one by one, and says when it is time for a line."""
 
     def __init__(self, period_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._period_s = period_s
@@ -19,7 +19,7 @@ class Seldom:
         self._told_s = float("-inf")
 
     def count(self) -> int:
-        """One more. How many there were since the last line when another is due; 0 when none is."""
+        """Count one more. Returns the number since the last line if another line is due, else 0."""
         self._count += 1
         now_s = self._clock()
         if now_s - self._told_s < self._period_s:

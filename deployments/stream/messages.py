@@ -1,11 +1,11 @@
-"""The messages of protocol 1, both ways, and their msgpack form.
+"""The messages of protocol 1, in both directions, and their msgpack form.
 
-Defined here once: ``web/src/stream/messages.ts`` is generated from these classes (``make messages``) and a test checks that it is
-current. ``docs/protocol.md`` explains them. A message is a msgpack map whose ``type`` is the class's snake_case name; keys
-that are unknown are skipped, so that a newer minor client keeps working, and missing or mistyped ones are refused by name.
+They are defined only here: ``web/src/stream/messages.ts`` is generated from these classes (``make messages``), and a test checks
+that it is current. ``docs/protocol.md`` explains them. A message is a msgpack map whose ``type`` is the class's snake_case name.
+Unknown keys are skipped, so that a newer minor client keeps working; missing or mistyped keys are refused by name.
 
-The types are the bounds: a list or a map that is too long or of something else is refused before it is built, and what is in
-unknown keys is skipped unbuilt, so that a message of a few MB can't become as many objects.
+The types set the bounds: a list or a map that is too long or holds the wrong type is refused before it is built, and unknown keys
+are skipped without building their values, so that a message of a few MB can't become millions of objects.
 """
 
 import re
@@ -19,7 +19,7 @@ from deployments.splats.camera import Camera
 from deployments.stream.errors import BadMessage, ProtocolMismatch
 
 PROTOCOL = 1
-"""Raised when a client of the old version would misread the new one."""
+"""Goes up when a client of the old version would misread the new one."""
 
 IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 """How a bare image begins. None of these is a msgpack map with a string key, which is all we ever parse."""
@@ -30,19 +30,19 @@ List = Annotated[list[T], msgspec.Meta(max_length=64)]
 Map = Annotated[dict[Text, T], msgspec.Meta(max_length=64)]
 Scalar = Text | float | int | bool | None
 Option = Scalar | List[Scalar] | Map[Scalar]
-"""Wider than today's options, so that a client with one that we don't know is told of that one and served."""
+"""Wider than today's options: a client with an option that we don't know is told about that option, and still served."""
 Options = Map[Option]
 
 
 class _Message(msgspec.Struct, frozen=True, tag=lambda name: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()):
-    """Written as a map of its fields, behind a ``type`` that is the class's name."""
+    """Written as a map: ``type``, which is the class's name, then the fields."""
 
 
 # --- client → server ---
 
 
 class Hello(_Message, frozen=True):
-    """Opens a session of the current protocol. A client that never says it is served the original protocol.
+    """Opens a session of the current protocol. A client that never sends it gets the original protocol.
 
     Attributes:
         protocol: The version the client speaks.
@@ -61,8 +61,8 @@ class Frame(_Message, frozen=True):
     """One moment, seen by one camera or by several at once.
 
     Attributes:
-        seq: The client's number of the frame, rising by any step.
-        views: Encoded images, one a camera.
+        seq: The client's number for the frame, rising by any step.
+        views: Encoded images, one for each camera.
         captured_ms: When it was captured, on the client's clock. Echoed, never interpreted.
     """
 
@@ -77,9 +77,9 @@ class Ack(_Message, frozen=True):
     Attributes:
         seq: Number of the frame.
         received_ms: When the reply had arrived, on the client's clock.
-        decoded_ms: When it was decoded.
-        shown_ms: When its pixels were handed to the screen; 0 when it was not shown.
-        age_ms: From capture to that moment: the age at display. 0 when it was not shown.
+        decoded_ms: When it had been decoded.
+        shown_ms: When its pixels were handed to the screen; 0 if it was not shown.
+        age_ms: From capture to that moment: the age at display. 0 if it was not shown.
     """
 
     seq: int
@@ -90,13 +90,13 @@ class Ack(_Message, frozen=True):
 
 
 class Configure(_Message, frozen=True):
-    """Changes options from the next frame on. Answered by ``configured``, or by an ``error`` that names the option."""
+    """Changes options from the next frame on. Answered with ``configured``, or with an ``error`` that names the option."""
 
     options: Options
 
 
 class Ping(_Message, frozen=True):
-    """Answered by ``pong`` with the same ``t``. Also keeps an idle session open."""
+    """Answered with a ``pong`` of the same ``t``. Also keeps an idle session open."""
 
     t: float = 0.0
 
@@ -111,10 +111,10 @@ class Engine:
     Attributes:
         engine: Kind of engine.
         name: Name of the model.
-        label: One line to show under the picture.
+        label: One line to show below the picture.
         licence: SPDX identifier.
-        licence_note: One sentence where the licence limits the use, else empty.
-        kinds: What it can give, its default first: ``native``, ``lifted``, ``points``.
+        licence_note: One sentence if the licence limits use, else empty.
+        kinds: What it can produce, its default first: ``native``, ``lifted``, ``points``.
         metric: Whether units are metres.
     """
 
@@ -129,7 +129,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the server takes.
+    """What the server accepts.
 
     Attributes:
         max_frame_bytes: Encoded bytes of all views of a frame together.
@@ -140,7 +140,7 @@ class Limits:
         max_splats: Largest splat budget.
         max_inference_px: Largest ``inference_px``.
         codecs: Codecs offered.
-        idle_timeout_s: A session from which nothing comes for that long is closed.
+        idle_timeout_s: A session is closed when nothing comes from it for this long.
     """
 
     max_frame_bytes: int
@@ -163,7 +163,7 @@ class Welcome(_Message, frozen=True):
         session: Id of the session, as in the server's log.
         engine: What makes the splats.
         options: The options in force.
-        limits: What the server takes.
+        limits: What the server accepts.
     """
 
     protocol: int
@@ -182,15 +182,15 @@ class Configured(_Message, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class QualityState:
-    """What the server made of the client's options for one frame, to keep the stream's age down.
+    """The quality one frame was made with: the client's options, or less, to keep the stream's age down.
 
     Attributes:
         max_splats: Splat budget the frame was made with.
-        inference_px: Longest side of the picture the model works on; 0: the model's choice.
+        inference_px: Longest side of the picture the model worked on; 0: the model's choice.
         splats_share: Splats in the frame over those that the client's own options would give, 0..1.
-        px_share: The same of the longest side.
-        cause: Why the two were changed last: ``network``, ``client``, ``compute``, ``recovered``, ``no_gain``; empty: never.
-        message: The same in words.
+        px_share: The same for the longest side.
+        cause: Why they last changed: ``network``, ``client``, ``compute``, ``recovered``, ``no_gain``; empty: they never did.
+        message: The same as a sentence.
     """
 
     max_splats: int
@@ -209,13 +209,13 @@ class Splats(_Message, frozen=True):
         captured_ms: Echo of the frame's.
         codec: How ``data`` is coded.
         kind: ``native``, ``lifted`` or ``points``.
-        label: What made it, for the person who looks.
+        label: What made it, to show to people.
         count: Splats in ``data``.
         camera: The capture viewpoint: at the origin, looking along +z, x right, y down.
         pruned: Reason → Gaussians removed for it: ``opacity``, ``border``, ``depth``, ``budget``, ``invalid``.
         timings_ms: Stage → milliseconds: ``receive``, ``queue``, ``decode``, ``infer``, ``pack``, ``send``, ``total``.
         dropped: Reason → frames of this session dropped for it so far.
-        quality: What was made of the client's options.
+        quality: The quality it was made with.
         data: The codec's bytes.
     """
 
@@ -234,15 +234,15 @@ class Splats(_Message, frozen=True):
 
 
 class Dropped(_Message, frozen=True):
-    """Frames that get no splats, for a reason that is nobody's mistake.
+    """Frames that get no splats, through nobody's mistake.
 
     Attributes:
         code: ``superseded`` (a newer frame came before the graph was free), ``stale`` (a newer result was ready first),
             ``slow_client`` (earlier replies were not acknowledged yet), ``overloaded`` (the graph's queues were full),
             ``rate_limited`` (frames came faster than one session may send them).
-        message: The same in words.
+        message: The same as a sentence.
         count: How many.
-        seqs: Their numbers, the newest 64 at most.
+        seqs: Their numbers, at most the newest 64.
     """
 
     code: str
@@ -257,7 +257,7 @@ class Error(_Message, frozen=True):
     Attributes:
         code: Machine-readable.
         message: What was expected, what came, what to do.
-        seq: Number of the frame, or null when it was not about one.
+        seq: Number of the frame, or null if it is not about one.
         fatal: The server closes the connection after this.
     """
 
@@ -283,18 +283,18 @@ def type_name(cls: type[_Message]) -> str:
 
 
 class _Opening(msgspec.Struct):
-    """What says how to read the rest."""
+    """The part that says how to read the rest."""
 
     type: Text
 
 
 class _Version(msgspec.Struct):
-    """All that may be read of another version's ``hello``, which may have any shape."""
+    """The only part of another version's ``hello`` that can be read: the rest may have any shape."""
 
     protocol: Option = None
 
 
-# NumPy's float64 is a Python float, but not to msgspec.
+# NumPy's float64 is a float to Python, but not to msgspec.
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=methodcaller("item"))
 _OPENING = msgspec.msgpack.Decoder(_Opening)
 _VERSION = msgspec.msgpack.Decoder(_Version)
@@ -308,7 +308,7 @@ def is_image(data: bytes) -> bool:
 
 
 def encode(message: ClientMessage | ServerMessage) -> bytes:
-    """The msgpack map of a message. Contiguous buffers are written as bin without a detour."""
+    """The msgpack map of a message. Contiguous buffers are written as bin directly."""
     return _ENCODER.encode(message)
 
 
@@ -317,7 +317,7 @@ def decode_client(data: bytes) -> ClientMessage:
 
     Raises:
         BadMessage: Saying what was expected and what came.
-        ProtocolMismatch: If it is a ``hello`` of another version, whatever else is in it.
+        ProtocolMismatch: If it is a ``hello`` of another version, whatever else it contains.
     """
     message: ClientMessage = _decode(data, _CLIENT)
     return message

@@ -1,4 +1,4 @@
-"""What a client may choose for its stream, live. The server's config gives the defaults and the limits."""
+"""What a client may choose for its stream, at any time. The server's config sets the defaults and the limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -13,7 +13,7 @@ REPRESENTATIONS: tuple[Representation, ...] = ("auto", "splats", "points")
 
 @dataclass(frozen=True, slots=True)
 class FrameOptions:
-    """Options that ride with every frame through the graph.
+    """Options that travel through the graph with every frame.
 
     Attributes:
         codec: Name of the codec of the reply, or ``auto``: ``points`` for points, ``packed`` for everything else.
@@ -23,10 +23,10 @@ class FrameOptions:
         border: Fraction of the picture cut on each side, 0..0.45.
         depth_percentile: Gaussians farther than this percentile of the frame's depths are pruned, 1..100 (100: none).
         inference_px: Longest side of the picture the model works on, pixels; 0 leaves it to the model.
-        sh_degree: Spherical-harmonics degree asked of models that have it, 0..2.
+        sh_degree: Spherical-harmonics degree, 0..2, for models that have them.
         adapt: Whether the server may lower ``max_splats`` and ``inference_px`` to keep the stream's age down.
-        min_splats: As far as it may lower ``max_splats``.
-        min_inference_px: As far as it may lower ``inference_px``.
+        min_splats: How far it may lower ``max_splats``.
+        min_inference_px: How far it may lower ``inference_px``.
     """
 
     codec: str = "auto"
@@ -57,10 +57,10 @@ class OptionLimits:
     max_inference_px: int = 1008
 
     def for_codecs(self, decoded: Sequence[str]) -> "OptionLimits":
-        """The same for a client that decodes these codecs.
+        """The same limits, for a client that decodes these codecs.
 
         Raises:
-            NoCommonCodec: It decodes none of those that are offered.
+            NoCommonCodec: If it decodes none of those on offer.
         """
         common = tuple(codec for codec in self.codecs if codec in decoded)
         if not common:
@@ -68,7 +68,7 @@ class OptionLimits:
         return replace(self, codecs=common)
 
     def starting_from(self, defaults: FrameOptions) -> FrameOptions:
-        """The server's defaults, with the best codec that is offered where theirs is not."""
+        """The server's defaults; if their codec is not on offer, with the best one that is."""
         names = self._codec_names()
         return defaults if defaults.codec in names else replace(defaults, codec=names[0])
 
@@ -112,5 +112,5 @@ class OptionLimits:
             raise BadMessage(f"option {name!r}: expected {expected}, got {value!r:.80}")
 
     def _codec_names(self) -> tuple[str, ...]:
-        # "auto" chooses between these two, so it takes a client that decodes both.
+        # "auto" chooses between these two, so the client must decode both.
         return ("auto", *self.codecs) if {"packed", "points"} <= set(self.codecs) else self.codecs

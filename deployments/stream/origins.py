@@ -1,4 +1,4 @@
-"""Names of hosts and origins of pages, as HTTP's headers write them: read, and brought to one form."""
+"""Hosts and origins as HTTP headers write them: parsing and normalising."""
 
 import re
 from ipaddress import ip_address
@@ -7,7 +7,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def parse_origin(text: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port of an ``Origin`` header; None for what names no site (``null`` among it)."""
+    """Scheme, host and port of an ``Origin`` header; None if it names no site (such as ``null``)."""
     scheme, separator, rest = text.partition("://")
     default_port = DEFAULT_PORTS.get(scheme.lower())
     if not separator or default_port is None or (authority := parse_authority(rest, default_port)) is None:
@@ -16,7 +16,7 @@ def parse_origin(text: str) -> tuple[str, str, int] | None:
 
 
 def parse_authority(text: str, default_port: int) -> tuple[str, int] | None:
-    """Host and port of a ``Host`` header or of an origin's end; None for what is neither.
+    """Host and port of a ``Host`` header, or of an origin after its scheme; None if it is neither.
 
     Names come in lower case and without a final dot, addresses in their shortest form, IPv6 without brackets.
     """

@@ -1,4 +1,4 @@
-"""What a session has to say beside splats, bounded whatever the client does not read."""
+"""What a session has to say besides splats; bounded even if the client reads nothing."""
 
 from collections import deque
 
@@ -13,7 +13,7 @@ DROP_REASONS = {
     "rate_limited": "Frames came faster than one session may send them.",
 }
 _KEPT = 64
-"""Answers, refusals, and numbers of dropped frames for each reason: the newest are those a client can still use."""
+"""Answers, refusals, and for each reason numbers of dropped frames that are kept: a client can use only the newest."""
 
 
 class Outbox:
@@ -26,11 +26,11 @@ class Outbox:
         self._drops: dict[str, tuple[int, deque[int]]] = {}
 
     def welcome(self, message: bytes) -> None:
-        """Say it before anything else: without it a client understands nothing that follows."""
+        """Say this before anything else: without it, a client understands nothing that follows."""
         self._welcome = message
 
     def answer(self, message: bytes | str) -> None:
-        """Say it before refusals, notices and splats."""
+        """Say this before refusals, notices and splats."""
         self._answers.append(message)
 
     def refuse(self, error: StreamError, seq: int | None) -> None:
@@ -38,19 +38,19 @@ class Outbox:
         self._refusals.append(messages.Error(error.code, str(error), seq))
 
     def drop(self, reason: str, seq: int) -> None:
-        """Tell of a dropped frame, together with the others of its reason."""
+        """Report a dropped frame, together with others dropped for the same reason."""
         count, seqs = self._drops.get(reason, (0, deque(maxlen=_KEPT)))
         seqs.append(seq)
         self._drops[reason] = (count + 1, seqs)
 
     def goodbye(self, error: StreamError) -> None:
-        """Why the session ends. What was refused or dropped no longer matters."""
+        """Say why the session ends. What was refused or dropped no longer matters."""
         self._refusals.clear()
         self._drops.clear()
         self.answer(messages.encode(messages.Error(error.code, str(error), fatal=True)))
 
     def next_answer(self) -> bytes | str | None:
-        """The next answer or refusal; these go before splats."""
+        """The next answer or refusal; these go out before splats."""
         if self._welcome is not None:
             welcome, self._welcome = self._welcome, None
             return welcome
@@ -59,7 +59,7 @@ class Outbox:
         return messages.encode(self._refusals.popleft()) if self._refusals else None
 
     def next_notice(self) -> bytes | None:
-        """The next notice of dropped frames; these can wait for splats."""
+        """The next notice of dropped frames; these go out after splats."""
         if not self._drops:
             return None
         code, (count, seqs) = self._drops.popitem()

@@ -2,18 +2,17 @@
 
 Two parts of a frame's age when it is shown can be changed here. Each has one limit below the client's own:
 
-- delivery (``splats``): the reply's way to the client and the client's own work on it. Its limit is the splat budget, so bytes.
+- delivery (``splats``): the reply's way to the client and the client's own work on it. Its limit is the splat budget, and so bytes.
 - compute (``inference_px``): the graph's queues and stages. Its limit is the resolution the model works at.
 
-The codec is not changed: ``auto`` is the smallest there is already, and a client that names another one wants that one, under
-pressure too.
+The codec is not changed: ``auto`` already chooses the smallest, and a client that names another one wants it even under pressure.
 
-Clocks of two machines are never compared. Delivery is from the reply's sending to its ack, on our clock; what the client spent of
-that is a difference of two times of its own, and so is the age, from which only the part that nobody here can change (camera,
-upload) is taken off the target. Replies that were not shown say nothing: they waited for a newer one, or for somebody to look.
+Clocks of two machines are never compared. Delivery runs from the reply's sending to its ack, on our clock. The client's share of
+that is a difference of two of its own times, and so is the age; of the age only the part that nobody here can change (camera,
+upload) is subtracted from the target. Replies that were not shown say nothing: a newer one replaced them, or nobody was looking.
 
 A limit moves (``limits.py``) by the median of a round of replies that were all made and sent at its current setting. Replies
-under way are limited as well: in a narrow link a second one only waits behind the first.
+under way are limited too: on a narrow link a second one only waits behind the first.
 """
 
 import math
@@ -34,20 +33,20 @@ CAUSES: dict[Cause, str] = {
     "recovered": "more again: there is room",
     "no_gain": "back to this: less did not make it any faster",
 }
-"""Why the quality was changed last, in words that end a sentence."""
+"""Why the quality last changed, in words for people."""
 
 _ROUND, _ROUND_S = 4, 0.5
-"""Replies and time of a round, at least: the median is not moved by one reply that met a stall, nor by a moment's jitter."""
+"""The fewest replies and the shortest time of a round, so that neither one stalled reply nor a moment's jitter moves the median."""
 _SHORT_ROUND, _FAR_ABOVE = 2, 2.0
-"""In a very narrow link four replies take half a minute. Two that each took more than twice of what there is for them, without the
-time they waited for one another, end the round: after a stall the second comes right behind the first."""
+"""On a very narrow link four replies take half a minute. Two replies end the round if each took more than twice its allowance, not
+counting the time they waited for one another: after a mere stall, the second comes right behind the first."""
 _SILENCE_S, _LONG_SILENCE_S = 10.0, 30.0
-"""A client that acknowledges in batches must not wait for ever: after that long with nothing sent one more reply goes, up to
-``max_unacked``. The longer time is for a client of which an ack has come: it knows how, and its link is slow or its page asleep."""
+"""A client that acknowledges in batches must not wait for ever: after this long with nothing sent, one more reply goes out, up to
+``max_unacked``. The longer time is for clients that have sent an ack before: their link is slow or their page asleep."""
 _COMPUTE_SHARE = 0.6
-"""Of the target, that compute may always take; delivery has the rest, and either what the other leaves."""
+"""The share of the target that compute may always take; delivery has the rest, and each may use what the other leaves."""
 _FIXED_SHARE = 0.4
-"""Of the target, that camera and upload may use up at most: a slow camera is no reason to thin the picture to nothing."""
+"""The most that camera and upload may take of the target: a slow camera is no reason to thin the picture to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class QualitySettings:
 
     Attributes:
         enabled: Whether streams adapt at all; a client may still switch it off for itself.
-        target_age_ms: Age at display that is held where the link and the graph can.
+        target_age_ms: The age at display to hold, if the link and the graph can.
     """
 
     enabled: bool = True
@@ -68,12 +67,12 @@ class Setting:
     """What one frame is made with.
 
     Attributes:
-        options: The client's, with what the limits leave of them.
-        wanted: The client's.
-        full_splats: Splats of the last frame that was made without a limit; 0: there was none.
-        full_px: What ``inference_px`` would be without a limit; 0: not known yet.
-        version: Of the limits.
-        cause: Why they were moved last; None while they never were.
+        options: The client's options as the limits reduce them.
+        wanted: The client's options.
+        full_splats: Splats in the last frame made without a limit; 0 if there was none.
+        full_px: What ``inference_px`` would be without a limit; 0 if not known yet.
+        version: Version of the limits.
+        cause: Why they last moved; None if they never did.
     """
 
     options: FrameOptions
@@ -84,7 +83,7 @@ class Setting:
     cause: Cause | None
 
     def state(self, count: int, over_budget: int) -> QualityState:
-        """What a reply says of it.
+        """What a reply says about it.
 
         Args:
             count: Splats in the reply.
@@ -92,7 +91,7 @@ class Setting:
         """
         px, full = self.options.inference_px, count
         if self.options.max_splats < self.wanted.max_splats:
-            # Some models make no more than they may, others are cut: then it is known what there was.
+            # Some models make no more than the budget; others' splats are cut off, and then the full number is known.
             full = max(count, min(self.wanted.max_splats, max(self.full_splats, count + over_budget)))
         return QualityState(
             max_splats=self.options.max_splats,
@@ -118,7 +117,7 @@ class _Sent:
 
 @dataclass(slots=True)
 class _Sample:
-    """One reply that was shown: seconds. ``own_s`` is its delivery since the reply before it was through."""
+    """One reply that was shown; times in seconds. ``own_s`` is its delivery, counted from when the previous reply was through."""
 
     acked_s: float
     delivery_s: float
@@ -139,34 +138,34 @@ class Quality:
     _px: AdaptiveLimit = field(default_factory=AdaptiveLimit)
     _full_splats: int = 0
     _model_px: int = 0
-    """As far as known: of frames without a limit, their splats, and the model's own choice of ``inference_px``."""
+    """Of frames made without a limit, as far as known: their splats, and the ``inference_px`` that the model chose."""
     _fixed_s: float = 0.0
     _window: SendWindow = field(default_factory=SendWindow)
     _batch: int = 0
-    """Replies that the latest ack acknowledged; 0: none has come."""
+    """Replies that the latest ack acknowledged; 0 before the first ack."""
     _sent: dict[int, _Sent] = field(default_factory=dict)
     _last_ack_s: float = 0.0
     _round: list[_Sample] = field(default_factory=list)
 
     def setting(self, wanted: FrameOptions) -> Setting:
-        """What the next frame is made with; the client's options are the most there is."""
+        """What the next frame is made with; never more than the client's options."""
         if not self._adapts(wanted):
             return Setting(wanted, wanted, 0, 0, self._version, None)
         full_px = wanted.inference_px or self._model_px
         budget = min(wanted.max_splats, max(wanted.min_splats, self._splats.limit))
         px = min(full_px, max(wanted.min_inference_px, self._px.limit))
-        # At the limit the client's own value stays as it is: 0 is the model's choice.
+        # Where nothing is reduced, the client's own value stays: 0 is the model's choice.
         options = replace(wanted, max_splats=round(budget), inference_px=round(px) if px < full_px else wanted.inference_px)
         return Setting(options, wanted, self._full_splats, full_px, self._version, self._cause)
 
     def result_waits(self, now_s: float) -> None:
-        """A result could go out, had the client acknowledged the replies before it."""
+        """A result could go out if the client had acknowledged the replies before it."""
         oldest_s = min((sent.sent_s for sent in self._sent.values()), default=now_s)
         if now_s - oldest_s > self._target_s() + (self._window.alone_s or 0.0):
-            self._window.size = 1  # Whatever that one waits for, another would wait behind it.
+            self._window.size = 1  # Whatever the oldest waits for, another would wait behind it.
 
     def may_send(self, unacked: int, options: FrameOptions, now_s: float) -> bool:
-        """Whether one more reply may be under way beside those that are not acknowledged."""
+        """Whether one more reply may be under way in addition to the unacknowledged ones."""
         if not unacked or not self._adapts(options):
             return unacked < self.max_unacked
         silent_s = now_s - max((sent.sent_s for sent in self._sent.values()), default=now_s)
@@ -182,14 +181,14 @@ class Quality:
             count: Splats in it.
             over_budget: Splats that its budget cut off.
             px: Longest side of the picture the model worked on, pixels.
-            compute_s: What queues and stages took.
+            compute_s: Time spent in queues and stages.
             now_s: The time.
         """
         options, wanted = setting.options, setting.wanted
         if options == wanted:
             self._full_splats = count
             self._model_px = self._model_px if wanted.inference_px else px
-        # Where the limits are, should the model make less of it, or not heed it.
+        # A reduced frame counts at its limit, even if the model makes less of it or does not heed it.
         splats = (
             count
             if options.max_splats == wanted.max_splats
@@ -199,17 +198,17 @@ class Quality:
         self._sent[seq] = _Sent(now_s, setting.version, len(self._sent), compute_s, splats, at_px, setting.full_px or px)
 
     def acked(self, seq: int, client_ms: float | None, age_ms: float | None, options: FrameOptions, now_s: float) -> Cause | None:
-        """The client took the reply ``seq``, and so every one before it.
+        """The client took the reply ``seq`` and every one before it.
 
         Args:
             seq: The frame's number.
-            client_ms: What the client spent between its arrival and the pixels; None: it was not shown.
-            age_ms: Capture to pixels by the client's clock; None where it was not shown or can't be.
+            client_ms: How long the client took from its arrival to the pixels; None if it was not shown.
+            age_ms: From capture to pixels by the client's clock; None if it was not shown or the number makes no sense.
             options: The client's.
             now_s: The time.
 
         Returns:
-            Why the quality is another one from now on; None: it is not.
+            Why the quality changes from now on; None if it does not.
         """
         sent = self._sent.get(seq)
         self._batch = sum(other <= seq for other in self._sent)
@@ -225,7 +224,7 @@ class Quality:
             fixed_s = max(0.0, age_ms / 1e3 - sent.compute_s - trip_s)
             self._fixed_s += 0.1 * (min(fixed_s, self._most_fixed_s()) - self._fixed_s)
         if sent.version != self._version or sent.before >= self._room():
-            return None  # Made or sent at another setting.
+            return None  # Made or sent at an earlier setting.
         self._round.append(_Sample(now_s, trip_s, own_s, client_s, sent))
         latest = self._round[-_SHORT_ROUND:]
         is_far_above = len(latest) == _SHORT_ROUND and min(sample.own_s for sample in latest) > _FAR_ABOVE * self._target_s()
@@ -233,7 +232,7 @@ class Quality:
         return self._end_round(options, now_s) if is_full or is_far_above else None
 
     def configured(self) -> None:
-        """The client has other options: what was measured so far was measured at the old ones. The limits stay."""
+        """The client changed its options, and measurements so far were made with the old ones. The limits stay."""
         self._new_setting()
         self._splats.start = self._px.start = None
         self._splats.in_vain_until_s = self._px.in_vain_until_s = 0.0
@@ -253,7 +252,7 @@ class Quality:
             self._splats.move(delivery_s, delivery_allowed_s, splats, options.max_splats, options.min_splats, now_s),
             self._px.move(compute_s, compute_allowed_s, px, full_px, options.min_inference_px, now_s),
         )
-        # Should both limits move in one round, the worse news is the one to tell.
+        # If both limits move in one round, report the worse news.
         news: tuple[tuple[bool, Cause], ...] = (
             (verdicts[0] == "down", "network" if delivery_s > 2.0 * client_s else "client"),
             (verdicts[1] == "down", "compute"),
@@ -272,7 +271,7 @@ class Quality:
         self._window.alone_s = None
 
     def _room(self) -> int:
-        """Replies under way at most."""
+        """The most replies that may be under way."""
         return max(self._window.size, self._batch)
 
     def _adapts(self, options: FrameOptions) -> bool:

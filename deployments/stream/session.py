@@ -1,18 +1,18 @@
 """One client's live session as a state machine without I/O.
 
-It is told what happened (``received``, ``finished``, ``delivered``) and when, and is asked what to do next
+It is told what happened (``received``, ``finished``, ``delivered``) and when, and asked what to do next
 (``next_capture``, ``next_message``, ``closing``). The shell around it owns the socket, the tasks and the clock.
 
 Invariants:
 
-- The newest frame wins: at most ``max_in_flight`` captures are in the graph, one more waits, and it is the newest.
-- Results leave in rising order of arrival; one that is older than what was sent or waits to be sent is dropped as ``stale``.
-- One result waits to be sent at most; the client has at most ``max_unacked`` it has not acknowledged.
+- The newest frame wins: at most ``max_in_flight`` captures are in the graph, and only the newest other one waits.
+- Results leave in order of arrival; one older than what was sent or waits to be sent is dropped as ``stale``.
+- At most one result waits to be sent; the client has at most ``max_unacked`` that it has not acknowledged.
 - Every frame is answered once: ``splats``, ``error``, or counted in a ``dropped`` notice.
 - Memory is bounded whatever the client does: notices are counted, not queued; of the refusals and other answers that a client
   does not read, the newest 64 are kept.
-- Frames above a rate are dropped before they cost more than being read; a flood of messages ends the session.
-- Closing, it says why and nothing more.
+- Frames above a rate are dropped once read, before they cost anything more; a flood of messages ends the session.
+- When the session closes, it says why and nothing more.
 """
 
 import json
@@ -42,11 +42,11 @@ from deployments.stream.token_bucket import Rates
 
 _BAD_MESSAGES_IN_A_ROW = 64
 _BESIDE_A_FRAME = 2**16
-"""Bytes of a message that are not its frame's; far more than there ever are."""
+"""Bytes of a message in addition to its frame's; far more than there ever are."""
 _MAX_AGE_MS = 60_000.0
-"""An age above that is a clock that was set, or a page that was asleep."""
+"""An age above this means that a clock was set, or the page was asleep."""
 _MAX_SEQ = 2**53 - 1
-"""What a float64, and so JavaScript, counts exactly."""
+"""The largest integer that a float64, and so JavaScript, counts up to exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class SessionLimits:
     """What one session may cost.
 
     Attributes:
-        max_views: Views of a frame. More than one is for models that join them.
+        max_views: Views of a frame. More than one is for models that combine them.
         max_in_flight: Captures in the graph at a time. Two let the stages overlap; more only add age.
         max_unacked: Replies on the way to the client. Covers a round trip of 100 ms at 30 frames per second.
-        idle_timeout_s: A session from which nothing comes for that long is closed, so half-open sockets end.
-        stall_s: With a reply undelivered for that long, or unacknowledged while the next one waits for it, no further frame of the
-            session is computed.
-        max_frames_per_s: Frames above that are dropped. As many as the fastest webcams give, and more than any engine shows.
-        max_bytes_per_s: Encoded bytes, likewise. 4K JPEGs of 1 MB at 60 a second.
+        idle_timeout_s: A session is closed when nothing comes from it for this long, so half-open sockets end.
+        stall_s: While a reply has been undelivered for this long, or unacknowledged with the next one waiting for it, no further
+            frame of the session is computed.
+        max_frames_per_s: Frames above this rate are dropped. It is what the fastest webcams deliver, and more than any engine shows.
+        max_bytes_per_s: The same for encoded bytes: 4K JPEGs of 1 MB at 60 a second.
     """
 
     max_views: int = 1
@@ -80,12 +80,12 @@ class SessionSettings:
     Attributes:
         version: The server's version.
         engine: What makes the splats.
-        defaults: The options of a client that asks for nothing.
-        option_limits: What it may ask for.
+        defaults: The options for a client that asks for nothing.
+        option_limits: What a client may ask for.
         limits: What a session may cost.
-        quality: What its quality is adapted to.
+        quality: What quality adapts to.
         max_frame_bytes: Encoded bytes of all views of a frame together; more is refused here.
-        max_frame_pixels: Pixels of one view; announced here, refused by the decoder.
+        max_frame_pixels: Pixels of one view; announced here, enforced by the decoder.
     """
 
     version: str
@@ -102,21 +102,21 @@ class Session:
     """See the module's docstring. All times are seconds of one monotonic clock that the shell passes in.
 
     Attributes:
-        session_id: Names it in the logs and to the client.
+        session_id: Its name in the logs and to the client.
         client: What the client calls itself.
-        closing: Why the session ends; None while it does not.
+        closing: Why the session is ending; None while it is not.
         counts: What happened in it.
-        reports: The same for the log.
+        reports: The same, for the log.
     """
 
     def __init__(self, session_id: str, settings: SessionSettings, now_s: float, counts: Counts | None = None) -> None:
         """Open a session.
 
         Args:
-            session_id: Names it.
+            session_id: Its name.
             settings: What it has in common with the others.
             now_s: The time.
-            counts: Those of the ingress replica, which count what happens here as well.
+            counts: The ingress replica's, which also count what happens here.
         """
         self.session_id = session_id
         self.client = ""
@@ -148,7 +148,7 @@ class Session:
         try:
             self._rates.message(len(data), now_s)
             if len(data) > self._settings.max_frame_bytes + _BESIDE_A_FRAME:
-                # Reading it would hold the event loop for milliseconds, and there is nothing in it that would be taken.
+                # Parsing it would hold up the event loop for milliseconds, and nothing in it would be accepted.
                 raise FrameTooLarge(len(data), self._settings.max_frame_bytes)
             if isinstance(data, str):
                 self._on_text(data)
@@ -172,18 +172,18 @@ class Session:
             self._bad_in_a_row = 0
 
     def read(self, now_s: float) -> None:
-        """The message that :meth:`received` was told of has been read: what has passed since is its reading."""
+        """The message given to :meth:`received` has been read; the time since then is what reading it took."""
         frame = self._queue.waiting
         if frame and frame.arrived_s == self._last_heard_s:
             frame.receive_ms = (now_s - frame.arrived_s) * 1e3
 
     def finished(self, ticket: int, outcome: PackedFrame | FrameError | None, now_s: float) -> None:
-        """The graph is done with a capture. ``None``: its queues were full."""
+        """The graph has finished a capture. ``None`` means that its queues were full."""
         frame = self._queue.finish(ticket)
         if self.closing:
             return
         if self._greeted and frame.seq is None:
-            self._drop("superseded", None)  # Its reply would be of the original protocol.
+            self._drop("superseded", None)  # Its reply would be in the original protocol.
         elif outcome is None:
             self._drop("overloaded", frame.seq)
         elif isinstance(outcome, FrameError):
@@ -193,12 +193,12 @@ class Session:
             self._drop(reason, other.seq)
 
     def delivered(self, now_s: float) -> None:
-        """The transport has taken the message that ``next_message`` gave last."""
+        """The transport has accepted the last message from ``next_message``."""
         self._note_stall(now_s)
         self._delivery.sent(now_s)
 
     def failed(self) -> None:
-        """The shell met a defect of ours: say so and close."""
+        """The shell met a bug of ours: say so and close."""
         self._close(InternalError())
 
     def check_idle(self, now_s: float) -> None:
@@ -210,15 +210,15 @@ class Session:
     # --- what to do ---
 
     def ready_frame(self, now_s: float) -> int | None:
-        """The ticket of the frame that ``next_capture`` would give; None while the session has no credit or nothing to do.
+        """The ticket of the frame that ``next_capture`` would return; None while the session has no credit or nothing to do.
 
-        To be asked after every event.
+        Ask after every event.
         """
         frame, has_credit = self._queue.waiting, self._queue.in_flight < self._settings.limits.max_in_flight
         return frame.ticket if frame and has_credit and not self.closing and not self._is_stalled(now_s) else None
 
     def next_capture(self, now_s: float) -> tuple[int, Capture] | None:
-        """The capture to submit now, with its ticket; None where ``ready_frame`` is."""
+        """The capture to submit now, with its ticket; None whenever ``ready_frame`` is."""
         if self.ready_frame(now_s) is None:
             return None
         frame = self._queue.start()
@@ -229,7 +229,7 @@ class Session:
         return frame.ticket, frame.capture
 
     def next_message(self, now_s: float) -> bytes | str | None:
-        """The message to send now; None while there is nothing to say or the client must acknowledge first.
+        """The message to send now; None if there is nothing to say, or the client must acknowledge first.
 
         The caller hands it to the transport and calls ``delivered``; only then may it ask again.
         """
@@ -245,14 +245,14 @@ class Session:
         return message
 
     def row(self, now_s: float) -> dict[str, Any]:
-        """Who it is and how it goes, for a table of sessions: the last report's numbers, and what the newest reply was."""
+        """A row for a table of sessions: who it is, the last report's numbers, and what the newest reply was."""
         count, quality = self._last_sent
         open_s = round(now_s - self.reports.began_s, 1)
         quality_now = quality and asdict(quality)
         return self.named({**self.reports.lately(now_s), "open_s": open_s, "splats": count, "quality": quality_now})
 
     def named(self, numbers: dict[str, Any]) -> dict[str, Any]:
-        """Whose numbers they are, and they."""
+        """The numbers, with the session and client they belong to."""
         return {"session": self.session_id, "client": self.client or "original protocol", **numbers}
 
     # --- messages ---
@@ -290,7 +290,7 @@ class Session:
         self._option_limits = self._settings.option_limits.for_codecs(hello.codecs)
         options = self._option_limits.starting_from(self._settings.defaults)
         for name, value in hello.options.items():
-            # One by one: a client with a wish too many is still welcome, and is told which.
+            # One by one: a client with one wrong option is still welcome, and is told which one it is.
             try:
                 options = self._option_limits.apply(options, {name: value})
             except BadMessage as error:
@@ -299,7 +299,7 @@ class Session:
         self._greeted = True
         if self._queue.waiting:
             self._queue.waiting = None
-            self._drop("superseded", None)  # A bare image from before: its reply would be of the original protocol.
+            self._drop("superseded", None)  # A bare image from before hello: its reply would be in the original protocol.
         self._outbox.welcome(messages.encode(self._welcome()))
 
     def _welcome(self) -> messages.Welcome:
@@ -344,7 +344,7 @@ class Session:
             self._queue.arrive(seq, captured_ms, views, options, now_s)
 
     def _why_not(self, views: tuple[bytes, ...], size: int) -> FrameError | None:
-        """What is wrong with a frame, as far as that shows without decoding it."""
+        """What is wrong with a frame, as far as can be told without decoding it."""
         max_views, max_bytes = self._settings.limits.max_views, self._settings.max_frame_bytes
         if not 1 <= len(views) <= max_views:
             return WrongViewCount(len(views), max_views)
@@ -354,12 +354,12 @@ class Session:
 
     def _on_ack(self, ack: messages.Ack, now_s: float) -> None:
         if not self._delivery.is_expected(ack.seq):
-            return  # Nothing in it counts.
+            return  # It acknowledges nothing.
         self._note_stall(now_s)
         self._delivery.acked(ack.seq, now_s)
         age_ms = ack.age_ms if 0 < ack.age_ms < _MAX_AGE_MS else None
         self.counts.acked(ack.shown_ms > 0, age_ms)
-        # Without any times it is of a client that does not measure; its acks come at once.
+        # Without any times it comes from a client that does not measure: such a client acknowledges at once.
         unseen = ack.received_ms > 0 and not ack.shown_ms > 0
         client_ms = None if unseen else max(ack.decoded_ms, ack.shown_ms) - ack.received_ms
         if cause := self._quality.acked(ack.seq, client_ms, age_ms, self._options, now_s):
@@ -370,7 +370,7 @@ class Session:
     def _reply(self, result: Result, now_s: float) -> bytes:
         frame, packed, ready_s = result
         stages = {name: packed.request.timings.get(name, 0.0) for name in ("decode", "infer", "pack")}
-        # Everything that is not work: the wait for a credit, the graph's queues and hops.
+        # Everything that is not work: waiting for a credit, the graph's queues and hops.
         queue_ms = max(0.0, (ready_s - frame.arrived_s) * 1e3 - frame.receive_ms - sum(stages.values()))
         total_ms = (now_s - frame.arrived_s) * 1e3
         timings = {"receive": frame.receive_ms, "queue": queue_ms, **stages, "send": self._delivery.send_ms, "total": total_ms}
@@ -394,7 +394,7 @@ class Session:
                     timings_ms={name: round(ms, 3) for name, ms in timings.items()},
                     dropped=self.counts.by_label("dropped"),
                     quality=quality,
-                    data=packed.data.data,  # type: ignore[arg-type]  # a view: msgpack writes it without a copy of ours
+                    data=packed.data.data,  # type: ignore[arg-type]  # a view, so that we make no copy for msgpack
                 )
             )
         else:
@@ -423,11 +423,11 @@ class Session:
     # --- a client that does not take what it is sent ---
 
     def _is_stalled(self, now_s: float) -> bool:
-        # What would be computed now would be old, or thrown away, before it could go out; others need the time.
+        # A frame computed now would be old, or thrown away, before it could go out; others need the time.
         since_s = self._delivery.waits_since_s(self._queue.result is not None)
         return since_s is not None and now_s - since_s > self._settings.limits.stall_s
 
     def _note_stall(self, now_s: float) -> None:
-        """To be called before what may end a stall is noted: until now the waiting frame waited for the client."""
+        """Call this before noting what may end a stall: until now the waiting frame waited for the client."""
         if self._queue.waiting and self._is_stalled(now_s):
             self._queue.waiting.held_until_s = now_s

@@ -3,19 +3,19 @@
 from deployments.stream.errors import Flooded
 
 _MESSAGES_PER_S = 1000.0
-"""Beside the frames that are taken, and an ack for each: sliders, pings, and frames above the rate. At 50 µs each."""
+"""In addition to frames within the rate and an ack for each: sliders, pings, and frames above the rate. At 50 µs each."""
 _FLOOD = 2.0
-"""Times the byte rate at which a session is closed: until then what is too much is dropped, and the client told."""
+"""A session is closed at this multiple of the byte rate; up to then the excess is dropped, and the client is told."""
 
 
 class Allowance:
-    """So much a second on average, and what a second saves up at once.
+    """A token bucket: so much a second on average, and at most one second's worth at once.
 
-    It may be overdrawn once: what is larger than a second's worth still passes, and is paid back before anything else does. So no
-    rate is so low that a single frame could never come through.
+    It may be overdrawn once: something larger than a second's worth still passes, but is paid back before anything else does. So
+    even at the lowest rate a single frame gets through.
 
     Attributes:
-        per_s: What comes back every second.
+        per_s: What is added every second.
     """
 
     def __init__(self, per_s: float, now_s: float) -> None:
@@ -38,11 +38,11 @@ class Rates:
     """What one session may send."""
 
     def __init__(self, frames_per_s: float, bytes_per_s: float, now_s: float) -> None:
-        """Begin with a second's worth of everything.
+        """Start with a second's worth of everything.
 
         Args:
-            frames_per_s: Frames that are taken; those above are dropped.
-            bytes_per_s: Bytes of them, likewise; a multiple of it ends the session.
+            frames_per_s: Frames above this rate are dropped.
+            bytes_per_s: So are frames above this rate in bytes; a multiple of it ends the session.
             now_s: The time.
         """
         self._frames = Allowance(frames_per_s, now_s)
@@ -54,7 +54,7 @@ class Rates:
         """A message of ``size`` bytes came.
 
         Raises:
-            Flooded: It is one too many.
+            Flooded: If it is one too many.
         """
         if not (self._messages.has(now_s) and self._bytes.has(now_s)):
             raise Flooded(self._messages.per_s, self._bytes.per_s)
@@ -62,7 +62,7 @@ class Rates:
         self._bytes.take(size)
 
     def frame(self, size: int, now_s: float) -> bool:
-        """Whether a frame of ``size`` bytes is taken; if so, it counts."""
+        """Whether a frame of ``size`` bytes may pass; if so, it counts."""
         if not (self._frames.has(now_s) and self._frame_bytes.has(now_s)):
             return False
         self._frames.take(1)

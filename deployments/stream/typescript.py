@@ -51,7 +51,7 @@ def _interface(cls: type, tag: str | None = None, sent: bool = False) -> str:
         lines.append(f'  type: "{tag}";')
     for name, parameter in inspect.signature(cls).parameters.items():
         lines += _comment(attributes.get(name, ""), "  ")
-        # What has a default may be left out by whoever sends it; whoever receives always gets it.
+        # A sender may leave out fields with a default; a receiver always gets them.
         optional = sent and parameter.default is not parameter.empty
         lines.append(f"  {name}{'?' if optional else ''}: {_type(hints[name], name)};")
     return "\n".join([*lines, "}\n"])
@@ -80,14 +80,14 @@ def _type(hint: Any, name: str) -> str:
 
 
 def _docstring(cls: type) -> tuple[str, dict[str, str]]:
-    """Summary, and attribute → its text."""
+    """The summary, and a map of attributes to their texts."""
     summary, _, rest = inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")
     found = re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", rest, re.MULTILINE)
     return _text(summary), {name: _text(text) for names, text in found for name in names.split(", ")}
 
 
 def _text(text: str) -> str:
-    """One line, with reStructuredText's roles and double backticks as Markdown."""
+    """The text as one line, with reStructuredText's roles and double backticks turned into Markdown."""
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", " ".join(text.split()))
     return text.replace("``", "`")
 

@@ -3,7 +3,7 @@
 /** Version of the wire protocol. */
 export const PROTOCOL = 1;
 
-/** Options that ride with every frame through the graph. */
+/** Options that travel through the graph with every frame. */
 export interface FrameOptions {
   /** Name of the codec of the reply, or `auto`: `points` for points, `packed` for everything else. */
   codec: string;
@@ -19,13 +19,13 @@ export interface FrameOptions {
   depth_percentile: number;
   /** Longest side of the picture the model works on, pixels; 0 leaves it to the model. */
   inference_px: number;
-  /** Spherical-harmonics degree asked of models that have it, 0..2. */
+  /** Spherical-harmonics degree, 0..2, for models that have them. */
   sh_degree: number;
   /** Whether the server may lower `max_splats` and `inference_px` to keep the stream's age down. */
   adapt: boolean;
-  /** As far as it may lower `max_splats`. */
+  /** How far it may lower `max_splats`. */
   min_splats: number;
-  /** As far as it may lower `inference_px`. */
+  /** How far it may lower `inference_px`. */
   min_inference_px: number;
 }
 
@@ -35,19 +35,19 @@ export interface Engine {
   engine: string;
   /** Name of the model. */
   name: string;
-  /** One line to show under the picture. */
+  /** One line to show below the picture. */
   label: string;
   /** SPDX identifier. */
   licence: string;
-  /** What it can give, its default first: `native`, `lifted`, `points`. */
+  /** What it can produce, its default first: `native`, `lifted`, `points`. */
   kinds: string[];
-  /** One sentence where the licence limits the use, else empty. */
+  /** One sentence if the licence limits use, else empty. */
   licence_note: string;
   /** Whether units are metres. */
   metric: boolean;
 }
 
-/** What the server takes. */
+/** What the server accepts. */
 export interface Limits {
   /** Encoded bytes of all views of a frame together. */
   max_frame_bytes: number;
@@ -65,7 +65,7 @@ export interface Limits {
   max_inference_px: number;
   /** Codecs offered. */
   codecs: string[];
-  /** A session from which nothing comes for that long is closed. */
+  /** A session is closed when nothing comes from it for this long. */
   idle_timeout_s: number;
 }
 
@@ -85,23 +85,23 @@ export interface Camera {
   cy: number;
 }
 
-/** What the server made of the client's options for one frame, to keep the stream's age down. */
+/** The quality one frame was made with: the client's options, or less, to keep the stream's age down. */
 export interface QualityState {
   /** Splat budget the frame was made with. */
   max_splats: number;
-  /** Longest side of the picture the model works on; 0: the model's choice. */
+  /** Longest side of the picture the model worked on; 0: the model's choice. */
   inference_px: number;
   /** Splats in the frame over those that the client's own options would give, 0..1. */
   splats_share: number;
-  /** The same of the longest side. */
+  /** The same for the longest side. */
   px_share: number;
-  /** Why the two were changed last: `network`, `client`, `compute`, `recovered`, `no_gain`; empty: never. */
+  /** Why they last changed: `network`, `client`, `compute`, `recovered`, `no_gain`; empty: they never did. */
   cause: string;
-  /** The same in words. */
+  /** The same as a sentence. */
   message: string;
 }
 
-/** Opens a session of the current protocol. A client that never says it is served the original protocol. */
+/** Opens a session of the current protocol. A client that never sends it gets the original protocol. */
 export interface HelloMessage {
   type: "hello";
   /** The version the client speaks. */
@@ -117,9 +117,9 @@ export interface HelloMessage {
 /** One moment, seen by one camera or by several at once. */
 export interface FrameMessage {
   type: "frame";
-  /** The client's number of the frame, rising by any step. */
+  /** The client's number for the frame, rising by any step. */
   seq: number;
-  /** Encoded images, one a camera. */
+  /** Encoded images, one for each camera. */
   views: Uint8Array[];
   /** When it was captured, on the client's clock. Echoed, never interpreted. */
   captured_ms?: number;
@@ -132,21 +132,21 @@ export interface AckMessage {
   seq: number;
   /** When the reply had arrived, on the client's clock. */
   received_ms?: number;
-  /** When it was decoded. */
+  /** When it had been decoded. */
   decoded_ms?: number;
-  /** When its pixels were handed to the screen; 0 when it was not shown. */
+  /** When its pixels were handed to the screen; 0 if it was not shown. */
   shown_ms?: number;
-  /** From capture to that moment: the age at display. 0 when it was not shown. */
+  /** From capture to that moment: the age at display. 0 if it was not shown. */
   age_ms?: number;
 }
 
-/** Changes options from the next frame on. Answered by `configured`, or by an `error` that names the option. */
+/** Changes options from the next frame on. Answered with `configured`, or with an `error` that names the option. */
 export interface ConfigureMessage {
   type: "configure";
   options: Partial<FrameOptions>;
 }
 
-/** Answered by `pong` with the same `t`. Also keeps an idle session open. */
+/** Answered with a `pong` of the same `t`. Also keeps an idle session open. */
 export interface PingMessage {
   type: "ping";
   t?: number;
@@ -165,7 +165,7 @@ export interface WelcomeMessage {
   engine: Engine;
   /** The options in force. */
   options: Partial<FrameOptions>;
-  /** What the server takes. */
+  /** What the server accepts. */
   limits: Limits;
 }
 
@@ -186,7 +186,7 @@ export interface SplatsMessage {
   codec: string;
   /** `native`, `lifted` or `points`. */
   kind: string;
-  /** What made it, for the person who looks. */
+  /** What made it, to show to people. */
   label: string;
   /** Splats in `data`. */
   count: number;
@@ -198,22 +198,22 @@ export interface SplatsMessage {
   timings_ms: Record<string, number>;
   /** Reason → frames of this session dropped for it so far. */
   dropped: Record<string, number>;
-  /** What was made of the client's options. */
+  /** The quality it was made with. */
   quality: QualityState;
   /** The codec's bytes. */
   data: Uint8Array;
 }
 
-/** Frames that get no splats, for a reason that is nobody's mistake. */
+/** Frames that get no splats, through nobody's mistake. */
 export interface DroppedMessage {
   type: "dropped";
   /** `superseded` (a newer frame came before the graph was free), `stale` (a newer result was ready first), `slow_client` (earlier replies were not acknowledged yet), `overloaded` (the graph's queues were full), `rate_limited` (frames came faster than one session may send them). */
   code: string;
-  /** The same in words. */
+  /** The same as a sentence. */
   message: string;
   /** How many. */
   count: number;
-  /** Their numbers, the newest 64 at most. */
+  /** Their numbers, at most the newest 64. */
   seqs: number[];
 }
 
@@ -224,7 +224,7 @@ export interface ErrorMessage {
   code: string;
   /** What was expected, what came, what to do. */
   message: string;
-  /** Number of the frame, or null when it was not about one. */
+  /** Number of the frame, or null if it is not about one. */
   seq: number | null;
   /** The server closes the connection after this. */
   fatal: boolean;
