@@ -1,4 +1,4 @@
-"""FrameDecoder: encoded bytes → upright RGB, refused or decoded safely."""
+"""FrameDecoder: encoded bytes → upright RGB, decoded safely or refused."""
 
 import asyncio
 import logging

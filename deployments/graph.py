@@ -1,7 +1,7 @@
 """The graph: the only place that binds.
 
-No ``from __future__ import annotations`` here: it turns the annotation of ``args`` into a string, and Serve would silently pass
-a plain dict instead of a validated GraphArgs.
+No ``from __future__ import annotations`` here: it would turn the annotation of ``args`` into a string, and Serve would silently
+pass a plain dict instead of a validated GraphArgs.
 """
 
 import time
@@ -25,7 +25,7 @@ def build_app(args: GraphArgs) -> Application:
         args: ``args:`` of the application in ``serve_config.yaml``.
 
     Raises:
-        ValueError: If the engine is unknown or what it needs is not installed, saying what to install.
+        ValueError: If the engine is unknown, or something it needs is not installed (the message says what to install).
         NoGpuError: If the engine asks for a GPU and the cluster has none.
     """
     args = GraphArgs.model_validate(args)
@@ -40,12 +40,12 @@ def build_app(args: GraphArgs) -> Application:
 
 
 class NoGpuError(RuntimeError):
-    """The cluster has no GPU. Serve would wait for one for ever, without a word."""
+    """The cluster has no GPU. Serve would silently wait for one for ever."""
 
     def __str__(self) -> str:
         return (
             "this Ray cluster has no GPU and engine.params.device asks for one: add a GPU node, set engine.gpu_wait_s: 0 if the "
-            "autoscaler brings one on demand, or use serve_config.cpu.yaml"
+            "autoscaler adds one on demand, or use serve_config.cpu.yaml"
         )
 
 
@@ -58,12 +58,12 @@ def wait_for_gpu(
     """Return as soon as the cluster shows a GPU.
 
     Args:
-        resources: What the cluster has, by name.
-        wait_s: Nodes may still be joining: how long to wait for them.
+        resources: Returns what the cluster has, by name.
+        wait_s: How long to wait: nodes may still be joining.
         clock, sleep: Time, seconds.
 
     Raises:
-        NoGpuError: If none shows up.
+        NoGpuError: If none appears.
     """
     deadline_s = clock() + wait_s
     while not resources().get("GPU"):

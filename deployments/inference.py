@@ -30,7 +30,7 @@ class GaussianInference:
         self._predict_batch.set_batch_wait_timeout_s(batch.wait_s)
 
     async def predict(self, decoded: DecodedCapture | FrameError) -> PredictedCapture | FrameError:
-        """Gaussians of one capture; an error is handed on."""
+        """Gaussians of one capture; an error is passed on."""
         if isinstance(decoded, FrameError):
             return decoded
         result: PredictedCapture | FrameError = await self._predict_batch(decoded)
@@ -41,11 +41,11 @@ class GaussianInference:
         return self._runner.model.info
 
     async def check_health(self) -> None:
-        """Raise when the model no longer works; Serve replaces the replica after the third time."""
+        """Raise if the model no longer works; Serve replaces the replica after the third time."""
         await self._runner.check_health()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What :class:`~deployments.ops.autoscaling.FramesWanted` goes by; Serve asks every second."""
+        """What :class:`~deployments.ops.autoscaling.FramesWanted` scales by; Serve asks every second."""
         return self._totals.report(time.monotonic())
 
     @serve.batch  # type: ignore[untyped-decorator]

@@ -1,4 +1,4 @@
-"""Ingress: the browser's side of the graph, and the handles to the rest of it."""
+"""Ingress: the browser's end of the graph, with handles to the rest of it."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ _LOST_REPORT_PERIOD_S = 5.0
 
 
 def _is_no_backpressure_line(record: logging.LogRecord) -> bool:
-    # Serve's router warns of every single frame that full queues refuse; a session counts them and reports every 5 s.
+    # Serve's router warns about every frame that full queues refuse; a session counts them and reports every 5 s.
     return not str(record.msg).startswith("Request dropped due to backpressure")
 
 
@@ -55,27 +55,27 @@ class GraphPipeline:
         try:
             outcome: PackedFrame | FrameError = await asyncio.wait_for(packed, self._frame_timeout_s)
         except BaseException as error:
-            # Nobody waits for it any more. Cancelling one stage leaves those before it running, in places that others could have.
+            # Nobody waits for it any more. Cancelling only one stage would leave the ones before it running, in others' places.
             for response in (packed, predicted, decoded):
                 response.cancel()
             if isinstance(error, BackPressureError):
                 raise Overloaded from None
             if not isinstance(error, Exception):
                 raise  # The client left.
-            # Which class a lost replica shows as depends on where in the chain it was: RayServeException, ActorDiedError,
-            # RayTaskError. To the client they are one thing, and to the log they are told apart.
+            # What a lost replica raises depends on its place in the chain: RayServeException, ActorDiedError or RayTaskError.
+            # The client sees one error for all; the log tells them apart.
             self._count_lost(error, capture.request.frame_id)
             return GraphFailed()
         return outcome
 
     def _count_lost(self, error: Exception, frame_id: str) -> None:
-        """A log line every few seconds, whatever number of frames is lost."""
+        """Log one line every few seconds, however many frames are lost."""
         if count := self._lost.count():
             text = "%d frames lost in the graph, the last one to %s: %.300s"
             logger.warning(text, count, type(error).__name__, error, extra=frame_fields(frame_id))
 
     async def describe(self) -> Engine:
-        """What the model is, asked of a replica that has loaded it."""
+        """What the model is, according to a replica that has loaded it."""
         info: Engine = await self._describe.remote()
         return info
 
@@ -108,5 +108,5 @@ class Ingress:
         )
 
     async def splat(self, capture: Capture) -> PackedFrame | FrameError:
-        """One capture through the graph, for programs in the same cluster: ``handle.splat.remote(Capture((jpeg,)))``."""
+        """Run one capture through the graph, for programs in the same cluster: ``handle.splat.remote(Capture((jpeg,)))``."""
         return await self._pipeline(capture)

@@ -23,9 +23,9 @@ class SplatPacker:
         self._packer.warm_up()
 
     async def pack(self, predicted: PredictedCapture | FrameError) -> PackedFrame | FrameError:
-        """Prune and encode one prediction; an error is handed on."""
+        """Prune and encode one prediction; an error is passed on."""
         try:
-            # In a thread: the kernels release the GIL, and another frame's bytes go out meanwhile.
+            # In a thread: the kernels release the GIL, and another frame's bytes can go out meanwhile.
             return await asyncio.to_thread(self._packer.pack, predicted)
         except Exception:
             frame_id = predicted.request.frame_id if isinstance(predicted, PredictedCapture) else ""

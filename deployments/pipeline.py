@@ -1,7 +1,7 @@
-"""What goes from stage to stage, and the one Protocol the ingress talks to.
+"""What passes from stage to stage, and the one Protocol that the ingress calls.
 
-In production the Protocol wraps three Serve handles; in tests it is a coroutine over the same pure functions.
-Every stage hands a :class:`~deployments.stream.errors.FrameError` it receives on to the next, unchanged.
+In production, three Serve handles implement the Protocol; in tests, a coroutine over the same pure functions.
+Every stage passes on any :class:`~deployments.stream.errors.FrameError` it receives, unchanged.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class DecodedCapture:
 
     Attributes:
         views: RGB, upright. uint8 [H, W, 3] each.
-        request: The capture's.
+        request: The capture's request.
     """
 
     views: tuple[NDArray[np.uint8], ...]
@@ -39,7 +39,7 @@ class Prediction:
         kind: Where the Gaussians come from.
         camera: Intrinsics of the first view.
         state: The session's new state.
-        pruned: Reason → Gaussians the model has removed already; the packer does not look for these reasons again.
+        pruned: Reason → Gaussians that the model has already removed; the packer does not prune for these reasons again.
     """
 
     gaussians: Gaussians
@@ -64,15 +64,15 @@ class Pipeline(Protocol):
         """Run one capture through the graph.
 
         Returns:
-            The packed frame, or the reason why this one frame has none.
+            The packed frame, or the reason why there is none.
 
         Raises:
-            Overloaded: The graph's queues are full; the frame was dropped.
+            Overloaded: If the graph's queues are full; the frame was dropped.
         """
         ...
 
     async def describe(self) -> Engine:
-        """What makes the splats. Waits for the model to be loaded."""
+        """What makes the splats. Waits until the model is loaded."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""The pure work of the decode, predict and pack stages, and all three in one process. No Ray."""
+"""The pure work of the decode, predict and pack stages, and all three chained in one process. No Ray."""

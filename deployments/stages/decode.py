@@ -1,17 +1,17 @@
 """Encoded image bytes → RGB pixels, or the reason why not.
 
-Takes JPEG, PNG and WebP from strangers. Invariant: no pixel is decoded before :mod:`deployments.stages.image_files` has found
-the type, the colour layout and the size in the file's own header good, and before the decoder has announced the same (or, for
-4:4:1 JPEGs, been given no room for more). A picture comes out whole or not at all: a truncated file is refused, never shown
-half grey.
+Takes JPEG, PNG and WebP from untrusted clients. Invariant: no pixel is decoded before :mod:`deployments.stages.image_files` has
+accepted the type, the colour layout and the size in the file's own header, and the decoder has announced the same (or, for 4:4:1
+JPEGs, has been given no room for more). A picture comes out whole or not at all: a truncated file is refused, never shown half
+grey.
 
 Choices a caller may want to know:
-    Transparency is composited on black, as a browser does when it makes a JPEG of a canvas.
-    EXIF orientation is applied, for all three types; other EXIF data is ignored. So are colour profiles: sRGB is assumed.
+    Transparency is composited on black, as a browser does when it makes a JPEG from a canvas.
+    EXIF orientation is applied for all three types; other EXIF data is ignored. So are colour profiles: sRGB is assumed.
     Animations (APNG, animated WebP) are refused: a frame is one moment.
 
-Any number of threads may decode JPEGs at once; simplejpeg and Pillow release the GIL. PNG and WebP, which take up to 600 MB each
-where a JPEG takes 40, go two at a time in a process.
+Any number of threads may decode JPEGs at once; simplejpeg and Pillow release the GIL. PNG and WebP take up to 620 MB each, where a
+JPEG takes 40, and are decoded two at a time in a process.
 """
 
 import io
@@ -42,7 +42,7 @@ from deployments.stream.frames import Capture
 
 @dataclass(frozen=True, slots=True)
 class FrameLimits:
-    """What the decoder takes.
+    """What the decoder accepts.
 
     Attributes:
         max_frame_bytes: Encoded bytes of all views of a frame together.
@@ -50,10 +50,10 @@ class FrameLimits:
         max_width: Largest width, pixels.
         max_height: Largest height, pixels.
         max_pixels: Most pixels of all views of a frame together. 12 megapixels take 0.05 s and 40 MB as JPEG (110 MB if
-            progressive), up to 1 s and 340 MB as PNG or WebP. A WebP made to hurt takes up to 3 s and 620 MB, still 510 MB at one
-            megapixel: its lossless pixels, or its alpha plane, may bring 65,536 groups of prefix codes, one for each 16 pixels.
-        decode_px: Longest side that is of use, pixels, where the client's ``inference_px`` leaves it open; larger JPEGs are
-            scaled down while they are decoded.
+            progressive), up to 1 s and 340 MB as PNG or WebP. A hostile WebP takes up to 3 s and 620 MB, and still 510 MB at one
+            megapixel: its lossless pixels, or its alpha plane, may carry 65,536 groups of prefix codes, one for each 16 pixels.
+        decode_px: Longest useful side, pixels, if the client's ``inference_px`` leaves it open; larger JPEGs are scaled down
+            while they are decoded.
     """
 
     max_frame_bytes: int = 4 * 1024 * 1024
@@ -68,11 +68,11 @@ def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | Fr
     """Decode all views of a capture: the decode stage of the graph.
 
     Args:
-        capture: Encoded views; how many there may be is the session's limit.
-        limits: What is taken.
+        capture: Encoded views; the session limits their number.
+        limits: What is accepted.
 
     Returns:
-        The pixels, with the time it took noted as ``decode``, or, as a value, why this frame is refused.
+        The pixels, with the time that this took noted as ``decode``; or, returned and not raised, why this frame is refused.
     """
     start = time.perf_counter()
     try:
@@ -81,7 +81,7 @@ def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | Fr
         total = sum(map(len, capture.views))
         if total > limits.max_frame_bytes:
             raise FrameTooLarge(total, limits.max_frame_bytes)
-        # All headers before any pixel: a bomb may be spread over the views.
+        # All headers before any pixels: a bomb may be spread over the views.
         pictures = [_read_header(view, limits) for view in capture.views]
         pixels = sum(picture.width * picture.height for picture in pictures)
         if pixels > limits.max_pixels:
@@ -89,7 +89,7 @@ def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | Fr
         wanted_px = capture.request.options.inference_px or limits.decode_px
         views = tuple(_decode(picture, wanted_px) for picture in pictures)
     except FrameError as error:
-        return error.with_traceback(None)  # It travels on as a value: without our frames and the pixels they hold.
+        return error.with_traceback(None)  # It is passed on as a value, without our stack frames and the pixels they hold.
     capture.request.timings["decode"] = (time.perf_counter() - start) * 1e3
     return DecodedCapture(views, capture.request)
 
@@ -99,9 +99,9 @@ def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArra
 
     Args:
         data: A JPEG, PNG or WebP file.
-        limits: What is taken.
-        wanted_px: Longest side that is of use, pixels; 0: all there is. A JPEG at least twice as large is scaled by
-            1/2, 1/4 or 1/8 while it is decoded, never below this; other pictures, and 4:4:1 JPEGs, come in full size.
+        limits: What is accepted.
+        wanted_px: Longest useful side, pixels; 0: full size. A JPEG at least twice as large is scaled by 1/2, 1/4 or 1/8
+            while it is decoded, never below this; other pictures, and 4:4:1 JPEGs, come in full size.
 
     Returns:
         RGB, upright. uint8 [H, W, 3], C-contiguous.
@@ -133,14 +133,14 @@ def _decode(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
 
 
 def _decode_jpeg(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
-    # Only 1/2, 1/4 and 1/8 (min_factor 2) are faster than full size; libjpeg takes the strongest that is not below min_*.
+    # Only 1/2, 1/4 and 1/8 (min_factor 2) are faster than full size; libjpeg takes the strongest that does not go below min_*.
     side = "min_width" if picture.width >= picture.height else "min_height"
     scaling = {side: wanted_px, "min_factor": 2} if wanted_px else {}
     try:
         # strict turns libjpeg's warnings (premature end, corrupt data) into errors instead of grey areas.
         try:
             height, width, layout, _ = simplejpeg.decode_jpeg_header(picture.data)
-        except KeyError:  # It has no name for 4:4:1. Into a buffer of the size we read, nothing larger is decoded.
+        except KeyError:  # It has no name for 4:4:1. A buffer of the size we read keeps it from decoding anything larger.
             buffer = np.empty(picture.width * picture.height * 3, np.uint8)
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(picture.data, "RGB", strict=True, buffer=buffer)
             height, width, _ = pixels.shape
@@ -155,46 +155,46 @@ def _decode_jpeg(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
 def _decode_with_pillow(
     decoder: type[PngImagePlugin.PngImageFile | WebPImagePlugin.WebPImageFile], picture: Picture
 ) -> NDArray[np.uint8]:
-    """RGB on black. Calling the one decoder leaves Pillow's registry out of it, and its process-wide limit but for WebP's."""
+    """RGB on black. Calling one decoder directly avoids Pillow's registry and, except for WebP, its process-wide limit."""
     try:
         with _FEW_AT_A_TIME, decoder(io.BytesIO(picture.data)) as image:
             _check_announced(picture, image.size, image.mode)
-            # A palette with transparency must go to RGBA at once: Pillow warns on the way through RGB.
+            # A palette with transparency must go straight to RGBA: on the way through RGB, Pillow warns.
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 rgba = image.convert("RGBA")
                 return np.array(Image.composite(rgba, Image.new("RGBA", rgba.size), rgba.getchannel("A")))[..., :3]
             return np.array(image.convert("RGB"))
-    except Image.DecompressionBombError:  # Before any pixel, and only where max_pixels allows more than Pillow does.
-        raise ImageSizeRefused(picture.width, picture.height, "179 megapixels at most in a WebP") from None
+    except Image.DecompressionBombError:  # Raised before any pixels, and only if max_pixels allows more than Pillow does.
+        raise ImageSizeRefused(picture.width, picture.height, "at most 179 megapixels in a WebP") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        # OSError and SyntaxError are how Pillow says that a file is broken.
+        # Pillow raises OSError and SyntaxError for broken files.
         raise ImageBroken(str(error)[:120] or type(error).__name__) from None
 
 
 _FEW_AT_A_TIME = threading.BoundedSemaphore(2)
 
 LAYOUTS: Final = frozenset(("Gray", "YCbCr", "1", "L", "LA", "P", "RGB", "RGBA"))
-"""The colour layouts taken, as simplejpeg and Pillow name them: four bytes a pixel at most."""
+"""The accepted colour layouts, as simplejpeg and Pillow name them: at most four bytes a pixel."""
 
 
 def _check_announced(picture: Picture, size: tuple[int, int], layout: str) -> None:
-    """The decoder is about to make what we took the file for; if not, the file means one thing to us and another to it."""
+    """Check that the decoder reads the same size and layout in the file as we did; if not, the file deceives one of us."""
     if size != (picture.width, picture.height):
         width, height = size
         raise ImageBroken(f"its header reads as {picture.width}×{picture.height} pixels and as {width}×{height}")
     if layout not in LAYOUTS:
-        raise UnsupportedColor(f"of the colour layout {layout}")
+        raise UnsupportedColor(f"in the colour layout {layout}")
 
 
 def _check_size(width: int, height: int, limits: FrameLimits) -> None:
     small = min(width, height) < limits.min_px
     if small or width > limits.max_width or height > limits.max_height or width * height > limits.max_pixels:
         least, most = f"{limits.min_px}×{limits.min_px}", f"{limits.max_width}×{limits.max_height}"
-        raise ImageSizeRefused(width, height, f"{least} to {most} and {limits.max_pixels / 1e6:g} megapixels at most")
+        raise ImageSizeRefused(width, height, f"{least} to {most}, and at most {limits.max_pixels / 1e6:g} megapixels")
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation: 5 to 8 are stored sideways, the others are mirrored or upside down."""
+    """Undo an EXIF orientation: 5 to 8 are stored sideways; the others are mirrored, upside down or upright."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     flip_y, flip_x = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)

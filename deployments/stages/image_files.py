@@ -1,11 +1,11 @@
-"""The outside of image files: type, size, orientation, and the file again with nothing but the picture in it.
+"""What an image file's headers say (type, size, orientation), and the file reduced to nothing but the picture.
 
-Reads JPEG, PNG and WebP from strangers, byte by byte, with the standard library alone; decodes no pixels. Invariant: every
-length is checked against the bytes there are, every loop has a bound, and metadata (text, colour profiles, thumbnails: where
-the decompression bombs of PNG and WebP live) is left behind, so that no decoder behind this module sees it. A structure that
-a decoder might read in another way than we do is refused.
+Reads JPEG, PNG and WebP from untrusted clients, byte by byte, with only the standard library; decodes no pixels. Invariant: every
+length is checked against the bytes that are there, every loop has a bound, and metadata (text, colour profiles, thumbnails: where
+the decompression bombs of PNG and WebP hide) is removed, so that no decoder after this module sees it. A structure that a decoder
+might read differently is refused.
 
-Any function here may raise IndexError or struct.error where a file ends early: :func:`read_picture` turns them into a refusal.
+Any function here may raise IndexError or struct.error if a file ends early: :func:`read_picture` turns them into a refusal.
 """
 
 import re
@@ -17,7 +17,7 @@ from typing import Final, Literal
 from deployments.stream.errors import ImageBroken, UnsupportedColor, UnsupportedImage
 
 MAX_SEGMENTS: Final = 2048
-"""Segments before a JPEG's pixels, or chunks of a PNG or WebP. A camera writes tens; a million would cost half a second."""
+"""Segments before a JPEG's pixels, or chunks of a PNG or WebP. Cameras write dozens; a million would cost half a second."""
 
 MAX_SCANS: Final = 32
 """Scans of a progressive JPEG. Encoders write 6 to 14; each costs a pass over the picture, and thousands fit in a file."""
@@ -27,14 +27,14 @@ PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image file whose outside was found good.
+    """An image file whose headers were accepted.
 
     Attributes:
         kind: ``jpeg``, ``png`` or ``webp``.
         width: As stored, pixels.
         height: As stored, pixels.
         orientation: EXIF's, 1 to 8; 1 is upright.
-        data: The file with nothing but the picture in it (a JPEG: as it came).
+        data: The file with nothing but the picture in it (a JPEG is unchanged).
     """
 
     kind: Literal["jpeg", "png", "webp"]
@@ -51,9 +51,9 @@ def read_picture(data: bytes) -> Picture:
         data: A JPEG, PNG or WebP file; anything else is named in the refusal.
 
     Raises:
-        UnsupportedImage: It is of another type, or animated.
-        UnsupportedColor: It is CMYK or has more than 8 bits a channel.
-        ImageBroken: It is truncated, or not what it declares.
+        UnsupportedImage: If it is of another type, or animated.
+        UnsupportedColor: If it is CMYK or has more than 8 bits a channel.
+        ImageBroken: If it is truncated, or not what it declares.
     """
     try:
         if data.startswith(b"\xff\xd8\xff"):
@@ -71,8 +71,8 @@ def read_picture(data: bytes) -> Picture:
 
 
 JPEG_SEGMENTS: Final = frozenset((0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)))
-"""DHT, DQT, DRI, COM and APPn: beside SOF and SOS, the markers that may stand before the pixels. Each has a length. Some others
-(TEM, RST) have none: whoever skips one as if it had reads another file than libjpeg from there on."""
+"""DHT, DQT, DRI, COM and APPn: besides SOF and SOS, the markers allowed before the pixels. Each has a length. Some others (TEM,
+RST) have none: a reader that skips one as if it had a length sees a different file than libjpeg from there on."""
 
 
 def _read_jpeg(data: bytes) -> Picture:
@@ -102,15 +102,15 @@ def _read_jpeg(data: bytes) -> Picture:
         elif marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
             orientation = _exif_orientation(data[at + 10 : at + 2 + length])
         elif marker == 0xDA:
-            # Within coded pixels FF is followed by 00, so every FF DA from here on begins one more pass over the picture.
+            # In coded pixels 00 follows FF, so every FF DA from here on begins another pass over the picture.
             scans = data.count(b"\xff\xda", at)
             if scans > MAX_SCANS:
-                raise ImageBroken(f"the JPEG has {scans} scans, {MAX_SCANS} at most are taken")
+                raise ImageBroken(f"the JPEG has {scans} scans; at most {MAX_SCANS} are accepted")
             if not size:
                 raise ImageBroken("the JPEG does not declare its size")
             return Picture("jpeg", *size, orientation, data)
         elif marker not in JPEG_SEGMENTS:
-            raise ImageBroken(f"the marker FF{marker:02X} has no place before the JPEG's pixels")
+            raise ImageBroken(f"the marker FF{marker:02X} is not allowed before the JPEG's pixels")
         at += 2 + length
     raise ImageBroken(f"more than {MAX_SEGMENTS} segments come before the JPEG's pixels")
 
@@ -119,7 +119,7 @@ def _read_jpeg(data: bytes) -> Picture:
 
 
 PNG_ORDER: Final = re.compile(rb"IHDR(PLTE)?(tRNS)?(IDAT)*IEND")
-"""The chunks that make the picture. Of two headers or palettes decoders take the first, the last, or neither."""
+"""The chunks that make up the picture. Given two headers or palettes, decoders take the first, the last, or neither."""
 
 
 def _read_png(data: bytes) -> Picture:
@@ -145,23 +145,23 @@ def _read_png(data: bytes) -> Picture:
             orientation = _exif_orientation(data[at + 8 : end - 4])
         if kind == b"IEND":
             if not PNG_ORDER.fullmatch(kinds):
-                raise ImageBroken("the PNG has a chunk twice or out of order")
+                raise ImageBroken("the PNG has a chunk twice, or chunks out of order")
             return Picture("png", width, height, orientation, b"".join(kept))
         at = end
     raise ImageBroken(f"the PNG has more than {MAX_SEGMENTS} chunks")
 
 
 def stored_png(picture: Picture) -> bytes:
-    """A PNG with its pixels inflated and stored, having exactly as many bytes as its header declares.
+    """A PNG with its pixels inflated and stored, exactly as many bytes as its header declares.
 
-    Pillow shows an early end of the pixels as black rows without a word. Inflating here finds that, bounds what an IDAT bomb
-    may unfold to, and leaves the decoder nothing but copying to do.
+    If the pixels end early, Pillow silently shows black rows. Inflating here finds that, bounds what an IDAT bomb may unfold to,
+    and leaves the decoder only copying to do.
 
     Args:
-        picture: Of kind ``png``; its size was checked by the caller.
+        picture: Of kind ``png``; the caller has checked its size.
 
     Raises:
-        ImageBroken: There are fewer or more pixels than declared, or they are corrupt.
+        ImageBroken: If there are fewer or more pixels than declared, or they are corrupt.
     """
     expected = _png_pixel_bytes(picture)
     kept, packed, at = [PNG_MAGIC], [], 8
@@ -174,7 +174,7 @@ def stored_png(picture: Picture) -> bytes:
         at += 12 + length
     inflater = zlib.decompressobj()
     try:
-        # One byte more than there may be: the stream must have ended, and its checksum been compared, before that.
+        # One byte more than allowed: by then the stream must have ended and its checksum been compared.
         pixels = inflater.decompress(b"".join(packed), expected + 1)
     except zlib.error:
         raise ImageBroken("the pixels of the PNG are corrupt") from None
@@ -186,7 +186,7 @@ def stored_png(picture: Picture) -> bytes:
 
 
 ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""The passes of an interlaced PNG: first column and row, step across and down."""
+"""The passes of an interlaced PNG: first column, first row, step across, step down."""
 
 
 def _png_pixel_bytes(picture: Picture) -> int:
@@ -229,7 +229,7 @@ def _read_webp(data: bytes) -> Picture:
             picture = chunk
         elif kind == b"ALPH":
             if alpha or picture:
-                raise ImageBroken("the WebP has an alpha plane twice or out of order")
+                raise ImageBroken("the WebP has two alpha planes, or one out of order")
             alpha = chunk
         elif kind == b"EXIF":
             orientation = _exif_orientation(chunk[8:].removeprefix(b"Exif\0\0"))
@@ -241,7 +241,7 @@ def _read_webp(data: bytes) -> Picture:
     if picture.startswith(b"VP8L"):
         (packed,) = struct.unpack_from("<I", picture, 9)
         width, height, transparent = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1, bool(packed >> 28 & 1)
-        alpha = b""  # It has its own.
+        alpha = b""  # VP8L has its own.
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", picture, 14))
         transparent = bool(alpha)
@@ -249,17 +249,17 @@ def _read_webp(data: bytes) -> Picture:
 
 
 def _webp_file(width: int, height: int, transparent: bool, chunks: bytes) -> bytes:
-    """The extended form, also where the simple one would do: libwebp then refuses a picture that is not of the size we read."""
+    """The extended form, even if the simple one would do: libwebp then refuses a picture that is not of the size we read."""
     canvas = (max(width, 1) - 1) | (max(height, 1) - 1) << 24
     extended = b"VP8X" + struct.pack("<II", 10, 0x10 if transparent else 0) + canvas.to_bytes(6, "little")
     return b"".join((b"RIFF", struct.pack("<I", 4 + len(extended) + len(chunks)), b"WEBP", extended, chunks))
 
 
-# --- What they share ---
+# --- Shared by all three ---
 
 
 def _exif_orientation(tiff: bytes) -> int:
-    """The orientation tag of the first image directory, 1 to 8; 1 (upright) where there is none or it makes no sense."""
+    """The orientation tag of the first image directory, 1 to 8; 1 (upright) if it is missing or makes no sense."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
         return 1
@@ -284,9 +284,9 @@ _SIGNATURES: Final = (
     (rb"II\*\0|MM\0\*", "a TIFF or raw image"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL image"),
     (rb"\x1a\x45\xdf\xa3", "a WebM or Matroska video"),
-    (rb"RIFF", "a RIFF file that is no WebP"),
-    (rb"data:", "a data URL, so text"),
-    (rb"\s*<(\?xml|svg|!DOCTYPE|html)", "an SVG or HTML text"),
+    (rb"RIFF", "a RIFF file that is not a WebP"),
+    (rb"data:", "a data URL (text)"),
+    (rb"\s*<(\?xml|svg|!DOCTYPE|html)", "SVG or HTML text"),
     (rb"[\t\n\r\x20-\x7e]{1,64}\Z", "text"),
 )
 

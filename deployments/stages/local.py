@@ -1,6 +1,6 @@
-"""The graph's stages called one after the other in this process: the same product without Ray.
+"""The graph's stages, called one after the other in this process: the same product without Ray.
 
-For tests, for benchmarks that want the price of distribution, and for anyone who embeds a model in a program of their own.
+For tests, for benchmarks that measure what the graph costs, and for anyone who embeds a model in a program of their own.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The packer's pure stage: prune a prediction to what the client asked for and encode it."""
+"""The pack stage: prune a prediction to what the client asked for, and encode it."""
 
 import math
 import time
@@ -17,8 +17,8 @@ class PackSettings:
     """How splats are coded.
 
     Attributes:
-        scale_min, scale_max: Range of standard deviations that ``packed`` codes, model units. A byte holds 254 steps of it: the
-            default range has steps of 4 %, Spark's own (e⁻¹² to e⁹) of 8.6 %. What lies outside is clamped.
+        scale_min, scale_max: Range of standard deviations that ``packed`` codes, model units; others are clamped. A byte divides it
+            into 254 steps: of 4 % in the default range, of 8.6 % in Spark's own (e⁻¹² to e⁹).
     """
 
     scale_min: float = 1e-4
@@ -27,7 +27,7 @@ class PackSettings:
     def __post_init__(self) -> None:
         try:
             self.packed_codec()
-        except ValueError:  # Of the codec, or of a logarithm.
+        except ValueError:  # From the codec, or from a logarithm.
             raise ValueError(
                 f"scale_min, scale_max: expected 1.8e-35 ≤ min, max at least e times min, max ≤ 5.5e+34, "
                 f"got {self.scale_min} and {self.scale_max}"
@@ -39,7 +39,7 @@ class PackSettings:
 
 
 class Packer:
-    """The packer's pure stage: prunes a prediction to what the client asked for and encodes it."""
+    """The pack stage: prunes a prediction to what the client asked for, and encodes it."""
 
     def __init__(self, settings: PackSettings) -> None:
         packed = settings.packed_codec()
@@ -57,10 +57,10 @@ class Packer:
         """Prune and encode.
 
         Args:
-            predicted: What the predict stage returned; an error is handed on.
+            predicted: What the predict stage returned; an error is passed on.
 
         Returns:
-            The frame for the client, with the time it took noted as ``pack``.
+            The frame for the client, with the time that this took noted as ``pack``.
         """
         if isinstance(predicted, FrameError):
             return predicted

@@ -1,8 +1,8 @@
-"""The predict stage: a model's batches, so run that a capture that fails, hangs or takes all memory costs itself only. No Ray.
+"""The predict stage: runs a model's batches so that a capture that fails, hangs or uses up the memory costs only itself. No Ray.
 
-A batch that fails says nothing of which capture it was, so its captures are tried again one by one. A call that does not return
-can't be stopped: its thread is left behind and the next batch goes through a new one. An engine that can't be entered twice holds
-a lock, and then hangs again, by which it is known to be broken.
+When a batch fails, nothing says which capture was the cause, so its captures are retried one by one. A call that does not return
+can't be stopped: its thread is left behind, and the next batch gets a new one. An engine that can't be entered twice holds a lock,
+and so hangs again, which shows that it is broken.
 """
 
 import asyncio
@@ -21,24 +21,24 @@ from deployments.stream.logs import frame_fields
 logger = logging.getLogger("ray.serve.splatcast")
 
 _FAILURES_UNTIL_DOUBT = 3
-"""Failures in a row that may still be the pictures'; after them the model has to show that it works."""
+"""Failures in a row that may still be the pictures' fault; after these the model must show that it works."""
 _HUNG_UNTIL_BROKEN = 3
-"""A batch that hangs and then its one capture that does so again are two, and the picture's fault. More at a time are the model's
-or its device's, and each keeps a thread."""
+"""A batch that hangs, and then the one capture in it that hangs again, are two: the picture's fault. More at a time are the fault
+of the model or its device, and each keeps a thread."""
 
 
 def predict_batch(model: SplatModel, captures: Sequence[DecodedCapture]) -> list[PredictedCapture | FrameError]:
     """Run a model, and note in each request its new state, the time it took as ``infer`` and the batch's size.
 
     Raises:
-        ValueError: The model returned another number of results.
+        ValueError: If the model returned a different number of results.
         Exception: Whatever the model raises.
     """
     return _note(captures, *_run(model, captures))
 
 
 def _run(model: SplatModel, captures: Sequence[DecodedCapture]) -> tuple[list[Prediction | FrameError], float]:
-    """The model's results and the milliseconds they took. Leaves the requests alone: this call may come back too late."""
+    """The model's results and the milliseconds they took. Does not touch the requests: this call may return too late."""
     began_s = time.perf_counter()
     results = model.predict(captures)
     if len(results) != len(captures):
@@ -65,11 +65,11 @@ class _HungError(Exception):
 
 
 class ModelRunner:
-    """Runs a model's batches, one at a time, in a thread of their own.
+    """Runs a model's batches, one at a time, in their own thread.
 
     Attributes:
         model: The model.
-        hung: Calls that have not come back.
+        hung: Calls that timed out and have not returned.
     """
 
     def __init__(self, model: SplatModel, timeout_s: float) -> None:
@@ -77,7 +77,7 @@ class ModelRunner:
 
         Args:
             model: Any engine.
-            timeout_s: After which a batch is given up.
+            timeout_s: A batch is given up after this long.
         """
         self.model = model
         self.hung: set[asyncio.Future[Any]] = set()
@@ -86,7 +86,7 @@ class ModelRunner:
         self._thread = ThreadPoolExecutor(1, "model")
 
     async def predict(self, captures: Sequence[DecodedCapture]) -> list[PredictedCapture | FrameError]:
-        """Gaussians of each capture, or why it has none; never raises for what the model does."""
+        """Gaussians of each capture, or why it has none; never raises, whatever the model does."""
         try:
             return await self._call(captures)
         except Exception as error:
@@ -99,11 +99,11 @@ class ModelRunner:
 
         Raises:
             RuntimeError: If calls hang.
-            Exception: Whatever the model raises on its own check or, after several failures in a row, on its warm-up's frames.
+            Exception: Whatever the model raises in its own check or, after several failures in a row, in its warm-up.
         """
         if len(self.hung) >= _HUNG_UNTIL_BROKEN:
             raise RuntimeError(f"{len(self.hung)} calls of model {self.model.info.name} hang")
-        # In a thread, as it may be a forward: frames go on meanwhile.
+        # In a thread, as it may take a forward pass: frames go on meanwhile.
         if self._failures >= _FAILURES_UNTIL_DOUBT:
             await asyncio.to_thread(self.model.warm_up)
             self._failures = 0
@@ -126,7 +126,7 @@ class ModelRunner:
             self._thread.shutdown(wait=False)
             self._thread = ThreadPoolExecutor(1, "model")
             raise _HungError
-        self._failures += 1  # Until it turns out to be none.
+        self._failures += 1  # Reset below if the call succeeds.
         results, infer_ms = call.result()
         self._failures = 0
         return _note(captures, results, infer_ms)
@@ -134,7 +134,7 @@ class ModelRunner:
     def _came_back(self, call: "asyncio.Future[Any]") -> None:
         self.hung.discard(call)
         with contextlib.suppress(BaseException):
-            call.result()  # Too late, whatever it is; asked for so that nothing warns that nobody did.
+            call.result()  # Too late to use; retrieved so that asyncio does not warn that nobody did.
 
     def _refusal(self, error: Exception, capture: DecodedCapture) -> FrameError:
         name, about = self.model.info.name, frame_fields(capture.request.frame_id)
@@ -143,5 +143,5 @@ class ModelRunner:
             return InferenceFailed(f"{name} took longer than {self._timeout_s:g} s")
         logger.error("model %s failed", name, exc_info=error, extra=about)
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which only models/ import
-            return InferenceFailed(f"{name} has not enough memory for it")
-        return InferenceFailed(f"{name} failed on it; the server's log says why")
+            return InferenceFailed(f"{name} ran out of memory")
+        return InferenceFailed(f"{name} failed; the server's log says why")

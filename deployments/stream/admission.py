@@ -7,12 +7,12 @@ The limit follows what finished frames tell, one round at a time:
 
 - ``worked``: the milliseconds that the stages themselves count; for a batch, those of the whole batch.
 - ``waited``: the rest of a frame's trip, in queues and between the stages.
-- ``hops``: the smallest recent ``waited`` of a frame alone in the graph, which no limit can lower. The smallest, because a replica's
-  first frames are slow and a full graph never corrects an estimate that is too high; an estimate that is too low brings the limit
+- ``hops``: the smallest recent ``waited`` of a frame alone in the graph, which no limit can lower. The smallest, because the first
+  frames of a replica are slow and a full graph never corrects an estimate that is too high; one that is too low brings the limit
   down to a single frame, and so corrects itself.
 - ``fill``: how full the frame's batch was. Batches that are not full can take more frames without making any of them older.
 
-A frame may wait for about one other. While ``waited - hops`` is well below ``worked``, or batches are not full, and some session was
+A frame may wait for about one other. While ``waited - hops`` is well below ``worked``, or batches are not full, and a session was
 held back, the limit grows; above it, the limit shrinks in proportion. This is Little's law with a measured base, as in TCP Vegas
 (Brakmo and Peterson, 1995), but the service time is reported by the stages instead of guessed from the fastest trip. So the limit
 follows replicas that come, go or batch.
@@ -35,7 +35,7 @@ _FULL = 0.9
 _SLACK_S = 0.02
 """Waiting that is not worth acting on: a scheduler's time slices and a thread's wake-ups."""
 _GROW_BELOW = 0.35
-"""Share of the allowed waiting. With one replica and two frames, a frame waits for half a service: there the limit should settle."""
+"""Share of the allowed waiting. With one replica and two frames, a frame waits for half a service: the limit should settle there."""
 _PATIENCE_ROUNDS = 8
 """After it had to shrink, the limit does not grow for this many rounds."""
 _MIN_ROUND = 4

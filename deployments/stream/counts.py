@@ -220,8 +220,8 @@ class Window:
         """The window's numbers, ready for JSON, and counts since the start.
 
         Returns:
-            ``seconds`` that the window covers; rates ``…_s``; ``mbit_in_s`` and ``mbit_out_s``; ``age_ms`` and each of ``stages_ms``
-            as ``{p50, p95}``, empty if there were none; and by label ``dropped``, ``errors``, ``refused`` and
+            ``seconds`` that the window covers; rates ``…_s``; ``mbit_in_s`` and ``mbit_out_s``; ``age_ms`` and each of
+            ``stages_ms`` as ``{p50, p95}``, empty if there were none; and by label ``dropped``, ``errors``, ``refused`` and
             ``quality_changes``, each ``{label: [in the window, since the start]}``.
         """
         now_s, now = self._clock(), self._counts.snapshot()

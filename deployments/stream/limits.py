@@ -38,7 +38,7 @@ class AdaptiveLimit:
     may_rise_s: float = 0.0
     rose: bool = False
     start: tuple[float, float, float] | None = None
-    """The limit, what was used of it and how long that took, before the limit went down; kept until going down has proved useful."""
+    """Before the limit went down: the limit, what was used of it, how long that took. Kept until going down has proved useful."""
     is_doubted: bool = False
     """One round has shown no gain: the next one decides."""
     in_vain_until_s: float = 0.0

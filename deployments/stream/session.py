@@ -60,7 +60,7 @@ class SessionLimits:
         idle_timeout_s: A session is closed when nothing comes from it for this long, so half-open sockets end.
         stall_s: While a reply has been undelivered for this long, or unacknowledged with the next one waiting for it, no further
             frame of the session is computed.
-        max_frames_per_s: Frames above this rate are dropped. It is what the fastest webcams deliver, and more than any engine shows.
+        max_frames_per_s: Frames above this rate are dropped. The fastest webcams deliver as many; no engine shows them all.
         max_bytes_per_s: The same for encoded bytes: 4K JPEGs of 1 MB at 60 a second.
     """
 

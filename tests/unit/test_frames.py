@@ -175,7 +175,7 @@ BAD = {
     "avif": (b"\0\0\0\x20ftypavif" + bytes(40), "unsupported_image", "an AVIF image"),
     "jpeg xl": (b"\xff\x0a" + bytes(40), "unsupported_image", "a JPEG XL image"),
     "webm": (b"\x1a\x45\xdf\xa3" + bytes(40), "unsupported_image", "a WebM"),
-    "wav": (b"RIFF\x24\0\0\0WAVEfmt ", "unsupported_image", "a RIFF file that is no WebP"),
+    "wav": (b"RIFF\x24\0\0\0WAVEfmt ", "unsupported_image", "a RIFF file that is not a WebP"),
     "noise": (b"\x13\x37\x00\xff", "unsupported_image", "unknown type (it begins with 13 37 00 ff)"),
     "jpeg magic only": (JPEG[:3], "image_broken", "ends within its header"),
     "jpeg without a picture": (b"\xff\xd8\xff\xd9\0\0\0\0", "image_broken", "no picture"),
@@ -204,7 +204,7 @@ BAD = {
     "png of 16 bits": (png(32, 32, 16, 2), "unsupported_color", "16 bits a channel"),
     "png of 20000": (png(20_000, 20_000, 8, 2, pixels=b""), "image_size", "20000×20000"),
     "png too small": (png(16, 15, 8, 2), "image_size", "is 16×15 pixels: expected 16×16"),
-    "png above 12 megapixels": (png(4000, 3001, 8, 2, pixels=b""), "image_size", "12 megapixels at most"),
+    "png above 12 megapixels": (png(4000, 3001, 8, 2, pixels=b""), "image_size", "at most 12 megapixels"),
     "png with a flipped bit": (
         patched(PNG, b"IDAT", 30, bytes([PNG[PNG.index(b"IDAT") + 30] ^ 1])),
         "image_broken",

@@ -52,7 +52,7 @@ class Broken(SyntheticModel):
         self.predict([])
 
 
-@pytest.mark.parametrize(("poison", "sentence"), [("raise", "synthetic failed on it"), ("memory", "not enough memory")])
+@pytest.mark.parametrize(("poison", "sentence"), [("raise", "synthetic failed"), ("memory", "ran out of memory")])
 @pytest.mark.parametrize("company", [0, 1, 3])
 async def test_a_capture_that_raises_or_takes_all_memory_fails_alone(poison: str, sentence: str, company: int) -> None:
     runner = ModelRunner(SyntheticModel(splats=100, poison=True), LATE_S)
@@ -115,7 +115,7 @@ async def test_failures_that_are_the_models_make_the_replica_unhealthy() -> None
     runner = ModelRunner(Broken(splats=100), LATE_S)
     for _ in range(2):
         assert [str(result) for result in await runner.predict([GREY])] == [
-            "The model could not process this frame: synthetic failed on it; the server's log says why."
+            "The model could not process this frame: synthetic failed; the server's log says why."
         ]
     await runner.check_health()
     await runner.predict([GREY])

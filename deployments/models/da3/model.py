@@ -196,7 +196,7 @@ class DepthAnything3:
             if len(jobs) == 1:
                 self._proven_s = float("-inf")
                 # The log has the rest; a client has no use for it.
-                return [InferenceFailed("the network failed on it; the server's log says why")]
+                return [InferenceFailed("the network failed; the server's log says why")]
         return [outcome for job in jobs for outcome in self._together_or_alone([job])]
 
     def _run(self, pictures: NDArray[np.uint8], k: int, wishes: Sequence[Wish] | None = None) -> list[Result]:
