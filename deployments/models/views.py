@@ -6,9 +6,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.splats import lifting
 from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
+from deployments.splats.layer_lifting import lift_layers
+from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 
 F32 = NDArray[np.float32]
 
@@ -28,45 +29,10 @@ def lift_views(
     Returns:
         V·H·W Gaussians in the first camera's OpenCV frame, ``grid=(V, H, W)``.
     """
-    views = [lifting.lift_depth(d, picture, camera, kind) for d, picture, camera in zip(depth, pictures, cameras, strict=True)]
-    if len(views) == 1:
-        return views[0]
-    moved = [views[0], *(_to_first(view, pose) for view, pose in zip(views[1:], poses[1:], strict=True))]
-    return Gaussians(
-        means=np.concatenate([view.means for view in moved]),
-        scales=np.concatenate([view.scales for view in moved]),
-        quats=np.concatenate([view.quats for view in moved]),
-        opacities=np.concatenate([view.opacities for view in moved]),
-        sh=np.concatenate([view.sh for view in moved]),
-        grid=(len(views), depth.shape[1], depth.shape[2]),
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where((depth > 0) & np.isfinite(depth), np.float32(1) / depth, np.float32(0))
+    views = tuple(
+        DepthView(camera, (DepthLayer(w),), picture, None if i == 0 else np.asarray(pose, np.float32))
+        for i, (w, picture, camera, pose) in enumerate(zip(inverse, pictures, cameras, poses, strict=True))
     )
-
-
-def _to_first(view: Gaussians, pose: F32) -> Gaussians:
-    """The Gaussians moved by the inverse of ``pose``; colours of degree 0 have no direction to turn."""
-    rotation, translation = pose[:, :3], pose[:, 3]
-    quats = _turn(_quat(rotation.T.astype(np.float64)), view.quats)
-    means = np.asarray((view.means - translation) @ rotation, np.float32)
-    return Gaussians(means, view.scales, quats, view.opacities, view.sh, view.grid)
-
-
-def _turn(a: NDArray[np.float64], b: F32) -> F32:
-    """Hamilton product a·b of wxyz quaternions. [4], [N, 4] → [N, 4]."""
-    w, x, y, z = a
-    left = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
-    return np.ascontiguousarray(b @ left.T.astype(np.float32))
-
-
-def _quat(m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unit wxyz quaternion of a rotation matrix: the eigenvector of Bar-Itzhack's matrix (2000), stable at every angle."""
-    (a, b, c), (d, e, f), (g, h, i) = m
-    k = np.array(
-        [
-            [a + e + i, h - f, c - g, d - b],
-            [h - f, a - e - i, d + b, c + g],
-            [c - g, d + b, e - a - i, h + f],
-            [d - b, c + g, h + f, i - a - e],
-        ]
-    )
-    vector: NDArray[np.float64] = np.linalg.eigh(k)[1][:, -1]
-    return vector
+    return lift_layers(LayeredDepth(views), kind)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deployments.splats.activations import SH_C0
 from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
-from deployments.splats.kernel import inline, kernel
+from deployments.splats.kernel import for_kernel, inline, kernel
 
 F32 = NDArray[np.float32]
 
@@ -40,6 +40,8 @@ within this distance."""
 
 # A step of depth between neighbours is an edge when it exceeds this fraction plus what MAX_SLOPE makes of one pixel.
 _JUMP = 0.02
+# Depths, and inverse depths, that count; far beyond any model's unit, and far within float32.
+_NEAREST, _FARTHEST = np.float32(1e-6), np.float32(1e6)
 _COLOUR = ((np.arange(256) / 255.0 - 0.5) / SH_C0).astype(np.float32)
 
 
@@ -88,7 +90,30 @@ def lift_depth(
     Raises:
         ValueError: If the three sizes differ.
     """
-    height, width = depth.shape
+    inverse = np.empty(depth.shape, np.float32)
+    _invert(depth, inverse)
+    return lift_inverse_depth(inverse, rgb, camera, kind)
+
+
+def lift_inverse_depth(
+    inverse: NDArray[np.float32], rgb: NDArray[np.uint8], camera: Camera, kind: Literal["lifted", "points"] = "lifted"
+) -> Gaussians:
+    """One Gaussian a pixel, as :func:`lift_depth` makes them.
+
+    Args:
+        inverse: 1/z in the capture camera's frame; 0 where there is no surface, and what is not within 1e-6..1e6 counts as 0.
+            float32 [H, W].
+        rgb: sRGB of the same pixels. uint8 [H, W, 3].
+        camera: Intrinsics of that picture.
+        kind: As there.
+
+    Returns:
+        H·W Gaussians, ``grid=(1, H, W)``; opacity 0 where there is no surface.
+
+    Raises:
+        ValueError: If the three sizes differ.
+    """
+    height, width = inverse.shape
     if rgb.shape != (height, width, 3) or (camera.width, camera.height) != (width, height):
         raise ValueError(
             f"depth, rgb and camera: expected one size, got {width}×{height}, {rgb.shape[1]}×{rgb.shape[0]}"
@@ -98,13 +123,13 @@ def lift_depth(
     means, scales = np.empty((n, 3), np.float32), np.empty((n, 3), np.float32)
     quats, opacities = np.empty((n, 4), np.float32), np.empty(n, np.float32)
     jump = np.float32(_JUMP + MAX_SLOPE / max(min(camera.fx, camera.fy), 1.0))
-    inverse = _inverse_depth(depth, jump)
+    framed = _frame(for_kernel(inverse), jump)
     ramps = np.empty((height, width), np.uint8)
-    if _find_ramps(inverse, jump, ramps):
-        inverse = _snap(inverse, ramps, EDGE_SNAP_PX)
-        _find_ramps(inverse, jump, ramps)
+    if _find_ramps(framed, jump, ramps):
+        framed = _snap(framed, ramps, EDGE_SNAP_PX)
+        _find_ramps(framed, jump, ramps)
     lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
-    _lift(inverse, ramps, lens, jump, kind == "points", means, scales, quats, opacities)
+    _lift(framed, ramps, lens, jump, kind == "points", means, scales, quats, opacities)
     sh = np.take(_COLOUR, rgb.reshape(n, 1, 3))
     return Gaussians(means, scales, quats, opacities, sh, (1, height, width))
 
@@ -115,17 +140,25 @@ def warm_up() -> None:
 
 
 @kernel
-def _inverse_depth(depth: F32, jump: np.float32) -> F32:
-    """1 / depth, 0 where there is none, in a frame of one pixel that continues it in a straight line. float32 [H+2, W+2]."""
-    height, width = depth.shape
-    out = np.empty((height + 2, width + 2), np.float32)
-    zero, one, two = np.float32(0.0), np.float32(1.0), np.float32(2.0)
-    for v in range(height):
-        source, row = depth[v], out[v + 1, 1 : width + 1]
-        for u in range(width):
-            z = source[u]
+def _invert(depth: F32, out: F32) -> None:
+    """1 / depth, 0 where there is none. float32 [H, W]."""
+    for v in range(depth.shape[0]):
+        for u in range(depth.shape[1]):
+            z = depth[v, u]
             # NaN fails both comparisons; the bounds keep infinities out and 1/z a normal number.
-            row[u] = one / z if z > np.float32(1e-6) and z < np.float32(1e6) else zero
+            out[v, u] = np.float32(1.0) / z if z > _NEAREST and z < _FARTHEST else np.float32(0.0)
+
+
+@kernel
+def _frame(inverse: F32, jump: np.float32) -> F32:
+    """Inverse depth in a frame of one pixel that continues it in a straight line. float32 [H+2, W+2]."""
+    height, width = inverse.shape
+    out = np.empty((height + 2, width + 2), np.float32)
+    two = np.float32(2.0)
+    for v in range(height):
+        source, row = inverse[v], out[v + 1, 1 : width + 1]
+        for u in range(width):
+            row[u] = source[u] if source[u] > _NEAREST and source[u] < _FARTHEST else np.float32(0.0)
         for outer, near, far in ((0, 1, min(2, width)), (width + 1, width, max(width - 1, 1))):
             a, b = out[v + 1, near], out[v + 1, far]
             out[v + 1, outer] = two * a - b if _same(a, b, jump) else a

@@ -19,7 +19,7 @@ REASONS = ("invalid", "edge", "opacity", "border", "depth", "budget")
 
 ``invalid``: a non-finite number, a scale of 0 or less, a quaternion without direction: no codec could store it.
 ``edge``: opacity exactly 0, which is how lifting marks pixels that lie on no surface. ``opacity``: below ``min_opacity``.
-``border``: within ``border`` of the picture's edge. ``depth``: beyond ``depth_percentile``. ``budget``: above ``max_splats``.
+``border``: within ``border`` of the picture's edge. ``depth``: beyond ``max_depth`` or ``depth_percentile``. ``budget``: above ``max_splats``.
 """
 
 _KEPT, _INVALID, _EDGE, _OPACITY, _BORDER = 0, 1, 2, 3, 4
@@ -44,6 +44,7 @@ def prune(
     min_opacity: float = 0.0,
     border: float = 0.0,
     depth_percentile: float = 100.0,
+    max_depth: float = math.inf,
     max_splats: int | None = None,
 ) -> tuple[Gaussians, dict[str, int]]:
     """Remove what can't be stored, what isn't seen and what the client doesn't want.
@@ -58,6 +59,7 @@ def prune(
         min_opacity: Fainter Gaussians go, 0..1.
         border: Fraction of the picture cut on each side, 0..0.45.
         depth_percentile: What is farther than this percentile of the depths goes, 1..100; 100: nothing.
+        max_depth: What is farther than this goes, with the reason ``depth``; before the percentile.
         max_splats: Budget; None: no limit.
 
     Returns:
@@ -82,12 +84,14 @@ def prune(
         counts[reason] = int(totals[code])
     if not totals[_KEPT]:
         return gaussians.take(np.zeros(0, np.intp)), counts
-    if totals[_KEPT] == n and n <= budget and depth_percentile >= 100:
+    if totals[_KEPT] == n and n <= budget and depth_percentile >= 100 and max_depth == math.inf:
         return gaussians, counts
     kept = np.flatnonzero(verdict == _KEPT)
-    if depth_percentile < 100:
+    if max_depth < math.inf:
+        kept = np.compress(gaussians.means[kept, 2] <= np.float32(max_depth), kept)
+    if depth_percentile < 100 and len(kept):
         kept = _nearest(kept, gaussians.means[kept, 2], depth_percentile)
-        counts["depth"] = int(totals[_KEPT]) - len(kept)
+    counts["depth"] = int(totals[_KEPT]) - len(kept)
     growth = 1.0
     if len(kept) > budget:
         counts["budget"] = len(kept) - budget
