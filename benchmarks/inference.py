@@ -84,7 +84,7 @@ class Ours:
         for prediction in self._model.predict([DecodedCapture((picture,)) for picture in pictures]):
             if not isinstance(prediction, Prediction):
                 raise RuntimeError(str(prediction))
-            CODECS["ply" if prediction.kind == "native" else "points"].encode(prediction.gaussians)
+            CODECS["ply" if prediction.kind == "native" else "points"].encode(prediction.as_gaussians())
 
 
 class Theirs:

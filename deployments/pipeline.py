@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
+from deployments.splats.layer_lifting import lift_layers
+from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame, SplatKind
 from deployments.stream.messages import Engine
@@ -35,18 +37,25 @@ class Prediction:
     """What a model returns for one capture.
 
     Attributes:
-        gaussians: In the first view's OpenCV camera frame.
-        kind: Where the Gaussians come from.
+        scene: Gaussians in the first view's OpenCV camera frame, from a model that predicts Gaussians; layered depth from one that
+            predicts depth, which is lifted where splats are needed.
+        kind: What the client gets to see.
         camera: Intrinsics of the first view.
         state: The session's new state.
         pruned: Reason → Gaussians that the model has already removed; the packer does not prune for these reasons again.
     """
 
-    gaussians: Gaussians
+    scene: Gaussians | LayeredDepth
     kind: SplatKind
     camera: Camera
     state: bytes = b""
     pruned: dict[str, int] = field(default_factory=dict)
+
+    def as_gaussians(self) -> Gaussians:
+        """The scene as Gaussians, none of them pruned; depth is lifted, which takes milliseconds."""
+        if isinstance(self.scene, Gaussians):
+            return self.scene
+        return lift_layers(self.scene, "points" if self.kind == "points" else "lifted")
 
 
 @dataclass(frozen=True, slots=True)

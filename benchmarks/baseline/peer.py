@@ -48,7 +48,7 @@ def create_peer(splats: int, latency_ms: float) -> FastAPI:
         with gpu:
             (prediction,) = model.predict([capture])
         assert isinstance(prediction, Prediction)
-        return {"type": "gaussian_ply", "timestamp": time.time(), "ply_data": write_ply(prediction.gaussians)}
+        return {"type": "gaussian_ply", "timestamp": time.time(), "ply_data": write_ply(prediction.as_gaussians())}
 
     @app.websocket("/ws")
     async def stream(websocket: WebSocket) -> None:

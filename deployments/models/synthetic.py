@@ -1,4 +1,4 @@
-"""A stand-in for load tests: Gaussians of a fixed number, the picture's colours, and a chosen latency. No network, no weights.
+"""A stand-in for load tests: splats of a fixed number, the picture's colours, and a chosen latency. No network, no weights.
 
 The cost is constant, the content is checkable (the splats show the picture they were made from, on a slanted plane), and the
 same picture gives the same bytes. It can fail on purpose, by count, so that tests can tell what the stream makes of it.
@@ -15,6 +15,7 @@ import numpy as np
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
 from deployments.splats.camera import Camera
+from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.messages import Engine
 
@@ -41,6 +42,7 @@ class SyntheticModel:
         nan_every: Every so many captures one comes with every fourth centre NaN; 0: none.
         poison: Whether pictures of one plain colour make it fail, each of :data:`POISONS` in its way. By the picture and not by
             count, so that it does so again when it is tried again.
+        depth: Whether it predicts depth, as most networks do, and not Gaussians.
         seed: Of the jitter.
 
     Raises:
@@ -57,6 +59,7 @@ class SyntheticModel:
         fail_every: int = 0,
         nan_every: int = 0,
         poison: bool = False,
+        depth: bool = False,
         seed: int = 0,
     ) -> None:
         limits = {"splats": splats - 1, "latency_ms": latency_ms, "per_item_ms": per_item_ms, "jitter_ms": jitter_ms}
@@ -65,7 +68,7 @@ class SyntheticModel:
                 raise ValueError(f"synthetic: {name} is out of range: expected {1 if name == 'splats' else 0} or more")
         self._splats = splats
         self._latency_ms, self._per_item_ms, self._jitter_ms = latency_ms, per_item_ms, jitter_ms
-        self._fail_every, self._nan_every, self._poison = fail_every, nan_every, poison
+        self._fail_every, self._nan_every, self._poison, self._depth = fail_every, nan_every, poison, depth
         self._random = np.random.default_rng(seed)
         self._seen = 0
 
@@ -114,13 +117,18 @@ class SyntheticModel:
         camera = Camera(width, height, width * 0.87, width * 0.87, width / 2, height / 2)
         x = (np.arange(width, dtype=np.float32) + 0.5) / width
         # Inverse depth is linear in pixels on a plane.
-        depth = 1.0 / (1.0 / _NEAR_M + x * (1.0 / _FAR_M - 1.0 / _NEAR_M))
-        plane = np.ascontiguousarray(np.broadcast_to(depth, (height, width)), np.float32)
-        kind: Literal["lifted", "points"] = "points" if capture.request.options.representation == "points" else "lifted"
-        gaussians = lifting.lift_depth(plane, small, camera, kind)
+        row = 1.0 / _NEAR_M + x * (1.0 / _FAR_M - 1.0 / _NEAR_M)
+        inverse = np.ascontiguousarray(np.broadcast_to(row, (height, width)), np.float32)
+        request = capture.request
+        kind: Literal["lifted", "points"] = "points" if request.options.representation == "points" else "lifted"
+        if self._depth:
+            if (self._nan_every and self._seen % self._nan_every == 0) or poison == "nan":
+                inverse[:: 4 if poison != "nan" else 1] = np.nan
+            return Prediction(LayeredDepth((DepthView(camera, (DepthLayer(inverse),), small),)), kind, camera, request.state)
+        gaussians = lifting.lift_inverse_depth(inverse, small, camera, kind)
         if self._nan_every and self._seen % self._nan_every == 0:
             gaussians.means[::4] = np.nan
         if poison == "nan":
             for values in (gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities, gaussians.sh):
                 values[...] = np.nan
-        return Prediction(gaussians, kind, camera, capture.request.state)
+        return Prediction(gaussians, kind, camera, request.state)

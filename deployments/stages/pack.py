@@ -3,11 +3,14 @@
 import math
 import time
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from deployments.pipeline import PredictedCapture
 from deployments.splats import pruning
 from deployments.splats.codecs import CODECS, Codec, original
 from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.layer_lifting import lift_and_prune
+from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import PackedFrame
 
@@ -67,14 +70,17 @@ class Packer:
         began_s = time.perf_counter()
         prediction, request = predicted.prediction, predicted.request
         options, done = request.options, prediction.pruned
-        gaussians, pruned = pruning.prune(
-            prediction.gaussians,
-            prediction.camera,
-            min_opacity=0.0 if "opacity" in done else options.min_opacity,
-            border=0.0 if "border" in done else options.border,
-            depth_percentile=options.depth_percentile,
-            max_splats=options.max_splats,
-        )
+        wishes: dict[str, Any] = {
+            "min_opacity": 0.0 if "opacity" in done else options.min_opacity,
+            "border": 0.0 if "border" in done else options.border,
+            "depth_percentile": options.depth_percentile,
+            "max_splats": options.max_splats,
+        }
+        if isinstance(prediction.scene, LayeredDepth):
+            kind: Literal["lifted", "points"] = "points" if prediction.kind == "points" else "lifted"
+            gaussians, pruned = lift_and_prune(prediction.scene, kind, **wishes)
+        else:
+            gaussians, pruned = pruning.prune(prediction.scene, prediction.camera, **wishes)
         name = options.codec
         if name == "auto":
             name = "points" if prediction.kind == "points" else "packed"

@@ -52,7 +52,7 @@ def predictions(outcomes: Sequence[Prediction | FrameError]) -> list[Prediction]
 
 def same(a: Prediction, b: Prediction, relative: float = 1e-5) -> None:
     for name in ("means", "scales", "quats", "opacities", "sh"):
-        x, y = getattr(a.gaussians, name), getattr(b.gaussians, name)
+        x, y = getattr(a.as_gaussians(), name), getattr(b.as_gaussians(), name)
         np.testing.assert_allclose(x, y, rtol=0, atol=relative * max(float(np.abs(y).max()), 1e-12))
     assert a.camera == pytest.approx(b.camera) or abs(a.camera.fx - b.camera.fx) < 1e-3
 
@@ -87,10 +87,10 @@ def test_odd_shapes_views_and_wishes_go_in_batches_of_their_own(checkpoints: Any
     ]  # fmt: skip
     outcomes = predictions(model.predict(captures))
     assert sorted(shape[0] for shape in spy.shapes) == [1, 1, 1, 1, 1, 2]
-    assert [len(outcome.gaussians) for outcome in outcomes] == [
+    assert [len(outcome.as_gaussians()) for outcome in outcomes] == [
         140 * 112, 70 * 140, 2 * 140 * 112, 140 * 112, 140 * 112, 140 * 112, 70 * 56
     ]  # fmt: skip
-    assert [outcome.kind for outcome in outcomes].count("points") == 1 and outcomes[5].gaussians.sh_degree == 2
+    assert [outcome.kind for outcome in outcomes].count("points") == 1 and outcomes[5].as_gaussians().sh_degree == 2
 
 
 def test_a_capture_that_breaks_the_batch_fails_alone(checkpoints: Any) -> None:
@@ -120,13 +120,13 @@ def test_a_sliver_of_a_picture_is_served_where_the_package_fails(checkpoints: An
 def test_views_of_different_shapes_are_cut_to_what_they_share(checkpoints: Any) -> None:
     model, _ = engine(checkpoints["micro"])
     (outcome,) = predictions(model.predict([DecodedCapture((picture(200, 150), picture(200, 100)))]))
-    assert outcome.gaussians.grid == (2, 70, 140)
+    assert outcome.as_gaussians().grid == (2, 70, 140)
 
 
 def test_more_views_than_the_packages_heads_take_at_once_never_share_a_batch(checkpoints: Any) -> None:
     model, spy = engine(checkpoints["micro"])
     many = [capture(*range(9), inference_px=56), capture(*range(9), inference_px=56)]
-    assert len(predictions(model.predict(many))[1].gaussians) == 9 * 56 * 42
+    assert len(predictions(model.predict(many))[1].as_gaussians()) == 9 * 56 * 42
     assert [shape[:2] for shape in spy.shapes] == [(1, 9), (1, 9)]
 
 
@@ -179,7 +179,7 @@ def test_pruning_before_the_copy_gives_the_packers_own_frame(checkpoints: Any, o
         assert not isinstance(x, FrameError) and not isinstance(y, FrameError)
         assert x.pruned == y.pruned and x.count == y.count
         np.testing.assert_array_equal(x.data, y.data)
-    assert len(early[1].gaussians) < len(late[1].gaussians), "nothing was pruned: the test proves nothing"
+    assert len(early[1].as_gaussians()) < len(late[1].as_gaussians()), "nothing was pruned: the test proves nothing"
     assert early[1].pruned["opacity"] > 0 and early[1].pruned["border"] > 0
 
 
@@ -194,8 +194,8 @@ def test_each_session_is_calmed_by_its_own_state(checkpoints: Any) -> None:
     mine = DecodedCapture(capture(0).views, FrameRequest(FrameOptions(), far))
     held, fresh = predictions(model.predict([mine, capture(0)]))
     factor = np.exp(0.2 * 0.96)
-    np.testing.assert_allclose(held.gaussians.means, fresh.gaussians.means * np.float32(factor), rtol=2e-3)
-    np.testing.assert_allclose(held.gaussians.scales, fresh.gaussians.scales * np.float32(factor), rtol=2e-3)
+    np.testing.assert_allclose(held.as_gaussians().means, fresh.as_gaussians().means * np.float32(factor), rtol=2e-3)
+    np.testing.assert_allclose(held.as_gaussians().scales, fresh.as_gaussians().scales * np.float32(factor), rtol=2e-3)
     same(fresh, first)
 
 

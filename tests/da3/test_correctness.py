@@ -58,7 +58,7 @@ def check_intrinsics(camera: Any, theirs: NDArray[np.float32]) -> None:
 def test_one_view_equals_the_package_re_expressed_in_the_cameras_frame(networks: Any, checkpoints: Any) -> None:
     view = picture()
     got, said = ours(engine(checkpoints["micro"]), view, sh_degree=2), theirs(networks["micro"], view)
-    g, h = got.gaussians, said.gaussians
+    g, h = got.as_gaussians(), said.gaussians
     w2c = said.extrinsics[0].astype(np.float64)
     assert np.abs(w2c - np.eye(3, 4)).max() > 0.1, "a pose that changes nothing proves nothing"
     assert got.kind == "native" and g.grid == (1, 112, 140)
@@ -76,7 +76,7 @@ def test_one_view_equals_the_package_in_every_field_where_its_pose_is_the_identi
     net = micro.make_network(micro.any_view())
     folder = micro.save(net, tmp_path / "still", "micro", micro.any_view())
     view = picture(seed=3)
-    g, h = ours(engine(folder), view, sh_degree=2).gaussians, theirs(net, view).gaussians
+    g, h = ours(engine(folder), view, sh_degree=2).as_gaussians(), theirs(net, view).gaussians
     close(g.means, h.means[0].numpy())
     close(g.scales, h.scales[0].numpy())
     close(g.opacities, h.opacities[0].numpy())
@@ -89,7 +89,7 @@ def test_one_view_equals_the_package_in_every_field_where_its_pose_is_the_identi
 def test_several_views_equal_the_package_in_the_first_cameras_frame(networks: Any, checkpoints: Any, views: int) -> None:
     pictures = [picture(seed=i) for i in range(views)]
     got, said = ours(engine(checkpoints["micro"]), *pictures), theirs(networks["micro"], *pictures)
-    g, h = got.gaussians, said.gaussians
+    g, h = got.as_gaussians(), said.gaussians
     first = said.extrinsics[0].astype(np.float64)
     assert np.abs(said.extrinsics[1] - said.extrinsics[0]).max() > 1e-3, "views at one place prove nothing"
     assert g.grid == (views, 112, 140)
@@ -104,7 +104,7 @@ def test_several_views_turn_their_quaternions_by_the_pose_where_the_package_mixe
     networks: Any, checkpoints: Any
 ) -> None:
     pictures = [picture(seed=i) for i in range(2)]
-    g, said = ours(engine(checkpoints["micro"]), *pictures).gaussians, theirs(networks["micro"], *pictures)
+    g, said = ours(engine(checkpoints["micro"]), *pictures).as_gaussians(), theirs(networks["micro"], *pictures)
     raw = _raw_quats_wxyz(networks["micro"], pictures)
     w2c = said.extrinsics[:, :, :3].astype(np.float64)
     per_view = len(g) // 2
@@ -127,7 +127,7 @@ def _raw_quats_wxyz(net: Any, pictures: list[NDArray[np.uint8]]) -> NDArray[np.f
 def test_harmonics_of_several_views_are_turned_into_the_first_cameras_frame(networks: Any, checkpoints: Any) -> None:
     """The first view is at the origin: its harmonics are the head's own, of every degree."""
     pictures = [picture(seed=i) for i in range(2)]
-    g = ours(engine(checkpoints["micro"]), *pictures, sh_degree=2).gaussians
+    g = ours(engine(checkpoints["micro"]), *pictures, sh_degree=2).as_gaussians()
     alone = _raw_harmonics(networks["micro"], pictures)
     close(g.sh[: len(g) // 2], alone[: len(g) // 2])
     assert np.abs(g.sh[len(g) // 2 :, 1:] - alone[len(g) // 2 :, 1:]).max() > 1e-3 * np.abs(alone[:, 1:]).max()
@@ -145,7 +145,7 @@ def _raw_harmonics(net: Any, pictures: list[NDArray[np.uint8]]) -> NDArray[np.fl
 @pytest.mark.parametrize("degree", [0, 1, 2])
 def test_a_lower_degree_is_the_higher_one_cut_off(checkpoints: Any, degree: int) -> None:
     model, view = engine(checkpoints["micro"]), picture()
-    full, cut = ours(model, view, sh_degree=2).gaussians, ours(model, view, sh_degree=degree).gaussians
+    full, cut = ours(model, view, sh_degree=2).as_gaussians(), ours(model, view, sh_degree=degree).as_gaussians()
     assert cut.sh_degree == degree
     np.testing.assert_array_equal(cut.sh, full.sh[:, : (degree + 1) ** 2])
     np.testing.assert_array_equal(cut.means, full.means)
@@ -157,14 +157,14 @@ def test_nested_is_scaled_to_metres_which_the_package_forgets(networks: Any, che
     w2c, unit = said.extrinsics[0].astype(np.float64), said.scale_factor
     assert said.is_metric == 1 and abs(unit - 1) > 0.05
     unscaled = said.gaussians.means[0].numpy() @ w2c[:, :3].T + w2c[:, 3] / unit
-    close(got.gaussians.means, unscaled * unit)
-    close(got.gaussians.scales, said.gaussians.scales[0].numpy() * unit)
+    close(got.as_gaussians().means, unscaled * unit)
+    close(got.as_gaussians().scales, said.gaussians.scales[0].numpy() * unit)
 
 
 def test_depth_of_nested_is_the_packages_metric_depth(networks: Any, checkpoints: Any) -> None:
     view = picture()
     got, said = ours(engine(checkpoints["micro-nested"]), view, representation="points"), theirs(networks["micro-nested"], view)
-    close(got.gaussians.means[:, 2], said.depth.ravel(), 1e-4)
+    close(got.as_gaussians().means[:, 2], said.depth.ravel(), 1e-4)
 
 
 @pytest.mark.parametrize("name", ["micro-depth", "micro-mono"])
@@ -172,7 +172,7 @@ def test_depth_models_give_points_at_the_packages_depth(networks: Any, checkpoin
     view = picture()
     got, said = ours(engine(checkpoints[name]), view), theirs(networks[name], view, infer_gs=False)
     assert got.kind == "points"
-    close(got.gaussians.means[:, 2], said.depth.ravel())
+    close(got.as_gaussians().means[:, 2], said.depth.ravel())
     lifted = ours(engine(checkpoints[name]), view, representation="splats")
     assert lifted.kind == "lifted"
     if name == "micro-depth":
@@ -189,8 +189,8 @@ def test_points_of_several_views_meet_in_the_first_cameras_frame(networks: Any, 
         rays = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones_like(u)], axis=-1)
         world = (rays * depth[..., None]).reshape(-1, 3) - w2c[:, 3]
         expected.append((world @ w2c[:, :3]) @ first[:, :3].T + first[:, 3])
-    close(got.gaussians.means, np.concatenate(expected), 1e-4)
-    assert got.gaussians.grid == (3, 112, 140)
+    close(got.as_gaussians().means, np.concatenate(expected), 1e-4)
+    assert got.as_gaussians().grid == (3, 112, 140)
 
 
 def test_a_picture_of_nothing_but_sky_gives_a_frame_where_the_package_asserts(checkpoints: Any, networks: Any) -> None:
@@ -207,7 +207,7 @@ def test_a_picture_of_nothing_but_sky_gives_a_frame_where_the_package_asserts(ch
         model._forward._meter.head.scratch.sky_output_conv2[-1].bias.fill_(100.0)
     for representation in ("splats", "points"):
         got = ours(model, picture(), representation=representation)
-        assert np.isfinite(got.gaussians.means).all() and got.gaussians.means[:, 2].max() > 0
+        assert np.isfinite(got.as_gaussians().means).all() and got.as_gaussians().means[:, 2].max() > 0
 
 
 def test_metric_depth_follows_the_focal_length(checkpoints: Any) -> None:
@@ -218,4 +218,4 @@ def test_metric_depth_follows_the_focal_length(checkpoints: Any) -> None:
     net = model._forward._main
     model._forward = Forward(net, CPU, fov_deg=60.0, metric=True)
     metric = ours(model, picture())
-    close(metric.gaussians.means[:, 2], plain.gaussians.means[:, 2] * metric.camera.fx / 300, 1e-6)
+    close(metric.as_gaussians().means[:, 2], plain.as_gaussians().means[:, 2] * metric.camera.fx / 300, 1e-6)

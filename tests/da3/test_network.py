@@ -296,4 +296,4 @@ def test_the_full_size_small_architecture_runs(tmp_path: Path) -> None:
     model = DepthAnything3(weights=str(folder), device="cpu", longest_px=140, threads=1)
     assert model.info.name == "da3-small" and model.info.licence == "Apache-2.0"
     (outcome,) = model.predict([DecodedCapture((picture(),))])
-    assert isinstance(outcome, Prediction) and outcome.kind == "points" and len(outcome.gaussians) == 140 * 112
+    assert isinstance(outcome, Prediction) and outcome.kind == "points" and len(outcome.as_gaussians()) == 140 * 112

@@ -69,14 +69,14 @@ def test_the_weights_load_and_every_frame_is_finite(make: Callable[..., Any], ca
         warnings.simplefilter("error")
         model = make()
     for prediction in predict(model, captures):
-        assert np.isfinite(prediction.gaussians.means).all()
+        assert np.isfinite(prediction.as_gaussians().means).all()
         assert 0.3 < prediction.camera.fx / prediction.camera.width < 5, "a camera as people have them"
 
 
 def test_bfloat16_stays_near_float32(make: Callable[..., Any], captures: list[DecodedCapture]) -> None:
     points = DecodedCapture(captures[0].views, FrameRequest(FrameOptions(representation="points")))
     (exact,), (quick,) = predict(make(backbone="float32"), [points]), predict(make(), [points])
-    relative = np.abs(quick.gaussians.means[:, 2] / exact.gaussians.means[:, 2] - 1)
+    relative = np.abs(quick.as_gaussians().means[:, 2] / exact.as_gaussians().means[:, 2] - 1)
     assert np.median(relative) < 0.01 and np.percentile(relative, 99) < 0.05
 
 
@@ -110,7 +110,7 @@ def test_the_capture_viewpoint_sees_its_own_picture(make: Callable[..., Any], ca
     if model.info.kinds[0] != "native":
         pytest.skip("this model has no Gaussian head")
     (prediction,) = predict(model, captures[:1])
-    g, camera = prediction.gaussians, prediction.camera
+    g, camera = prediction.as_gaussians(), prediction.camera
     colour = np.clip(0.5 + SH_C0 * g.sh[:, 0], 0, 1)
     u = np.clip((g.means[:, 0] / g.means[:, 2] * camera.fx + camera.cx).astype(int), 0, camera.width - 1)
     v = np.clip((g.means[:, 1] / g.means[:, 2] * camera.fy + camera.cy).astype(int), 0, camera.height - 1)

@@ -72,7 +72,7 @@ def test_a_poison_picture_survives_jpeg(name: str) -> None:
     model = SyntheticModel(splats=100, poison=True)
     if name == "nan":
         (result,) = model.predict([decoded])
-        assert isinstance(result, Prediction) and np.isnan(result.gaussians.means).all()
+        assert isinstance(result, Prediction) and np.isnan(result.as_gaussians().means).all()
     else:
         with pytest.raises(RuntimeError if name == "raise" else MemoryError):
             model.predict([decoded])

@@ -17,6 +17,7 @@ from deployments.models.relief.tracking import MIN_FACE_SCORE, Track, follow
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.scene.clip import render_scene
 from deployments.splats.camera import Camera
+from deployments.splats.layer_lifting import lift_layers
 from deployments.splats.pruning import prune
 from deployments.stream.frames import FrameRequest
 from deployments.stream.options import FrameOptions
@@ -49,7 +50,7 @@ def presence(state: bytes) -> float:
 
 def depth_of(result: Prediction) -> np.ndarray:
     size = result.camera.height * result.camera.width
-    return result.gaussians.means[:size, 2].reshape(result.camera.height, result.camera.width)
+    return result.as_gaussians().means[:size, 2].reshape(result.camera.height, result.camera.width)
 
 
 def stream(frames, **options) -> list[Prediction]:
@@ -236,7 +237,7 @@ def test_the_capture_viewpoint_sees_the_picture(name: str, representation: str) 
     assert result.kind == ("points" if representation == "points" else "lifted")
     camera = result.camera
     truth = cv2.resize(rgb, (camera.width, camera.height), interpolation=cv2.INTER_AREA) / 255
-    kept, _ = prune(result.gaussians, camera, min_opacity=0.1, border=0.03)
+    kept, _ = prune(result.as_gaussians(), camera, min_opacity=0.1, border=0.03)
     picture, covered = splat(kept, camera)
     inner = np.zeros_like(covered, bool)
     inner[6:-6, 6:-6] = True
@@ -266,10 +267,10 @@ def test_the_person_is_round_and_before_the_wall() -> None:
 def test_behind_the_person_the_wall_goes_on_and_the_capture_viewpoint_never_sees_it() -> None:
     result = predict(render_scene(0.0, 320, 240).rgb, inference_px=160)
     size = result.camera.width * result.camera.height
-    hidden = result.gaussians.means[size:]
-    assert result.gaussians.grid is None and len(hidden) > 500
+    hidden = result.as_gaussians().means[size:]
+    assert result.as_gaussians().grid is None and len(hidden) > 500
     assert hidden[:, 2].min() > 2.0
-    colours = 0.5 + 0.28209479177387814 * result.gaussians.sh[:, 0]
+    colours = 0.5 + 0.28209479177387814 * result.as_gaussians().sh[:, 0]
     teal = colours[:, 2] - colours[:, 0] > 0.12
     assert teal[size:].mean() < 0.02, "painted from the wall, not from the sweater"
 
@@ -280,7 +281,8 @@ def test_the_outlines_mixed_colours_do_not_hang_on_the_wall(sitter) -> None:
     rgb = cv2.resize((soft[..., None] * red + (1 - soft[..., None]) * grey).astype(np.uint8), (160, 160))
     track = track_of(soft, 0.95, None, rgb)
     camera = Camera(160, 160, 140.0, 140.0, 80.0, 80.0)
-    gaussians = build_relief(rgb, track, camera, "lifted")
+    lifted = lift_layers(build_relief(rgb, track, camera))
+    gaussians = lifted.take(lifted.opacities > 0)
     colours = 0.5 + 0.28209479177387814 * gaussians.sh[:, 0]
     on_wall = gaussians.means[:, 2] > 2.0
     assert on_wall.sum() > 8000 and (~on_wall).sum() > 5000
@@ -289,7 +291,8 @@ def test_the_outlines_mixed_colours_do_not_hang_on_the_wall(sitter) -> None:
 
 def test_centres_stay_within_one_to_four_units() -> None:
     for rgb in (render_scene(0.0, 320, 240).rgb, photo("coffee"), photo("astronaut")):
-        z = predict(rgb, inference_px=160).gaussians.means[:, 2]
+        gaussians = predict(rgb, inference_px=160).as_gaussians()
+        z = gaussians.means[gaussians.opacities > 0, 2]
         assert z.min() > 1.0 and z.max() < 4.0
 
 
@@ -305,7 +308,7 @@ def test_any_picture_gives_finite_splats_within_the_budget(width: int, height: i
     noise[..., 1:] = noise[..., 1:] if kind == "noise" else noise[..., :1]
     rgb = {"black": noise * 0, "white": noise * 0 + 255}.get(kind, noise)
     result = predict(rgb, max_splats=5000)
-    gaussians = result.gaussians
+    gaussians = result.as_gaussians()
     assert 0 < len(gaussians) <= 5000
     assert prune(gaussians, result.camera, min_opacity=0.1)[1]["invalid"] == 0
     assert abs(result.camera.width / result.camera.height / (width / height) - 1) < 0.15 or min(width, height) < 40
@@ -314,14 +317,14 @@ def test_any_picture_gives_finite_splats_within_the_budget(width: int, height: i
 @pytest.mark.parametrize("budget", [1, 2, 100, 20_000])
 def test_the_budget_holds_with_a_person_too(budget: int) -> None:
     state = predict(photo("astronaut")).state
-    assert 0 < len(predict(photo("astronaut"), state, max_splats=budget).gaussians) <= budget
+    assert 0 < len(predict(photo("astronaut"), state, max_splats=budget).as_gaussians()) <= budget
 
 
 def test_a_person_in_a_tiny_or_thin_picture_is_no_problem(sitter) -> None:
     for size in ((16, 16), (16, 400), (400, 16)):
         rgb = cv2.resize(sitter[1], size)
         state = track_of(sitter[0], 0.95, None, rgb).to_bytes()
-        assert np.isfinite(predict(rgb, state, max_splats=3000).gaussians.means).all()
+        assert np.isfinite(predict(rgb, state, max_splats=3000).as_gaussians().means).all()
 
 
 def test_the_size_follows_the_option_and_has_a_default() -> None:
@@ -347,7 +350,7 @@ def test_a_frame_that_fails_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -
 def test_only_the_first_view_is_used() -> None:
     shot = DecodedCapture((photo("coffee"),), FrameRequest(FrameOptions(inference_px=64)))
     (one,), (two,) = model().predict([shot]), model().predict([replace(shot, views=(photo("coffee"), photo("astronaut")))])
-    assert np.array_equal(one.gaussians.sh, two.gaussians.sh)
+    assert np.array_equal(one.as_gaussians().sh, two.as_gaussians().sh)
 
 
 def test_a_missing_network_names_its_file_and_the_command(tmp_path: Path) -> None:

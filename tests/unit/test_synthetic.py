@@ -31,8 +31,8 @@ def capture(width: int = 64, height: int = 48, state: bytes = b"", **options) ->
 def test_the_count_is_the_same_for_every_picture() -> None:
     model = SyntheticModel(splats=1200)
     results = model.predict([capture(64, 48), capture(640, 480), capture(16, 400)])
-    assert [len(result.gaussians) for result in results] == [1200, 1200, 1200]
-    assert len(model.predict([capture(max_splats=300)])[0].gaussians) == 300
+    assert [len(result.as_gaussians()) for result in results] == [1200, 1200, 1200]
+    assert len(model.predict([capture(max_splats=300)])[0].as_gaussians()) == 300
 
 
 def test_the_splats_show_the_picture_they_were_made_from() -> None:
@@ -40,13 +40,13 @@ def test_the_splats_show_the_picture_they_were_made_from() -> None:
     (result,) = SyntheticModel(splats=1200).predict([shot])
     assert (result.camera.width, result.camera.height) == (40, 30)
     truth = cv2.resize(shot.views[0], (40, 30), interpolation=cv2.INTER_AREA) / 255
-    picture, covered = splat(result.gaussians, result.camera)
+    picture, covered = splat(result.as_gaussians(), result.camera)
     assert psnr(picture, truth, covered > 0.9) > 25
     assert psnr(picture[:, ::-1], truth, covered > 0.9) < 15
 
 
 def test_the_same_picture_gives_the_same_splats() -> None:
-    one, two = (SyntheticModel(splats=500).predict([capture()])[0].gaussians for _ in range(2))
+    one, two = (SyntheticModel(splats=500).predict([capture()])[0].as_gaussians() for _ in range(2))
     assert np.array_equal(one.means, two.means) and np.array_equal(one.sh, two.sh)
 
 
@@ -70,7 +70,7 @@ def test_it_fails_and_spoils_exactly_as_often_as_asked() -> None:
     model = SyntheticModel(splats=12, fail_every=3, nan_every=4)
     results = [*model.predict([capture()] * 5), *model.predict([capture()] * 7)]
     failed = [i for i, result in enumerate(results, 1) if isinstance(result, InferenceFailed)]
-    spoiled = [i for i, r in enumerate(results, 1) if isinstance(r, Prediction) and np.isnan(r.gaussians.means).any()]
+    spoiled = [i for i, r in enumerate(results, 1) if isinstance(r, Prediction) and np.isnan(r.as_gaussians().means).any()]
     assert failed == [3, 6, 9, 12]
     assert spoiled == [4, 8]
     assert "on purpose" in str(results[2])
@@ -105,4 +105,4 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
 
 def test_an_engine_is_loaded_by_name_with_its_parameters() -> None:
     model = load_model("synthetic", splats=12)
-    assert "synthetic" in ENGINES and len(model.predict([capture()])[0].gaussians) == 12
+    assert "synthetic" in ENGINES and len(model.predict([capture()])[0].as_gaussians()) == 12

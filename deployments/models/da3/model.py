@@ -25,11 +25,12 @@ from deployments.models.da3.picture import PATCH_PX, prepare
 from deployments.models.da3.registry import Kind, default_kind
 from deployments.models.da3.weights import find
 from deployments.models.errors import ModelUnavailable
-from deployments.models.views import lift_views
+from deployments.models.views import layered_depth
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
 from deployments.splats.camera import Camera
 from deployments.splats.gaussians import SH_COEFFICIENTS, Gaussians
+from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError, InferenceFailed, WrongViewCount
 from deployments.stream.frames import SplatKind
 from deployments.stream.messages import Engine
@@ -213,17 +214,17 @@ class DepthAnything3:
             factor, reference = align(Reference.from_bytes(state), result.log_depth)
             state = reference.to_bytes() if reference else b""
         cameras = [Camera(width, height, *(float(number) for number in lens)) for lens in result.cameras]
+        scene: Gaussians | LayeredDepth
         if job.kind == "native":
             n = result.block.size // block_size(1, job.k)
             # Means and scales lie one after the other: every length there is.
             np.multiply(result.block[: 6 * n], np.float32(factor), out=result.block[: 6 * n])
-            gaussians = Gaussians(*sections(result.block, n, job.k), grid=(views, height, width) if result.pruned is None else None)
+            scene = Gaussians(*sections(result.block, n, job.k), grid=(views, height, width) if result.pruned is None else None)
         else:
-            kind: Literal["lifted", "points"] = "points" if job.kind == "points" else "lifted"
             depth = result.block.reshape(views, height, width) * np.float32(factor)
             poses = result.poses * np.array([1, 1, 1, factor], np.float32)
-            gaussians = lift_views(depth, job.pictures, cameras, poses, kind)
-        return Prediction(gaussians, job.kind, cameras[0], state, result.pruned or {})
+            scene = layered_depth(depth, job.pictures, cameras, poses, float(factor))
+        return Prediction(scene, job.kind, cameras[0], state, result.pruned or {})
 
 
 def _device(name: str) -> torch.device:

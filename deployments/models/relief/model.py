@@ -13,7 +13,6 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -24,8 +23,9 @@ from deployments.models.relief.tracking import Track, follow
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
 from deployments.splats.camera import Camera
-from deployments.splats.gaussians import Gaussians
+from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.stream.errors import FrameError, InferenceFailed
+from deployments.stream.frames import SplatKind
 from deployments.stream.messages import Engine
 
 logger = logging.getLogger("ray.serve.splatcast")
@@ -44,7 +44,7 @@ _SLOPE_TOP, _SLOPE_BOTTOM = 3.2, 1.35  # the same where nobody is
 _ROUND = 0.16  # depth at which the cushion is full, fraction of the picture's longer side
 _STRENGTH = 0.62  # height of the cushion over that depth
 _HIDDEN_STEP = 2  # the wall behind the person is a grid of every second pixel
-_HIDDEN_GROWTH = 1.35  # its colours are smooth: blurring them closes the gaps through which the dark would show
+_RIM_MASK = 0.06  # of the mask: outside of it a pixel's colour is the wall's own
 
 
 class ReliefModel:
@@ -108,50 +108,44 @@ class ReliefModel:
         # The networks work on 256 and 128 pixels: a picture of that order is enough, and quicker to shrink.
         seen = small if max(grid_w, grid_h) >= MASK_PX else rgb
         track = follow(Track.from_bytes(capture.request.state), self._nets.segment(seen), self._nets.find_face(seen), seen)
-        kind: Literal["lifted", "points"] = "points" if options.representation == "points" else "lifted"
-        gaussians = build_relief(small, track, camera, kind)
-        return Prediction(gaussians, kind, camera, track.to_bytes())
+        kind: SplatKind = "points" if options.representation == "points" else "lifted"
+        return Prediction(build_relief(small, track, camera), kind, camera, track.to_bytes())
 
 
-def build_relief(rgb: NDArray[np.uint8], track: Track, camera: Camera, kind: Literal["lifted", "points"]) -> Gaussians:
-    """Gaussians of one picture.
+def build_relief(rgb: NDArray[np.uint8], track: Track, camera: Camera) -> LayeredDepth:
+    """Layered depth of one picture.
 
     Args:
         rgb: uint8 [H, W, 3].
         track: The person, if any.
         camera: Intrinsics of that picture.
-        kind: What ``lift_depth`` makes of the depth.
 
     Returns:
-        H·W pixels in row-major order, with a grid; followed, if somebody is there, by the wall behind them, without a grid.
+        One view: the picture's pixels and, if somebody is there, the wall behind them at half the size.
     """
     presence = track.presence * track.presence * (3 - 2 * track.presence)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
     wall = _wall(grey, presence)
     if presence == 0:
-        return lifting.lift_depth(np.float32(1) / wall, rgb, camera, kind)
+        return LayeredDepth((DepthView(camera, (DepthLayer(wall),), rgb),))
     mask = _refine(track.mask, grey)
     person = _cushion(mask, track, grey, camera)
     inside = mask > 0.5
-    behind = _fill_behind(rgb, mask)
     inverse: F32 = np.where(inside, wall + np.float32(presence) * (person - wall), wall)
-    # Just outside the outline a pixel's colour is half the person's, and would hang on the wall as a second outline.
-    rim = ~inside & (mask > 0.06)
-    colours = np.where(rim[..., None], cv2.resize(behind, (camera.width, camera.height)), rgb)
-    front = lifting.lift_depth(np.float32(1) / inverse, colours, camera, kind)
-    # Just inside it fades, as hair does, into the wall painted behind.
-    fade = np.where(inside, np.clip((mask - 0.35) / 0.4, 0.0, 1.0), 1.0).astype(np.float32)
-    np.multiply(front.opacities, fade.ravel(), out=front.opacities)
+    # Just inside the outline it fades, as hair does, into the wall painted behind.
+    fade = np.where(inside, np.clip((mask - 0.35) / 0.4, 0.0, 1.0), 1.0)
+    opacity = np.rint(fade * 255).astype(np.uint8)
     if min(camera.width, camera.height) < 2 * _HIDDEN_STEP:
-        return front
-    hidden_h, hidden_w = behind.shape[:2]
-    covered = cv2.resize(mask, (hidden_w, hidden_h), interpolation=cv2.INTER_AREA) > 0.3
-    low = cv2.resize(wall, (hidden_w, hidden_h), interpolation=cv2.INTER_AREA)
+        return LayeredDepth((DepthView(camera, (DepthLayer(inverse, opacity=opacity),), rgb),))
+    # Just outside it a pixel's colour is half the person's, and would hang on the wall as a second outline.
+    inverse[~inside & (mask > _RIM_MASK)] = 0
+    behind = _fill_behind(rgb, mask)
+    size = (behind.shape[1], behind.shape[0])
+    covered = cv2.dilate(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.ones((3, 3), np.uint8)) > _RIM_MASK
     # A hair behind the wall's own pixels, so that it never hides them.
-    back = lifting.lift_depth(np.float32(1.004) / low, behind, lifting.scale_camera(camera, hidden_w, hidden_h), kind)
-    hidden = back.take(covered.ravel())
-    np.multiply(hidden.scales, np.float32(_HIDDEN_GROWTH), out=hidden.scales)
-    return _join(front, hidden)
+    low = cv2.resize(wall, size, interpolation=cv2.INTER_AREA) / np.float32(1.004)
+    hidden = DepthLayer(np.where(covered, low, np.float32(0)), behind)
+    return LayeredDepth((DepthView(camera, (DepthLayer(inverse, opacity=opacity), hidden), rgb),))
 
 
 def _wall(grey: F32, presence: float) -> F32:
@@ -264,13 +258,3 @@ def _guided(guide: F32, image: F32, radius: int, eps: float) -> F32:
     a, b = (cv2.resize(cv2.blur(x, size), (width, height), interpolation=cv2.INTER_LINEAR) for x in (a, b))
     result: F32 = a * guide + b
     return result
-
-
-def _join(a: Gaussians, b: Gaussians) -> Gaussians:
-    return Gaussians(
-        means=np.concatenate([a.means, b.means]),
-        scales=np.concatenate([a.scales, b.scales]),
-        quats=np.concatenate([a.quats, b.quats]),
-        opacities=np.concatenate([a.opacities, b.opacities]),
-        sh=np.concatenate([a.sh, b.sh]),
-    )
