@@ -1,0 +1,266 @@
+// One plane of integers, depth or opacity: the decoder of what deployments/splats/codecs/depth_map.py describes, to the bit.
+// All of it is integers below 2³¹, which JavaScript's engines keep out of floating point.
+
+import { DecodeError } from "./codec.js";
+
+/** What a plane's integers are: steps of the five levels, and the bounds a decoder clamps to. */
+export interface PlaneKind {
+  readonly steps: readonly [number, number, number, number, number];
+  readonly low: number;
+  readonly high: number;
+}
+
+const MAX_UNITS = (1 << 22) - 1;
+
+export const DEPTH: PlaneKind = { steps: [3, 3, 5, 7, 15], low: 1, high: MAX_UNITS };
+
+/** A plane of 0..`highest` that comes back exactly. */
+export function levels(highest: number): PlaneKind {
+  return { steps: [1, 1, 1, 1, 1], low: 0, high: highest };
+}
+
+export const MIN_BYTES = 5;
+
+const ACTIVITIES = 5;
+const LADDER = 14;
+const ZERO_COARSE = 4 * 2 * 9 * ACTIVITIES;
+const MORE = ZERO_COARSE + 1;
+const SIGN = MORE + (9 * ACTIVITIES + 1) * LADDER;
+const SIDE = SIGN + 9;
+const GAMMA = SIDE + 6;
+const MASK = GAMMA + 24;
+const CONTEXTS = MASK + 16;
+const GAMMA_BITS = 23;
+
+const SHIFT = Uint8Array.of(1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5);
+const START = 1 << 19;
+const TOP = 1 << 23;
+// The coder's state: where the code lies in the range, the range, the place in the bytes. An array, since Chromium's small
+// integers end at 2³⁰: as fields, range and code would be boxed.
+const CODE = 0;
+const SPAN = 1;
+const AT = 2;
+const RANGE = 2 ** 31 - 1;
+
+/** Decodes planes, one after the other, with buffers that it keeps. */
+export class PlaneDecoder {
+  private readonly states = new Int32Array(CONTEXTS);
+  private above = new Int32Array(0);
+  private mask = new Uint8Array(0);
+  private classes = new Uint8Array(0);
+  private readonly coder = new Int32Array(3);
+
+  /**
+   * @param data The plane's bytes.
+   * @param width @param height Of the plane; the caller bounds them.
+   * @param into Filled with width · height integers; 0 is a pixel without a surface where `kind.low` is 1.
+   * @throws DecodeError If no plane of this size has these bytes.
+   */
+  decode(codec: string, data: Uint8Array, width: number, height: number, kind: PlaneKind, into: Int32Array): void {
+    if (data.length < MIN_BYTES) throw new DecodeError(codec, `a plane of ${MIN_BYTES} bytes or more`, `${data.length}`);
+    if (data[0]! > (kind.low > 0 ? 1 : 0)) {
+      throw new DecodeError(codec, "0, or 1 with a mask before a depth plane", `${data[0]}`);
+    }
+    const { states, coder } = this;
+    states.fill(START);
+    const first = ((data[1]! << 24) | (data[2]! << 16) | (data[3]! << 8) | data[4]!) >>> 0;
+    coder[AT] = MIN_BYTES;
+    coder[SPAN] = RANGE;
+    coder[CODE] = first;
+    const masked = data[0] === 1;
+    if (first < RANGE) {
+      if (masked) this.decodeMask(data, width, height);
+      this.decodeValues(data, width, height, kind, masked, into);
+    }
+    if (first >= RANGE || coder[AT] !== data.length || coder[CODE] !== 0) {
+      throw new DecodeError(codec, `a plane of ${width}×${height} in ${data.length} bytes`, "another number, or bytes of no plane");
+    }
+  }
+
+  /** `mask`: 1 where there is no surface. */
+  private decodeMask(data: Uint8Array, width: number, height: number): void {
+    if (this.mask.length < width * height) this.mask = new Uint8Array(width * height);
+    const { mask, states, coder } = this;
+    for (let v = 0, i = 0; v < height; v++) {
+      for (let u = 0; u < width; u++, i++) {
+        let context = u > 0 ? mask[i - 1]! : 0;
+        if (v > 0) {
+          context += mask[i - width]! << 1;
+          if (u > 0) context += mask[i - width - 1]! << 2;
+          if (u + 1 < width) context += mask[i - width + 1]! << 3;
+        }
+        mask[i] = bit(states, coder, data, MASK + context);
+      }
+    }
+  }
+
+  private decodeValues(
+    data: Uint8Array,
+    width: number,
+    height: number,
+    kind: PlaneKind,
+    masked: boolean,
+    r: Int32Array,
+  ): void {
+    const { low, high, steps } = kind;
+    const { mask, states, coder } = this;
+    const jump = 16 * steps[4];
+    this.prepare(width, steps[4]);
+    const { above, classes } = this;
+    let stride = 16;
+    for (let v = 0; v < height; v += stride) {
+      for (let u = 0; u < width; u += stride) {
+        const i = v * width + u;
+        const a = u > 0 ? r[i - stride]! : v > 0 ? r[i - stride * width]! : 0;
+        const b = v > 0 ? r[i - stride * width]! : a;
+        const c = u > 0 && v > 0 ? r[i - stride * width - stride]! : b;
+        const [most, least] = a > b ? [a, b] : [b, a];
+        const p = c >= most ? least : c <= least ? most : a + b - c;
+        const hidden = masked && mask[i] === 1;
+        const k = hidden ? 0 : residual(states, coder, data, ZERO_COARSE, MORE + 9 * ACTIVITIES * LADDER, SIGN);
+        r[i] = clamp(p + Math.imul(k, steps[0]), low, high);
+      }
+    }
+    for (let level = 1; level < 5; level++) {
+      const h = stride >> 1;
+      for (let axis = 0; axis < 2; axis++) {
+        const down = axis === 1 ? h : 0;
+        const right = h - down;
+        const across = axis === 1 ? h : stride;
+        // Distance to the neighbour along the axis, and to the pixel beside, whose side an edge is likely to be on.
+        const d = axis === 1 ? h * width : h;
+        const back = axis === 1 ? h : stride * width;
+        const zeroBase = ((level - 1) * 2 + axis) * 9 * ACTIVITIES;
+        const sideBase = SIDE + 3 * axis;
+        const step = steps[level]!;
+        above.fill(0);
+        for (let v = down; v < height; v += stride) {
+          let before = 0;
+          const rowHasB = axis === 0 || v + h < height;
+          const rowHasD = axis === 0 || (v >= 3 * h && v + 3 * h < height);
+          for (let u = right, i = v * width + right; u < width; u += across, i += across) {
+            const hidden = masked && mask[i] === 1;
+            const a = r[i - d]!;
+            let p = a;
+            let group = 0;
+            if (axis === 0 ? u + h < width : rowHasB) {
+              const b = r[i + d]!;
+              const gap = a > b ? a - b : b - a;
+              if (gap > jump) {
+                group = 8;
+                if (!hidden) {
+                  let beside = 0;
+                  if (axis === 0 ? v >= stride : u >= h) {
+                    const t = r[i - back]!;
+                    beside = Math.abs(t - a) < Math.abs(t - b) ? 1 : 2;
+                  }
+                  if (bit(states, coder, data, sideBase + beside) === 1) p = b;
+                }
+              } else {
+                group = classes[gap]!;
+                p = (a + b + 1) >> 1;
+                if (axis === 0 ? u >= 3 * h && u + 3 * h < width : rowHasD) {
+                  const c = r[i - 3 * d]!;
+                  const e = r[i + 3 * d]!;
+                  const ac = a - c;
+                  const be = b - e;
+                  if (ac <= jump && ac >= -jump && be <= jump && be >= -jump) p = (9 * (a + b) - c - e + 8) >> 4;
+                }
+              }
+            }
+            let k = 0;
+            if (!hidden) {
+              const up = above[u]!;
+              const total = 2 * (before < 0 ? -before : before) + (up < 0 ? -up : up);
+              const place = group * ACTIVITIES + (total < 2 ? total : total < 4 ? 2 : total < 7 ? 3 : 4);
+              const sign = SIGN + (before > 0 ? 1 : before < 0 ? 2 : 0) + (up > 0 ? 3 : up < 0 ? 6 : 0);
+              k = residual(states, coder, data, zeroBase + place, MORE + place * LADDER, sign);
+            }
+            r[i] = clamp(p + Math.imul(k, step), low, high);
+            above[u] = k;
+            before = k;
+          }
+        }
+      }
+      stride = h;
+    }
+    if (masked) for (let i = 0; i < width * height; i++) if (mask[i] === 1) r[i] = 0;
+  }
+
+  private prepare(width: number, unit: number): void {
+    if (this.above.length < width) this.above = new Int32Array(width);
+    if (this.classes.length === 16 * unit + 1) return;
+    this.classes = Uint8Array.from({ length: 16 * unit + 1 }, (_, gap) => {
+      if (gap < unit) return gap * 4 < unit ? 0 : gap * 2 < unit ? 1 : 2;
+      return gap < 2 * unit ? 3 : gap < 4 * unit ? 4 : gap < 8 * unit ? 5 : gap < 16 * unit ? 6 : 7;
+    });
+  }
+}
+
+/** The next decision in a context. */
+function bit(states: Int32Array, coder: Int32Array, data: Uint8Array, context: number): number {
+  const state = states[context]!;
+  const p = state >> 4;
+  const count = state & 15;
+  const next = count < 15 ? count + 1 : 15;
+  const span = coder[SPAN]!;
+  const code = coder[CODE]!;
+  const bound = Math.imul(span >> 12, p >> 4);
+  if (code >= bound) {
+    states[context] = ((p - (p >> SHIFT[count]!)) << 4) | next;
+    coder[CODE] = code - bound;
+    coder[SPAN] = span - bound;
+    if (span - bound < TOP) refill(coder, data);
+    return 1;
+  }
+  states[context] = ((p + ((65536 - p) >> SHIFT[count]!)) << 4) | next;
+  coder[SPAN] = bound;
+  if (bound < TOP) refill(coder, data);
+  return 0;
+}
+
+/** Beyond the bytes there are zeros; the end of the plane tells. */
+function refill(coder: Int32Array, data: Uint8Array): void {
+  let span = coder[SPAN]!;
+  let code = coder[CODE]!;
+  let at = coder[AT]!;
+  do {
+    span <<= 8;
+    code = (code << 8) | (at < data.length ? data[at]! : 0);
+    at++;
+  } while (span < TOP);
+  coder[SPAN] = span;
+  coder[CODE] = code;
+  coder[AT] = at;
+}
+
+/** A residual, in steps. */
+function residual(states: Int32Array, coder: Int32Array, data: Uint8Array, zero: number, more: number, sign: number): number {
+  if (bit(states, coder, data, zero) === 0) return 0;
+  const negative = bit(states, coder, data, sign);
+  let size = 1;
+  while (size <= LADDER && bit(states, coder, data, more + size - 1) === 1) size++;
+  if (size > LADDER) size = LADDER + gamma(states, coder, data);
+  return negative === 1 ? -size : size;
+}
+
+function gamma(states: Int32Array, coder: Int32Array, data: Uint8Array): number {
+  let bits = 0;
+  while (bits < GAMMA_BITS && bit(states, coder, data, GAMMA + bits) === 1) bits++;
+  let rest = 1;
+  for (; bits > 0; bits--) {
+    const half = coder[SPAN]! >> 1;
+    coder[SPAN] = half;
+    rest <<= 1;
+    if (coder[CODE]! >= half) {
+      coder[CODE] = coder[CODE]! - half;
+      rest |= 1;
+    }
+    if (half < TOP) refill(coder, data);
+  }
+  return rest;
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return value < low ? low : value > high ? high : value;
+}
