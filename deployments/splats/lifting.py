@@ -34,14 +34,15 @@ THICKNESS = 0.15
 MAX_SLOPE = 3.5
 """Bound on |dz/dx| and |dz/dy|, about 74°: a splat is stretched to 3.6 times its width at most, however wild the depth."""
 
+SMALLEST, LARGEST = np.float32(1e-6), np.float32(1e6)
+"""Depths, and inverse depths, between these are surfaces; far beyond any model's unit, and far within float32."""
+
 EDGE_SNAP_PX = 3
 """Depth networks blur an edge over a few pixels; a pixel on such a ramp joins the nearer (in disparity) of the two surfaces
 within this distance."""
 
 # A step of depth between neighbours is an edge when it exceeds this fraction plus what MAX_SLOPE makes of one pixel.
 _JUMP = 0.02
-# Depths, and inverse depths, that count; far beyond any model's unit, and far within float32.
-_NEAREST, _FARTHEST = np.float32(1e-6), np.float32(1e6)
 _COLOUR = ((np.arange(256) / 255.0 - 0.5) / SH_C0).astype(np.float32)
 
 
@@ -101,7 +102,7 @@ def lift_inverse_depth(
     """One Gaussian a pixel, as :func:`lift_depth` makes them.
 
     Args:
-        inverse: 1/z in the capture camera's frame; 0 where there is no surface, and what is not within 1e-6..1e6 counts as 0.
+        inverse: 1/z in the capture camera's frame; 0 where there is no surface, and what is not within ``SMALLEST``..``LARGEST`` counts as 0.
             float32 [H, W].
         rgb: sRGB of the same pixels. uint8 [H, W, 3].
         camera: Intrinsics of that picture.
@@ -146,7 +147,7 @@ def _invert(depth: F32, out: F32) -> None:
         for u in range(depth.shape[1]):
             z = depth[v, u]
             # NaN fails both comparisons; the bounds keep infinities out and 1/z a normal number.
-            out[v, u] = np.float32(1.0) / z if z > _NEAREST and z < _FARTHEST else np.float32(0.0)
+            out[v, u] = np.float32(1.0) / z if z > SMALLEST and z < LARGEST else np.float32(0.0)
 
 
 @kernel
@@ -158,7 +159,7 @@ def _frame(inverse: F32, jump: np.float32) -> F32:
     for v in range(height):
         source, row = inverse[v], out[v + 1, 1 : width + 1]
         for u in range(width):
-            row[u] = source[u] if source[u] > _NEAREST and source[u] < _FARTHEST else np.float32(0.0)
+            row[u] = source[u] if source[u] > SMALLEST and source[u] < LARGEST else np.float32(0.0)
         for outer, near, far in ((0, 1, min(2, width)), (width + 1, width, max(width - 1, 1))):
             a, b = out[v + 1, near], out[v + 1, far]
             out[v + 1, outer] = two * a - b if _same(a, b, jump) else a

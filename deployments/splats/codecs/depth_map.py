@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from deployments.splats.errors import BadBytes, Truncated
 from deployments.splats.kernel import for_kernel, inline, kernel
+from deployments.splats.lifting import LARGEST, SMALLEST
 
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
@@ -135,9 +136,9 @@ def decode_plane(codec: str, data: U8, offset: int, size: int, width: int, heigh
 
 
 def quantise(inverse: NDArray[np.float32], unit: float) -> I32:
-    """Inverse depth in whole units: 0 where there is none (0, negative, NaN), else 1 to ``MAX_UNITS``. int32 [H, W]."""
+    """Inverse depth in whole units: 0 where lifting sees no surface, else 1 to ``MAX_UNITS``. int32 [H, W]."""
     out = np.empty(inverse.shape, np.int32)
-    _quantise(for_kernel(inverse), 1.0 / unit, out)
+    _quantise(for_kernel(inverse), 1.0 / unit, SMALLEST, LARGEST, out)
     return out
 
 
@@ -150,12 +151,12 @@ def warm_up() -> None:
 
 
 @kernel
-def _quantise(inverse: NDArray[np.float32], per_unit: float, out: I32) -> None:
+def _quantise(inverse: NDArray[np.float32], per_unit: float, smallest: np.float32, largest: np.float32, out: I32) -> None:
     for v in range(inverse.shape[0]):
         for u in range(inverse.shape[1]):
             x = np.float64(inverse[v, u]) * per_unit + 0.5
             x = min(max(x, 1.0), float(MAX_UNITS))
-            out[v, u] = np.int32(x) if inverse[v, u] > np.float32(0.0) else np.int32(0)
+            out[v, u] = np.int32(x) if inverse[v, u] > smallest and inverse[v, u] < largest else np.int32(0)
 
 
 @inline

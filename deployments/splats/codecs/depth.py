@@ -1,0 +1,479 @@
+"""The ``depth`` codec: layered depth, which the viewer lifts to splats itself. Tens of kilobytes; every frame stands alone.
+
+Little-endian. A header of 28 bytes:
+
+======  =======  ==============================================================================================
+offset  type     meaning
+======  =======  ==============================================================================================
+0       4 bytes  ``SPLD``
+4       u8       version, 1
+5       u8       kind: 0 lifted, 1 points
+6       u8       views, 1..8
+7       u8       layers of all views, 1..8
+8       u32      CRC-32 (zlib's) of all bytes after it
+12      f32      scale: what the model's depth was multiplied by to stay calm over time; above 0
+16      f32      border: fraction of each layer that is cut on each side, 0..0.45
+20      f32      min_opacity: fainter splats are left out, 0..1
+24      f32      farthest: smallest 1/z kept, in the first camera's frame; 0: all are
+======  =======  ==============================================================================================
+
+then 76 bytes for each view:
+
+======  =======  ==============================================================================================
+0       u16 × 2  width, height of the front layer, pixels, 1 or more
+4       f32 × 4  fx, fy, cx, cy, pixels; fx and fy above 0
+20      f32      pose, row by row: first camera to this one, [3, 4]; the first view's is the identity
+68      u8       layers of this view, 1..8, front first
+69      u8       picture: 0 the viewer's own (it sent the frame of this sequence number), 1 a JPEG
+70      u8       EXIF orientation of that JPEG, 1..8; 1 is upright
+71      u8       0
+72      u32      bytes of the JPEG; 0 without
+======  =======  ==============================================================================================
+
+then 24 bytes for each layer, view after view:
+
+======  =======  ==============================================================================================
+0       u16 × 2  width, height, pixels, 1 or more; their product is at most 2²⁰
+4       f32      unit: inverse depth is a whole number of units, at most 2²² − 1; above 0
+8       u32      bytes of the depth plane
+12      u8       opacity: 0: the layer is opaque; else the highest level L, and opacity is round(255 · level / L)
+13      u8       colours: 0 the view's picture, 1 RGB, 3 bytes a pixel, 2 a JPEG
+14      u16      0
+16      u32      bytes of the opacity plane; 0 without
+20      u32      bytes of the colours; 0 without
+======  =======  ==============================================================================================
+
+then, view after view, the picture's JPEG and each layer's depth plane, opacity plane and colours. Planes:
+:mod:`deployments.splats.codecs.depth_map`.
+
+Error: inverse depth is off by at most half a step (15 units) at every pixel, edges included; where there is no surface it is
+exactly 0. Opacity is off by at most 255/(2·L), and exact at 0 and 255. Cameras and poses are float32.
+"""
+
+import math
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.splats.camera import Camera
+from deployments.splats.codecs import depth_map
+from deployments.splats.errors import BadBytes, Buffer, Truncated, as_bytes, check_size
+from deployments.splats.gaussians import Gaussians
+from deployments.splats.layer_lifting import Kind, lift_and_prune
+from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
+from deployments.splats.lifting import LARGEST, SMALLEST
+
+NAME, MAGIC, VERSION = "depth", b"SPLD", 1
+HEADER, VIEW, LAYER = struct.Struct("<4s4BI4f"), struct.Struct("<2H4f12f4BI"), struct.Struct("<2HfI2BH2I")
+MEDIA_TYPE, SUFFIX = "application/vnd.splatcast.depth", ".spld"
+
+MAX_VIEWS = MAX_LAYERS = 8
+MAX_PIXELS = 1 << 20
+"""Of a layer."""
+MIN_STEP, MAX_STEP = 1 / 4096, 1 / 16
+OPACITY_LEVELS = 17
+"""Steps of 15/255: a fade of a few pixels needs no more."""
+
+_KINDS: tuple[Kind, ...] = ("lifted", "points")
+_PICTURE, _RGB, _JPEG = 0, 1, 2
+_CRC_FROM = 12
+
+U8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Jpeg:
+    """A picture as the camera coded it.
+
+    Attributes:
+        data: The file; whatever it says of place and person should be out of it.
+        orientation: EXIF's, 1..8: how it is turned and mirrored before it lies on the grid.
+    """
+
+    data: bytes
+    orientation: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.orientation <= 8:
+            raise ValueError(f"orientation: expected 1 to 8, got {self.orientation}")
+
+
+@dataclass(frozen=True, slots=True)
+class CodedLayer:
+    """One layer as the bytes have it.
+
+    Attributes:
+        inverse_depth: float32 [H, W].
+        opacity: uint8 [H, W]; None: opaque.
+        colors: RGB, uint8 [H, W, 3], or a JPEG of that size; None: the view's picture.
+    """
+
+    inverse_depth: NDArray[np.float32]
+    opacity: U8 | None
+    colors: U8 | Jpeg | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodedView:
+    """One view as the bytes have it.
+
+    Attributes:
+        camera: Intrinsics of the front layer.
+        layers: Front first.
+        picture: The camera's JPEG; None: whoever asked has the picture already.
+        pose: First camera to this one, float32 [3, 4]; None for the first view.
+    """
+
+    camera: Camera
+    layers: tuple[CodedLayer, ...]
+    picture: Jpeg | None
+    pose: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodedDepth:
+    """A frame as the bytes have it.
+
+    Attributes:
+        views: In their order.
+        kind: What it is to be lifted to.
+        scale: Of :class:`~deployments.splats.layers.LayeredDepth`.
+        border, min_opacity: What is to be pruned; see :func:`deployments.splats.pruning.prune`.
+        farthest: Smallest 1/z kept; 0: all are.
+    """
+
+    views: tuple[CodedView, ...]
+    kind: Kind
+    scale: float
+    border: float
+    min_opacity: float
+    farthest: float
+
+    @property
+    def max_depth(self) -> float:
+        """z of the farthest splat kept, model units; infinite if all are. As float32 has it, in every decoder."""
+        return float(np.float32(1) / np.float32(self.farthest)) if self.farthest > 0 else math.inf
+
+
+def encode_depth(
+    layered: LayeredDepth,
+    *,
+    step: float,
+    kind: Kind = "lifted",
+    colour: Sequence[Jpeg] | None = None,
+    border: float = 0.0,
+    min_opacity: float = 0.0,
+    depth_percentile: float = 100.0,
+    encode_jpeg: Callable[[U8], bytes] | None = None,
+) -> U8:
+    """A frame as bytes.
+
+    Args:
+        layered: The frame. Pictures of its views don't travel.
+        step: Quantisation step of inverse depth, as a share of the median of the first front layer: 1/4096 to 1/16.
+        kind: What the viewer lifts it to.
+        colour: One JPEG a view; None: the viewer has the pictures.
+        border, min_opacity, depth_percentile: What the viewer prunes, as :func:`deployments.splats.pruning.prune` does.
+        encode_jpeg: Codes the colours that layers have of their own, uint8 [H, W, 3]; None: they travel as RGB.
+
+    Returns:
+        Fresh, contiguous, uint8 [size].
+
+    Raises:
+        ValueError: If an argument or the frame's size is out of its range.
+    """
+    _check_arguments(layered, step, border, min_opacity, depth_percentile)
+    if colour is not None and len(colour) != len(layered.views):
+        raise ValueError(f"colour: expected {len(layered.views)} JPEGs, got {len(colour)}")
+    unit = step * _median(layered.views[0].layers[0].inverse_depth) / depth_map.UNITS_PER_STEP
+    farthest = _farthest(layered, border, min_opacity, depth_percentile)
+    view_heads, layer_heads, sections = [], [], []
+    for index, view in enumerate(layered.views):
+        jpeg = None if colour is None else colour[index]
+        pose = np.eye(3, 4, dtype=np.float32) if view.pose is None else view.pose
+        camera = view.camera
+        view_heads.append(
+            VIEW.pack(
+                camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, *pose.ravel().tolist(),
+                len(view.layers), jpeg is not None, 1 if jpeg is None else jpeg.orientation, 0, len(jpeg.data) if jpeg else 0,
+            )  # fmt: skip
+        )
+        sections.append(jpeg.data if jpeg else b"")
+        for layer in view.layers:
+            head, parts = _encode_layer(layer, unit, encode_jpeg)
+            layer_heads.append(head)
+            sections += parts
+    body = b"".join([*view_heads, *layer_heads, *sections])
+    settings = struct.pack("<4f", layered.scale, border, min_opacity, farthest)
+    counts = (VERSION, _KINDS.index(kind), len(layered.views), layered.layer_count)
+    start = struct.pack("<4s4BI", MAGIC, *counts, zlib.crc32(body, zlib.crc32(settings)))
+    return np.frombuffer(bytearray(start + settings + body), np.uint8)
+
+
+def decode_depth(buffer: Buffer) -> CodedDepth:
+    """The frame in ``buffer``.
+
+    Raises:
+        BadBytes: Another magic or version, a number out of its range, a checksum or a plane that does not fit, trailing bytes.
+        Truncated: Fewer bytes than the headers announce.
+    """
+    data = as_bytes(NAME, buffer)
+    kind, counts, settings = _read_header(data)
+    view_heads, layer_heads = _read_heads(data, counts)
+    at = HEADER.size + VIEW.size * len(view_heads) + LAYER.size * len(layer_heads)
+    sizes = sum(head.jpeg for head in view_heads) + sum(h.depth + h.opacity + h.colors for h in layer_heads)
+    check_size(NAME, data, at + sizes, f"the headers and sections of {sizes}")
+    crc = zlib.crc32(data[_CRC_FROM:])
+    if crc != int(data[8:12].view("<u4")[0]):
+        raise BadBytes(NAME, 8, f"the checksum {crc:08x}", f"{int(data[8:12].view('<u4')[0]):08x}")
+    views, used = [], 0
+    for head in view_heads:
+        picture = Jpeg(data[at : at + head.jpeg].tobytes(), head.orientation) if head.has_jpeg else None
+        at += head.jpeg
+        layers = []
+        for layer in layer_heads[used : used + head.layers]:
+            layers.append(_decode_layer(data, at, layer))
+            at += layer.depth + layer.opacity + layer.colors
+        used += head.layers
+        views.append(CodedView(head.camera, tuple(layers), picture, head.pose if views else None))
+    scale, border, min_opacity, farthest = settings
+    return CodedDepth(tuple(views), kind, scale, border, min_opacity, farthest)
+
+
+def lift_decoded(
+    coded: CodedDepth, pictures: Sequence[U8], read_jpeg: Callable[[bytes], U8] | None = None
+) -> tuple[Gaussians, dict[str, int]]:
+    """The Gaussians that a viewer makes of a decoded frame.
+
+    Args:
+        coded: From ``decode_depth``.
+        pictures: Each view's picture on its front layer's grid, upright, sRGB. uint8 [H, W, 3] each.
+        read_jpeg: Decodes the colours that layers have as JPEGs; needed only where one has. Bytes → uint8 [H, W, 3].
+
+    Returns:
+        The Gaussians, pruned as the frame says, and reason → number removed.
+
+    Raises:
+        ValueError: If a picture's size is not its grid's, or ``read_jpeg`` is missing.
+    """
+
+    def colors_of(layer: CodedLayer) -> U8 | None:
+        if not isinstance(layer.colors, Jpeg):
+            return layer.colors
+        if read_jpeg is None:
+            raise ValueError("read_jpeg: expected a decoder, as a layer has its colours as a JPEG")
+        return read_jpeg(layer.colors.data)
+
+    views = tuple(
+        DepthView(
+            view.camera,
+            tuple(DepthLayer(layer.inverse_depth, colors_of(layer), layer.opacity) for layer in view.layers),
+            picture,
+            view.pose,
+        )
+        for view, picture in zip(coded.views, pictures, strict=True)
+    )
+    return lift_and_prune(
+        LayeredDepth(views, coded.scale),
+        coded.kind,
+        min_opacity=coded.min_opacity,
+        border=coded.border,
+        max_depth=coded.max_depth,
+    )
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them from the cache."""
+    layer = DepthLayer(np.array([[0.0, 1.0], [0.5, 0.25]], np.float32), None, np.full((2, 2), 255, np.uint8))
+    picture = np.zeros((2, 2, 3), np.uint8)
+    view = DepthView(Camera(2, 2, 2.0, 2.0, 1.0, 1.0), (layer, replace(layer, colors=picture)), picture)
+    lift_decoded(decode_depth(encode_depth(LayeredDepth((view,)), step=1 / 256)), [picture])
+
+
+@dataclass(frozen=True, slots=True)
+class _ViewHead:
+    camera: Camera
+    pose: NDArray[np.float32]
+    layers: int
+    has_jpeg: bool
+    orientation: int
+    jpeg: int
+
+
+@dataclass(frozen=True, slots=True)
+class _LayerHead:
+    width: int
+    height: int
+    unit: float
+    levels: int
+    coloured: int
+    depth: int
+    opacity: int
+    colors: int
+
+
+def _check_arguments(layered: LayeredDepth, step: float, border: float, min_opacity: float, depth_percentile: float) -> None:
+    if len(layered.views) > MAX_VIEWS or layered.layer_count > MAX_LAYERS:
+        raise ValueError(f"depth: expected up to {MAX_LAYERS} layers, got {layered.layer_count} in {len(layered.views)} views")
+    for view in layered.views:
+        for layer in view.layers:
+            if layer.inverse_depth.size > MAX_PIXELS or max(layer.width, layer.height) > 0xFFFF:
+                raise ValueError(f"depth: expected a layer of up to {MAX_PIXELS} pixels, got {layer.width}×{layer.height}")
+    for name, value, low, high in (
+        ("step", step, MIN_STEP, MAX_STEP),
+        ("border", border, 0.0, 0.45),
+        ("min_opacity", min_opacity, 0.0, 1.0),
+        ("depth_percentile", depth_percentile, 1.0, 100.0),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value}")
+
+
+def _median(inverse: NDArray[np.float32]) -> float:
+    """Of the surfaces; of every 16th pixel or so, which is as good and 16 times as fast. 1 if there is no surface."""
+    stride = 4 if min(inverse.shape) >= 64 else 1
+    some = inverse[stride // 2 :: stride, stride // 2 :: stride]
+    known = some[(some > SMALLEST) & (some < LARGEST)]
+    return float(np.median(known)) if known.size else 1.0
+
+
+def _farthest(layered: LayeredDepth, border: float, min_opacity: float, depth_percentile: float) -> float:
+    """The smallest inverse depth within the percentile of what else is left, in the first camera's frame; 0: no limit."""
+    if depth_percentile >= 100:
+        return 0.0
+    kept, _ = lift_and_prune(
+        layered, "points", border=border, min_opacity=min_opacity, depth_percentile=depth_percentile
+    )
+    return float(np.float32(1) / kept.means[:, 2].max()) if len(kept) and kept.means[:, 2].max() > 0 else 0.0
+
+
+def _encode_layer(
+    layer: DepthLayer, unit: float, encode_jpeg: Callable[[U8], bytes] | None
+) -> tuple[bytes, tuple[bytes, bytes, bytes]]:
+    inverse = layer.inverse_depth
+    # A depth far nearer than the median would not fit at this step: the layer gets a coarser one.
+    nearest = float(np.max(inverse, where=inverse < LARGEST, initial=0.0))
+    unit = float(np.float32(max(unit, nearest / (depth_map.MAX_UNITS - 1), float(np.finfo(np.float32).tiny))))
+    depth = depth_map.encode_plane(depth_map.quantise(inverse, unit), depth_map.DEPTH)[0].tobytes()
+    levels, opacity = 0, b""
+    if layer.opacity is not None:
+        levels = OPACITY_LEVELS
+        steps = (layer.opacity.astype(np.int32) * levels + 127) // 255
+        opacity = depth_map.encode_plane(steps, depth_map.levels(levels))[0].tobytes()
+    coloured, colors = _PICTURE, b""
+    if layer.colors is not None:
+        coloured = _RGB if encode_jpeg is None else _JPEG
+        colors = layer.colors.tobytes() if encode_jpeg is None else encode_jpeg(layer.colors)
+    head = LAYER.pack(layer.width, layer.height, unit, len(depth), levels, coloured, 0, len(opacity), len(colors))
+    return head, (depth, opacity, colors)
+
+
+def _read_header(data: U8) -> tuple[Kind, tuple[int, int], tuple[float, float, float, float]]:
+    if len(data) < HEADER.size:
+        raise Truncated(NAME, len(data), f"a header of {HEADER.size} bytes", f"{len(data)}")
+    magic, version, kind, views, layers, _, *settings = HEADER.unpack(data[: HEADER.size].tobytes())
+    if magic != MAGIC:
+        raise BadBytes(NAME, 0, f"the magic {MAGIC!r}", f"{magic!r}")
+    if version != VERSION:
+        raise BadBytes(NAME, 4, f"version {VERSION}", f"{version}")
+    _check_range(5, "kind", kind, 0, 1)
+    _check_range(6, "number of views", views, 1, MAX_VIEWS)
+    _check_range(7, "number of layers", layers, views, MAX_LAYERS)
+    scale, border, min_opacity, farthest = settings
+    _check_range(12, "scale", scale, _TINY, _HUGE)
+    _check_range(16, "border", border, 0, np.float32(0.45))
+    _check_range(20, "min_opacity", min_opacity, 0, 1)
+    _check_range(24, "farthest", farthest, 0, _HUGE)
+    return _KINDS[kind], (views, layers), (scale, border, min_opacity, farthest)
+
+
+def _read_heads(data: U8, counts: tuple[int, int]) -> tuple[list[_ViewHead], list[_LayerHead]]:
+    views, layers = counts
+    size = HEADER.size + VIEW.size * views + LAYER.size * layers
+    if len(data) < size:
+        raise Truncated(NAME, len(data), f"headers of {size} bytes", f"{len(data)}")
+    at, view_heads, layer_heads = HEADER.size, [], []
+    for index in range(views):
+        view_heads.append(_read_view(data, at, index))
+        at += VIEW.size
+    if sum(head.layers for head in view_heads) != layers:
+        raise BadBytes(NAME, 7, f"the views' {sum(head.layers for head in view_heads)} layers", f"{layers}")
+    fronts = {sum(head.layers for head in view_heads[:i]): head.camera for i, head in enumerate(view_heads)}
+    for index in range(layers):
+        head = _read_layer(data, at)
+        front = fronts.get(index)
+        if front is not None and (front.width, front.height) != (head.width, head.height):
+            raise BadBytes(NAME, at, f"the view's {front.width}×{front.height}", f"{head.width}×{head.height}")
+        layer_heads.append(head)
+        at += LAYER.size
+    return view_heads, layer_heads
+
+
+def _read_view(data: U8, at: int, index: int) -> _ViewHead:
+    width, height, fx, fy, cx, cy, *rest = VIEW.unpack(data[at : at + VIEW.size].tobytes())
+    pose, (layers, has_jpeg, orientation, zero, jpeg) = np.array(rest[:12], np.float32).reshape(3, 4), rest[12:]
+    _check_pixels(at, width, height)
+    for i, (name, value, low) in enumerate((("fx", fx, _TINY), ("fy", fy, _TINY), ("cx", cx, -_HUGE), ("cy", cy, -_HUGE))):
+        _check_range(at + 4 + 4 * i, name, value, low, _HUGE)
+    # A rotation to within float32's rounding of a product of two.
+    turned = pose[:, :3].astype(np.float64)
+    good = bool((np.abs(pose) <= _HUGE).all()) and bool((np.abs(turned @ turned.T - np.eye(3)) < 1e-3).all())
+    if not good or np.linalg.det(turned) < 0 or (index == 0 and (pose != np.eye(3, 4)).any()):
+        raise BadBytes(NAME, at + 20, "a rotation and a translation, none for the first view", str(pose.tolist()))
+    _check_range(at + 68, "number of layers", layers, 1, MAX_LAYERS)
+    _check_range(at + 69, "picture", has_jpeg, 0, 1)
+    _check_range(at + 70, "orientation", orientation, 1, 8)
+    _check_range(at + 71, "spare byte", zero, 0, 0)
+    if bool(jpeg) != bool(has_jpeg):
+        raise BadBytes(NAME, at + 72, "the bytes of a JPEG if there is one, else 0", f"{jpeg}")
+    return _ViewHead(Camera(width, height, fx, fy, cx, cy), pose, layers, bool(has_jpeg), orientation, jpeg)
+
+
+def _read_layer(data: U8, at: int) -> _LayerHead:
+    width, height, unit, depth, levels, coloured, zero, opacity, colors = LAYER.unpack(data[at : at + LAYER.size].tobytes())
+    _check_pixels(at, width, height)
+    _check_range(at + 4, "unit", unit, _TINY, _HUGE)
+    _check_range(at + 13, "colours", coloured, 0, 2)
+    _check_range(at + 14, "spare number", zero, 0, 0)
+    if bool(levels) != bool(opacity):
+        raise BadBytes(NAME, at + 16, "the bytes of an opacity plane if there is one, else 0", f"{opacity}")
+    expected = {_PICTURE: 0, _RGB: 3 * width * height}.get(coloured, colors or -1)
+    if colors != expected:
+        raise BadBytes(NAME, at + 20, "the bytes of the layer's colours", f"{colors}")
+    return _LayerHead(width, height, unit, levels, coloured, depth, opacity, colors)
+
+
+def _decode_layer(data: U8, at: int, head: _LayerHead) -> CodedLayer:
+    size = (head.width, head.height)
+    units = depth_map.decode_plane(NAME, data, at, head.depth, *size, depth_map.DEPTH)
+    at += head.depth
+    opacity = None
+    if head.levels:
+        steps = depth_map.decode_plane(NAME, data, at, head.opacity, *size, depth_map.levels(head.levels))
+        opacity = ((2 * 255 * steps + head.levels) // (2 * head.levels)).astype(np.uint8)
+    section = data[at + head.opacity : at + head.opacity + head.colors]
+    colors: U8 | Jpeg | None = None
+    if head.coloured == _RGB:
+        colors = section.reshape(head.height, head.width, 3).copy()
+    elif head.coloured == _JPEG:
+        colors = Jpeg(section.tobytes())
+    return CodedLayer(units.astype(np.float32) * np.float32(head.unit), opacity, colors)
+
+
+_TINY, _HUGE = float(np.finfo(np.float32).tiny), 1e12
+"""Bounds of float32 fields: what is smaller has lost digits, what is larger is no length of this world."""
+
+
+def _check_range(at: int, name: str, value: float, low: float, high: float) -> None:
+    # Written so that NaN fails.
+    if not low <= value <= high:
+        raise BadBytes(NAME, at, f"a {name} of {low:g} to {high:g}", f"{value}")
+
+
+def _check_pixels(at: int, width: int, height: int) -> None:
+    if not 1 <= width * height <= MAX_PIXELS:
+        raise BadBytes(NAME, at, f"1 to {MAX_PIXELS} pixels", f"{width}×{height}")
