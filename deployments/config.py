@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from deployments.splats.codecs import CODECS
+from deployments.splats.codecs import CODECS, depth
 from deployments.stages.decode import FrameLimits
 from deployments.stages.pack import PackSettings
 from deployments.stream.admission import AdmissionLimits
@@ -63,11 +63,11 @@ def _target_is_positive(quality: QualitySettings) -> QualitySettings:
 
 
 def _codecs_exist(limits: OptionLimits) -> OptionLimits:
-    names, required = limits.codecs, {"packed", "points"}
-    if not required <= set(names) <= set(CODECS) or len(set(names)) < len(names):
+    names, required, all_of_them = limits.codecs, {"packed", "points"}, {*CODECS, depth.NAME}
+    if not required <= set(names) <= all_of_them or len(set(names)) < len(names):
         raise ValueError(
             "codecs: expected packed and points ('auto' chooses between them), and any other of "
-            f"{', '.join(sorted(set(CODECS) - required))}, each once; got {', '.join(names) or 'none'}"
+            f"{', '.join(sorted(all_of_them - required))}, each once; got {', '.join(names) or 'none'}"
         )
     return limits
 

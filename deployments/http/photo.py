@@ -67,8 +67,9 @@ class Photos:
         if "codec" in query:
             raise HTTPException(400, "codec: a file's codec is its format; use 'format'")
         limits = self._args.option_limits
-        if name not in limits.codecs:
-            raise HTTPException(400, f"format: expected one of {', '.join(limits.codecs)}, got {name!r:.40}")
+        formats = [codec for codec in limits.codecs if codec in CODECS]
+        if name not in formats:
+            raise HTTPException(400, f"format: expected one of {', '.join(formats)}, got {name!r:.40}")
         options = replace(self._args.options, codec=name, representation="points" if name == "points" else "splats")
         try:
             return limits.apply(options, {key: _number(value) for key, value in query.items()})

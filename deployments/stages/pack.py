@@ -2,17 +2,30 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from deployments.pipeline import PredictedCapture
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from deployments.pipeline import PredictedCapture, Prediction
 from deployments.splats import pruning
-from deployments.splats.codecs import CODECS, Codec, original
+from deployments.splats.codecs import CODECS, Codec, depth, original
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.layer_lifting import lift_and_prune
-from deployments.splats.layers import LayeredDepth
-from deployments.stream.errors import FrameError
-from deployments.stream.frames import PackedFrame
+from deployments.splats.layers import LayeredDepth, resize_layers
+from deployments.splats.lifting import fit_grid
+from deployments.stream.errors import FrameError, NoDepth
+from deployments.stream.frames import FrameRequest, PackedFrame
+
+DEPTH_STEP = 1 / 512
+"""Of the median inverse depth: what ``depth`` rounds to."""
+JPEG_QUALITY = 88
+"""Of pictures that are coded here."""
+FAR_MORE = 6.0
+"""Pixels of the camera's picture for one of the grid, above which it is coded anew: 640×480 shown on 304×228 is just below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class Packer:
     def warm_up(self) -> None:
         """Compile or load every kernel, so that no user's first frame waits for it."""
         pruning.warm_up()
+        depth.warm_up()
         for codec in self._codecs.values():
             codec.warm_up()
 
@@ -69,6 +83,21 @@ class Packer:
             return predicted
         began_s = time.perf_counter()
         prediction, request = predicted.prediction, predicted.request
+        predicts_depth, name = isinstance(prediction.scene, LayeredDepth), request.options.codec
+        if name == "auto":
+            unlifted = "points" if prediction.kind == "points" else "packed"
+            name = depth.NAME if predicts_depth and depth.NAME in request.codecs else unlifted
+        if name != depth.NAME:
+            packed = self._pack_gaussians(name, prediction, request)
+        elif isinstance(prediction.scene, LayeredDepth):
+            packed = _pack_depth(prediction.scene, prediction, request)
+        else:
+            return NoDepth()
+        request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
+        request.pictures = ()
+        return packed
+
+    def _pack_gaussians(self, name: str, prediction: Prediction, request: FrameRequest) -> PackedFrame:
         options, done = request.options, prediction.pruned
         wishes: dict[str, Any] = {
             "min_opacity": 0.0 if "opacity" in done else options.min_opacity,
@@ -77,14 +106,49 @@ class Packer:
             "max_splats": options.max_splats,
         }
         if isinstance(prediction.scene, LayeredDepth):
-            kind: Literal["lifted", "points"] = "points" if prediction.kind == "points" else "lifted"
-            gaussians, pruned = lift_and_prune(prediction.scene, kind, **wishes)
+            gaussians, pruned = lift_and_prune(prediction.scene, _lifted_kind(prediction), **wishes)
         else:
             gaussians, pruned = pruning.prune(prediction.scene, prediction.camera, **wishes)
-        name = options.codec
-        if name == "auto":
-            name = "points" if prediction.kind == "points" else "packed"
-        data = self._encode[name](gaussians)
-        request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
         total = {reason: count + done.get(reason, 0) for reason, count in pruned.items()}
-        return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request)
+        return PackedFrame(name, prediction.kind, len(gaussians), self._encode[name](gaussians), prediction.camera, total, request)
+
+
+def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameRequest) -> PackedFrame:
+    options, camera, before = request.options, prediction.camera, layered.pixels
+    if before > options.max_splats:
+        # A smaller grid, not a thinned one: its splats stay closed, and it is what costs fewer bytes.
+        share = options.max_splats / before
+        layered = resize_layers(layered, *fit_grid(camera.width, camera.height, int(camera.width * camera.height * share)))
+    data = depth.encode_depth(
+        layered,
+        step=DEPTH_STEP,
+        kind=_lifted_kind(prediction),
+        colour=None if options.colors == "own" else _jpegs(layered, request.pictures),
+        border=options.border,
+        min_opacity=options.min_opacity,
+        depth_percentile=options.depth_percentile,
+        encode_jpeg=_jpeg,
+    )
+    surfaces = sum(int(np.count_nonzero(layer.inverse_depth > 0)) for view in layered.views for layer in view.layers)
+    pruned = {**dict.fromkeys(pruning.REASONS, 0), "budget": before - layered.pixels}
+    return PackedFrame(depth.NAME, prediction.kind, surfaces, data, layered.views[0].camera, pruned, request)
+
+
+def _lifted_kind(prediction: Prediction) -> Literal["lifted", "points"]:
+    return "points" if prediction.kind == "points" else "lifted"
+
+
+def _jpegs(layered: LayeredDepth, coded: Sequence[depth.Jpeg]) -> list[depth.Jpeg]:
+    """Each view's picture as the camera coded it, or coded anew where that has far more pixels than the grid shows, or is none."""
+    if len(coded) != len(layered.views):
+        return [depth.Jpeg(_jpeg(view.picture)) for view in layered.views]
+    chosen = []
+    for view, jpeg in zip(layered.views, coded, strict=True):
+        height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg.data)
+        shown = view.camera.width * view.camera.height
+        chosen.append(jpeg if width * height <= FAR_MORE * shown else depth.Jpeg(_jpeg(view.picture)))
+    return chosen
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), JPEG_QUALITY, "RGB", "420")  # type: ignore[no-any-return]

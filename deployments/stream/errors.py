@@ -116,6 +116,15 @@ class InferenceFailed(FrameError):
     sentence = "The model could not process this frame: {reason}."
 
 
+class NoDepth(FrameError):
+    """A codec that carries depth is asked of a model that predicts Gaussians."""
+
+    code = "no_depth"
+
+    def __str__(self) -> str:
+        return "The model predicts Gaussians, which the codec 'depth' can't carry: ask for 'auto', or for another codec."
+
+
 class GraphFailed(FrameError):
     """The frame was lost between replicas."""
 

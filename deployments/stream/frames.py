@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.splats.camera import Camera
+from deployments.splats.codecs.depth import Jpeg
 from deployments.stream.options import FrameOptions
 
 SplatKind = Literal["native", "lifted", "points"]
@@ -19,20 +20,24 @@ class FrameRequest:
 
     Attributes:
         options: What the client asks for.
+        codecs: What the client decodes; ``auto`` chooses among these. Empty: ``packed`` and ``points``.
         state: The session's small opaque state: what the model last returned (empty at first) and, after the predict stage, what it
             has now returned. This keeps replicas stateless.
         frame_id: The session's id, a slash, and the frame's number in it; names the frame in every log.
         pressure: Recent frames wanted from the ingress over frames served; autoscaling goes by this.
         timings: Stage (``decode``, ``infer``, ``pack``) → milliseconds spent in it.
         batch_size: Captures predicted together with this one, itself included.
+        pictures: The views as the camera coded them, without their metadata, if the reply may have to carry them.
     """
 
     options: FrameOptions = FrameOptions()  # frozen
+    codecs: tuple[str, ...] = ()
     state: bytes = b""
     frame_id: str = ""
     pressure: float = 1.0
     timings: dict[str, float] = field(default_factory=dict)
     batch_size: int = 1
+    pictures: tuple[Jpeg, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class PackedFrame:
     Attributes:
         codec: Name of the codec of ``data``.
         kind: Where the splats come from.
-        count: Splats in ``data``.
+        count: Splats in ``data``; of ``depth``, pixels with a surface, which is as many as it can be lifted to.
         data: The codec's bytes. uint8 [size].
         camera: Intrinsics of the capture viewpoint.
         pruned: Reason → Gaussians removed for it.

@@ -7,8 +7,10 @@ from typing import Any, Literal
 from deployments.stream.errors import BadMessage, NoCommonCodec
 
 Representation = Literal["auto", "splats", "points"]
+Colors = Literal["jpeg", "own"]
 
 REPRESENTATIONS: tuple[Representation, ...] = ("auto", "splats", "points")
+COLORS: tuple[Colors, ...] = ("jpeg", "own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,10 @@ class FrameOptions:
     """Options that travel through the graph with every frame.
 
     Attributes:
-        codec: Name of the codec of the reply, or ``auto``: ``points`` for points, ``packed`` for everything else.
+        codec: Name of the codec of the reply, or ``auto``: ``depth`` where the model predicts depth and the client decodes it, else
+            ``points`` for points and ``packed`` for splats.
+        colors: Where the colours of a ``depth`` reply come from: ``jpeg``: the picture travels with it as the camera coded it;
+            ``own``: the client has the pictures that it sent.
         representation: ``splats`` (native or lifted Gaussians), ``points``, or ``auto``: the model's default.
         max_splats: Splat budget of a frame.
         min_opacity: Gaussians fainter than this are pruned, 0..1.
@@ -30,6 +35,7 @@ class FrameOptions:
     """
 
     codec: str = "auto"
+    colors: Colors = "jpeg"
     representation: Representation = "auto"
     max_splats: int = 200_000
     min_opacity: float = 0.1
@@ -52,7 +58,7 @@ class OptionLimits:
         max_inference_px: Largest ``inference_px`` a client may ask for.
     """
 
-    codecs: tuple[str, ...] = ("packed", "points", "ply")
+    codecs: tuple[str, ...] = ("depth", "packed", "points", "ply")
     max_splats: int = 200_000
     max_inference_px: int = 1008
 
@@ -91,6 +97,8 @@ class OptionLimits:
             ok, expected = value in names, f"one of {', '.join(names)}"
         elif name == "representation":
             ok, expected = value in REPRESENTATIONS, f"one of {', '.join(REPRESENTATIONS)}"
+        elif name == "colors":
+            ok, expected = value in COLORS, f"one of {', '.join(COLORS)}"
         elif name == "adapt":
             ok, expected = isinstance(value, bool), "true or false"
         else:

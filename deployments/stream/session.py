@@ -34,7 +34,7 @@ from deployments.stream.errors import (
     WrongViewCount,
 )
 from deployments.stream.frame_queue import FrameQueue, Result
-from deployments.stream.frames import Capture, PackedFrame
+from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.outbox import Outbox
 from deployments.stream.quality import Quality, QualitySettings
@@ -341,7 +341,8 @@ class Session:
             if self._queue.waiting:
                 self._drop("superseded", self._queue.waiting.seq)
             options = self._options if self._greeted else self._original_options
-            self._queue.arrive(seq, captured_ms, views, options, now_s)
+            codecs = self._option_limits.codecs if self._greeted else ()
+            self._queue.arrive(seq, captured_ms, views, FrameRequest(options, codecs), now_s)
 
     def _why_not(self, views: tuple[bytes, ...], size: int) -> FrameError | None:
         """What is wrong with a frame, as far as can be told without decoding it."""

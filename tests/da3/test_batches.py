@@ -191,7 +191,7 @@ def test_each_session_is_calmed_by_its_own_state(checkpoints: Any) -> None:
     reference = Reference.from_bytes(first.state)
     assert reference is not None
     far = Reference(reference.log_depth + np.float32(0.2)).to_bytes()
-    mine = DecodedCapture(capture(0).views, FrameRequest(FrameOptions(), far))
+    mine = DecodedCapture(capture(0).views, FrameRequest(FrameOptions(), state=far))
     held, fresh = predictions(model.predict([mine, capture(0)]))
     factor = np.exp(0.2 * 0.96)
     np.testing.assert_allclose(held.as_gaussians().means, fresh.as_gaussians().means * np.float32(factor), rtol=2e-3)

@@ -395,7 +395,7 @@ def test_a_jpeg_is_scaled_while_it_is_decoded_but_never_below_what_is_wanted(
 
 
 def test_a_capture_is_decoded_view_by_view_and_timed() -> None:
-    capture = Capture((JPEG, PNG), FrameRequest(FrameOptions(inference_px=24), b"state"))
+    capture = Capture((JPEG, PNG), FrameRequest(FrameOptions(inference_px=24), state=b"state"))
     decoded = decode_capture(capture, replace(LIMITS, decode_px=96))
     assert isinstance(decoded, DecodedCapture)
     assert [view.shape for view in decoded.views] == [(16, 24, 3), (HEIGHT, WIDTH, 3)]

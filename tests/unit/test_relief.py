@@ -37,7 +37,7 @@ def photo(name: str) -> np.ndarray:
 
 
 def predict(rgb: np.ndarray, state: bytes = b"", **options) -> Prediction:
-    (result,) = model().predict([DecodedCapture((rgb,), FrameRequest(FrameOptions(**options), state))])
+    (result,) = model().predict([DecodedCapture((rgb,), FrameRequest(FrameOptions(**options), state=state))])
     assert isinstance(result, Prediction), str(result)
     return result
 

@@ -25,7 +25,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def capture(width: int = 64, height: int = 48, state: bytes = b"", **options) -> DecodedCapture:
     picture = np.random.default_rng(1).integers(0, 255, (6, 8, 3), np.uint8)
     rgb = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
-    return DecodedCapture((rgb,), FrameRequest(FrameOptions(**options), state))
+    return DecodedCapture((rgb,), FrameRequest(FrameOptions(**options), state=state))
 
 
 def test_the_count_is_the_same_for_every_picture() -> None:

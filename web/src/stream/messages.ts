@@ -5,8 +5,10 @@ export const PROTOCOL = 1;
 
 /** Options that travel through the graph with every frame. */
 export interface FrameOptions {
-  /** Name of the codec of the reply, or `auto`: `points` for points, `packed` for everything else. */
+  /** Name of the codec of the reply, or `auto`: `depth` where the model predicts depth and the client decodes it, else `points` for points and `packed` for splats. */
   codec: string;
+  /** Where the colours of a `depth` reply come from: `jpeg`: the picture travels with it as the camera coded it; `own`: the client has the pictures that it sent. */
+  colors: "jpeg" | "own";
   /** `splats` (native or lifted Gaussians), `points`, or `auto`: the model's default. */
   representation: "auto" | "splats" | "points";
   /** Splat budget of a frame. */
