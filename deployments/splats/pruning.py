@@ -57,7 +57,7 @@ def prune(
         gaussians: A frame.
         camera: Intrinsics of the first view.
         min_opacity: Fainter Gaussians go, 0..1.
-        border: Fraction of the picture cut on each side, 0..0.45.
+        border: Fraction of the picture cut on each side, 0..0.45; 0: nothing, not even what lies outside of it.
         depth_percentile: What is farther than this percentile of the depths goes, 1..100; 100: nothing.
         max_depth: What is farther than this goes, with the reason ``depth``; before the percentile.
         max_splats: Budget; None: no limit.
@@ -223,7 +223,8 @@ def _judge(
             cell_u = int(min(max(u, np.float32(-1e6)), np.float32(1e6)))
             cell_v = int(min(max(v, np.float32(-1e6)), np.float32(1e6)))
         rank[i] = np.uint32((cell_u * _R2_U + cell_v * _R2_V) & 0xFFFFFFFF)
-        outside = (grid_w > 0 or (seen and means[i, 2] > np.float32(1e-6))) and (u < left or u > right or v < top or v > bottom)
+        placed = border > zero and (grid_w > 0 or (seen and means[i, 2] > np.float32(1e-6)))
+        outside = placed and (u < left or u > right or v < top or v > bottom)
         if opacities[i] == zero:
             verdict[i] = _EDGE
         elif opacities[i] < min_opacity:

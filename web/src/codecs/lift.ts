@@ -1,0 +1,441 @@
+// Layered depth to Spark's packed words: what lift_and_prune and the `packed` codec do on the server (splats/layer_lifting.py,
+// lifting.py, pruning.py, codecs/packed.py), in one pass over the pixels. Counts are equal; bytes are at most one step apart.
+//
+// Whatever decides whether a splat is there is rounded to float32 as the server rounds it. The shape of a splat is not: it ends
+// in bytes.
+
+import type { Camera } from "../stream/messages.js";
+import { aligned, DecodeError } from "./codec.js";
+import type { DepthFrame, DepthLayer, DepthView } from "./depth.js";
+import { lnScaleToByte, type SplatRange, WORDS } from "./words.js";
+
+/** The server's constants, see splats/lifting.py and splats/layer_lifting.py. */
+const SIGMA_PX = 0.6;
+const OPACITY = Math.fround(0.98);
+const THICKNESS = 0.15;
+const MAX_SLOPE = 3.5;
+const EDGE_SNAP_PX = 3;
+const JUMP = 0.02;
+const HIDDEN_GROWTH = Math.fround(1.35);
+const SMALLEST = Math.fround(1e-6);
+const LARGEST = Math.fround(1e6);
+const MIN_W = 0.01;
+
+const f32 = Math.fround;
+/** Numbers on their way from float to bits: x, y, z, three scales, a sine squared. */
+const floats = new Float32Array(7);
+const bits = new Int32Array(floats.buffer);
+
+/** Tables of bytes go by a positive float32 without the last 13 bits of its fraction: 0.1 % of its value. */
+const FRACTION_SHIFT = 13;
+
+/** A byte for every such float32. */
+function tabulate(byteOf: (value: number) => number): Uint8Array {
+  return Uint8Array.from({ length: 1 << (31 - FRACTION_SHIFT) }, (_, upper) => {
+    bits[0] = (upper << FRACTION_SHIFT) | (1 << (FRACTION_SHIFT - 1));
+    return Number.isFinite(floats[0]!) ? byteOf(floats[0]!) : 255;
+  });
+}
+
+function angleToByte(half: number): number {
+  return Math.round((2 * half * 255) / Math.PI);
+}
+
+/** The rotation's angle by the sine of its half, squared. */
+const ANGLES = tabulate((sine2) => (sine2 <= 1 ? angleToByte(Math.asin(Math.sqrt(sine2))) : 255));
+/** Below it the cosine, as float32, is 1: there is no rotation. */
+const NO_SINE2 = 2 ** -24;
+
+/** How a view's splats get to the first camera's frame: the turn back, [3, 3] row by row, its quaternion, the translation. */
+interface Move {
+  readonly turn: Float64Array;
+  readonly quat: readonly [w: number, x: number, y: number, z: number];
+  readonly shift: readonly [x: number, y: number, z: number];
+}
+
+/** Lifts frames, one after the other, with buffers that it keeps. */
+export class Lifter {
+  private inverse = new Float32Array(0);
+  private snapped = new Float32Array(0);
+  private ramps = new Uint8Array(0);
+  private columns = new Float32Array(0);
+  private scaleBytes = new Uint8Array(0);
+  private scaleRange: SplatRange | null = null;
+  private readonly alphas = new Int32Array(256);
+  private readonly kept = new Uint8Array(256);
+
+  /**
+   * @param frame A decoded frame.
+   * @param rgba Colours of each layer, view after view, front first; 4 bytes a pixel of the layer, the fourth unused.
+   * @param range What bytes of colours (0..1) and scales are to span.
+   * @param into Where to put the words; its length is the capacity. What is left of it is cleared.
+   * @returns How many splats there are.
+   * @throws DecodeError If a picture's size is not its layer's, or the words don't fit.
+   */
+  lift(frame: DepthFrame, rgba: readonly Uint8Array[], range: SplatRange, into: Uint32Array): number {
+    const layers = frame.views.flatMap((view) => view.layers);
+    if (rgba.length !== layers.length) throw new DecodeError("depth", `${layers.length} pictures`, `${rgba.length}`);
+    layers.forEach(({ width, height }, i) => {
+      const bytes = rgba[i]!.length;
+      if (bytes !== 4 * width * height) throw new DecodeError("depth", `a picture of ${width}×${height}`, `${bytes} bytes`);
+    });
+    if (into.length < frame.pixels * WORDS) {
+      throw new DecodeError("depth", `room for ${frame.pixels} splats`, `${into.length / WORDS}`);
+    }
+    this.fillScaleBytes(range);
+    let count = 0;
+    let index = 0;
+    for (const view of frame.views) {
+      const move = view.pose ? moveOf(view.pose) : null;
+      for (const layer of view.layers) {
+        this.fillAlphas(frame.minOpacity);
+        const isBehind = layer !== view.layers[0];
+        const camera = isBehind ? scaleCamera(view.camera, layer.width, layer.height) : view.camera;
+        const jump = f32(JUMP + MAX_SLOPE / Math.max(Math.min(camera.fx, camera.fy), 1));
+        this.frameDepth(layer, jump);
+        count = this.writeWords(frame, layer, camera, jump, isBehind, move, aligned(rgba[index++]!), into, count);
+      }
+    }
+    into.fill(0, count * WORDS);
+    return count;
+  }
+
+  /** Inverse depth in a frame of one pixel that continues it; pixels between two surfaces moved onto one of them, or marked. */
+  private frameDepth(layer: DepthLayer, jump: number): void {
+    const { width, height, inverseDepth } = layer;
+    const pitch = width + 2;
+    const size = pitch * (height + 2);
+    if (this.inverse.length < size) {
+      this.inverse = new Float32Array(size);
+      this.snapped = new Float32Array(size);
+      this.ramps = new Uint8Array(size);
+    }
+    const w = this.inverse;
+    for (let v = 0, i = 0; v < height; v++) {
+      for (let u = 0, at = (v + 1) * pitch + 1; u < width; u++, i++, at++) {
+        const here = inverseDepth[i]!;
+        w[at] = here > SMALLEST && here < LARGEST ? here : 0;
+      }
+    }
+    const extend = (outer: number, near: number, far: number): void => {
+      const a = w[near]!;
+      const b = w[far]!;
+      w[outer] = isSame(a, b, jump) ? f32(f32(2 * a) - b) : a;
+    };
+    for (let v = 1; v <= height; v++) {
+      const row = v * pitch;
+      extend(row, row + 1, row + Math.min(2, width));
+      extend(row + width + 1, row + width, row + Math.max(width - 1, 1));
+    }
+    for (let u = 0; u < pitch; u++) {
+      extend(u, pitch + u, Math.min(2, height) * pitch + u);
+      extend((height + 1) * pitch + u, height * pitch + u, Math.max(height - 1, 1) * pitch + u);
+    }
+    if (this.findRamps(width, height, jump) > 0) {
+      this.snap(width, height);
+      this.findRamps(width, height, jump);
+    }
+  }
+
+  /** Marks the pixels on a slope too steep for a surface, a step on both sides in one direction; returns their number. */
+  private findRamps(width: number, height: number, jump: number): number {
+    const { inverse: w, ramps } = this;
+    const pitch = width + 2;
+    const lower = f32(1 - jump);
+    const upper = f32(1 + jump);
+    let total = 0;
+    for (let v = 1; v <= height; v++) {
+      for (let at = v * pitch + 1, end = at + width; at < end; at++) {
+        const here = w[at]!;
+        const low = f32(here * lower);
+        const high = f32(here * upper);
+        const a = w[at - 1]!;
+        const b = w[at + 1]!;
+        const c = w[at - pitch]!;
+        const d = w[at + pitch]!;
+        const isRamp =
+          (a < low && a > 0 && b > high) ||
+          (b < low && b > 0 && a > high) ||
+          (c < low && c > 0 && d > high) ||
+          (d < low && d > 0 && c > high);
+        ramps[at] = isRamp ? 1 : 0;
+        if (isRamp) total++;
+      }
+    }
+    return total;
+  }
+
+  /** Moves marked pixels onto the nearer of the extremes around them. */
+  private snap(width: number, height: number): void {
+    const { inverse: w, snapped, ramps } = this;
+    const pitch = width + 2;
+    snapped.set(w.subarray(0, pitch * (height + 2)));
+    for (let v = 1; v <= height; v++) {
+      for (let u = 1; u <= width; u++) {
+        const at = v * pitch + u;
+        if (ramps[at] === 0) continue;
+        const here = w[at]!;
+        let low = here;
+        let high = here;
+        for (let y = Math.max(v - EDGE_SNAP_PX, 1); y <= Math.min(v + EDGE_SNAP_PX, height); y++) {
+          for (let x = Math.max(u - EDGE_SNAP_PX, 1); x <= Math.min(u + EDGE_SNAP_PX, width); x++) {
+            const there = w[y * pitch + x]!;
+            if (there > 0 && there < low) low = there;
+            if (there > high) high = there;
+          }
+        }
+        snapped[at] = f32(high - here) < f32(here - low) ? high : low;
+      }
+    }
+    this.inverse = snapped;
+    this.snapped = w;
+  }
+
+  /** Appends the words of a layer's splats after the first `count`; returns how many there are then. */
+  private writeWords(
+    frame: DepthFrame,
+    layer: DepthLayer,
+    camera: Camera,
+    jump: number,
+    isBehind: boolean,
+    move: Move | null,
+    rgba: Uint8Array,
+    into: Uint32Array,
+    count: number,
+  ): number {
+    const { width, height, opacity } = layer;
+    const { inverse: w, ramps, alphas, kept, scaleBytes } = this;
+    const pitch = width + 2;
+    const colours = new Uint32Array(rgba.buffer, rgba.byteOffset, width * height);
+    const isRound = frame.kind === "points";
+    const maxDepth = frame.farthest > 0 ? f32(1 / frame.farthest) : Number.POSITIVE_INFINITY;
+    const [fx, fy, cx, cy] = [f32(camera.fx), f32(camera.fy), f32(camera.cx), f32(camera.cy)];
+    const px = f32(1 / fx);
+    const py = f32(1 / fy);
+    const size = 0.5 * (px + py);
+    const growth = isBehind ? HIDDEN_GROWTH : 1;
+    const sigma = SIGMA_PX * growth;
+    const thin = THICKNESS * size * growth;
+    const longest = 1.05 * Math.sqrt(1 + MAX_SLOPE * MAX_SLOPE) * size;
+    const [left, right] = withinBorder(frame.border, width);
+    const [top, bottom] = withinBorder(frame.border, height);
+    if (this.columns.length < width) this.columns = new Float32Array(width);
+    const columns = this.columns;
+    for (let u = 0; u < width; u++) columns[u] = f32(u + 0.5 - cx) * px;
+    for (let v = top; v < bottom; v++) {
+      const y = f32(f32(v + 0.5 - cy) * py);
+      for (let u = left, at = (v + 1) * pitch + left + 1, i = v * width + left; u < right; u++, at++, i++) {
+        const here = w[at]!;
+        const alpha = opacity === null ? 255 : opacity[i]!;
+        if (ramps[at] === 1 || here <= 0 || kept[alpha] === 0) continue;
+        const x = columns[u]!;
+        const z = f32(1 / here);
+        let X = f32(x * z);
+        let Y = f32(y * z);
+        let Z = z;
+        let qw = 1;
+        let qx = 0;
+        let qy = 0;
+        let qz = 0;
+        let sizeA = sigma * size * z;
+        let sizeB = sizeA;
+        let sizeC = sizeA;
+        if (!isRound) {
+          // Slopes dz/dx and dz/dy along the picture's axes, from the sides that belong to the same surface, bounded.
+          const a = w[at - 1]!;
+          const b = w[at + 1]!;
+          const c = w[at - pitch]!;
+          const d = w[at + pitch]!;
+          const onA = isSame(here, a, jump);
+          const onB = isSame(here, b, jump);
+          const onC = isSame(here, c, jump);
+          const onD = isSame(here, d, jump);
+          let sx = ((onA ? here - a : 0) + (onB ? b - here : 0)) * (onA && onB ? 0.5 : 1) * -fx * z;
+          let sy = ((onC ? here - c : 0) + (onD ? d - here : 0)) * (onC && onD ? 0.5 : 1) * -fy * z;
+          sx = sx > MAX_SLOPE ? MAX_SLOPE : sx < -MAX_SLOPE ? -MAX_SLOPE : sx;
+          sy = sy > MAX_SLOPE ? MAX_SLOPE : sy < -MAX_SLOPE ? -MAX_SLOPE : sy;
+          // The pixel's footprint on the surface, and the principal axes of it: see _lift on the server.
+          const ux = (1 + sx * x) * px;
+          const uy = sx * y * px;
+          const uz = sx * px;
+          const vx = sy * x * py;
+          const vy = (1 + sy * y) * py;
+          const vz = sy * py;
+          const e = ux * ux + uy * uy + uz * uz;
+          const f = ux * vx + uy * vy + uz * vz;
+          const g = vx * vx + vy * vy + vz * vz;
+          const apart = (e > g ? e - g : g - e) + 0.005 * (e + g);
+          const perSpread = 1 / Math.sqrt(apart * apart + 4 * f * f + 1e-24);
+          const cos = Math.sqrt(0.5 + 0.5 * apart * perSpread);
+          const sin = ((e >= g ? f : -f) * perSpread) / cos;
+          // Axis a of unit length, the normal n = u × v / |u × v|, and b = n × a; turning u and v keeps their area.
+          let ax = cos * ux + sin * vx;
+          let ay = cos * uy + sin * vy;
+          let az = cos * uz + sin * vz;
+          const lengthA = Math.sqrt(ax * ax + ay * ay + az * az);
+          const perA = 1 / lengthA;
+          ax *= perA;
+          ay *= perA;
+          az *= perA;
+          const facing = 1 + sx * x + sy * y;
+          const area = Math.sqrt(sx * sx + sy * sy + facing * facing);
+          const perArea = 1 / area;
+          const nx = -sx * perArea;
+          const ny = -sy * perArea;
+          const nz = facing * perArea;
+          const bx = ny * az - nz * ay;
+          const by = nz * ax - nx * az;
+          const bz = nx * ay - ny * ax;
+          const lengthB = area * px * py * perA;
+          qw = 1 + ax + by + nz;
+          if (qw < MIN_W) qw = MIN_W;
+          qx = bz - ny;
+          qy = nx - az;
+          qz = ay - bx;
+          sizeA = sigma * z * (lengthA < longest ? lengthA : longest);
+          sizeB = sigma * z * (lengthB < longest ? lengthB : longest);
+          sizeC = thin * z;
+        }
+        if (move !== null) {
+          const { turn, quat, shift } = move;
+          const [dx, dy, dz] = [f32(X - shift[0]), f32(Y - shift[1]), f32(Z - shift[2])];
+          X = turn[0]! * dx + turn[1]! * dy + turn[2]! * dz;
+          Y = turn[3]! * dx + turn[4]! * dy + turn[5]! * dz;
+          Z = f32(turn[6]! * dx + turn[7]! * dy + turn[8]! * dz);
+          const [tw, tx, ty, tz] = quat;
+          const [rw, rx, ry, rz] = [qw, qx, qy, qz];
+          qw = tw * rw - tx * rx - ty * ry - tz * rz;
+          qx = tw * rx + tx * rw + ty * rz - tz * ry;
+          qy = tw * ry - tx * rz + ty * rw + tz * rx;
+          qz = tw * rz + tx * ry - ty * rx + tz * rw;
+          if (qw < 0) [qw, qx, qy, qz] = [-qw, -qx, -qy, -qz];
+        }
+        if (Z > maxDepth) continue;
+        floats[0] = X;
+        floats[1] = Y;
+        floats[2] = Z;
+        floats[3] = sizeA;
+        floats[4] = sizeB;
+        floats[5] = sizeC;
+        const slot = count * WORDS;
+        count++;
+        into[slot] = (colours[i]! & 0xffffff) | alphas[alpha]!;
+        into[slot + 1] = halfOf(bits[0]!) | (halfOf(bits[1]!) << 16);
+        // The sine of half the angle, squared, says the angle; the vector's direction is the axis.
+        const vector = qx * qx + qy * qy + qz * qz;
+        const sine2 = vector / (qw * qw + vector);
+        floats[6] = sine2;
+        const theta = sine2 < 0.75 ? ANGLES[bits[6]! >> FRACTION_SHIFT]! : angleToByte(Math.acos(Math.sqrt(1 - sine2)));
+        let axis = NO_ROTATION;
+        if (sine2 > NO_SINE2) {
+          const perSum = 1 / ((qx < 0 ? -qx : qx) + (qy < 0 ? -qy : qy) + (qz < 0 ? -qz : qz));
+          let p = qx * perSum;
+          let q = qy * perSum;
+          if (qz < 0) {
+            const folded = (1 - (q < 0 ? -q : q)) * (p >= 0 ? 1 : -1);
+            q = (1 - (p < 0 ? -p : p)) * (q >= 0 ? 1 : -1);
+            p = folded;
+          }
+          axis = ((p * 127.5 + 128) << 16) | ((q * 127.5 + 128) << 24);
+        }
+        into[slot + 2] = halfOf(bits[2]!) | axis;
+        into[slot + 3] =
+          scaleBytes[bits[3]! >> FRACTION_SHIFT]! |
+          (scaleBytes[bits[4]! >> FRACTION_SHIFT]! << 8) |
+          (scaleBytes[bits[5]! >> FRACTION_SHIFT]! << 16) |
+          (theta << 24);
+      }
+    }
+    return count;
+  }
+
+  /** Opacity of a layer, 0..255, to the word's upper byte, and whether such a splat is kept. */
+  private fillAlphas(minOpacity: number): void {
+    for (let alpha = 0; alpha < 256; alpha++) {
+      const opacity = f32(OPACITY * f32(alpha / 255));
+      this.kept[alpha] = opacity > 0 && opacity >= f32(minOpacity) ? 1 : 0;
+      this.alphas[alpha] = Math.round(opacity * 255) << 24;
+    }
+  }
+
+  private fillScaleBytes(range: SplatRange): void {
+    const same = this.scaleRange?.lnScaleMin === range.lnScaleMin && this.scaleRange.lnScaleMax === range.lnScaleMax;
+    if (same) return;
+    this.scaleRange = range;
+    this.scaleBytes = tabulate((scale) => lnScaleToByte(Math.log(scale), range));
+  }
+}
+
+/** The axis of no rotation, (1, 0, 0). */
+const NO_ROTATION = (255 << 16) | (128 << 24);
+
+/** Whether two neighbours' inverse depths belong to one surface. Without depth (0) nothing does. */
+function isSame(here: number, there: number, jump: number): boolean {
+  const least = here < there ? here : there;
+  const most = here < there ? there : here;
+  return f32(most - least) <= f32(jump * least) && least > 0;
+}
+
+/** First and last-but-one cells of a side that are within the border. */
+function withinBorder(border: number, cells: number): [first: number, end: number] {
+  const low = f32(border * cells);
+  const high = f32(f32(1 - border) * cells);
+  let first = 0;
+  while (first < cells && first + 0.5 < low) first++;
+  let end = cells;
+  while (end > first && end - 0.5 > high) end--;
+  return [first, end];
+}
+
+/** Bits of the half next to a float32, ties to even, at most 65504. */
+function halfOf(float: number): number {
+  const sign = (float >>> 16) & 0x8000;
+  const magnitude = float & 0x7fffffff;
+  if (magnitude >= 0x477fe000) return sign | 0x7bff;
+  if (magnitude < 0x38800000) return sign | smallHalf(magnitude);
+  return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1)) >> 13);
+}
+
+const small = new Float32Array(1);
+const smallBits = new Int32Array(small.buffer);
+
+/** Below 2⁻¹⁴ the last bit of a half is 2⁻²⁴, which is the last bit of a float32 in ½..1: adding ½ rounds to it. */
+function smallHalf(magnitude: number): number {
+  smallBits[0] = magnitude;
+  small[0] = small[0]! + 0.5;
+  return smallBits[0]! - 0x3f000000;
+}
+
+function scaleCamera(camera: Camera, width: number, height: number): Camera {
+  const [x, y] = [width / camera.width, height / camera.height];
+  return { width, height, fx: camera.fx * x, fy: camera.fy * y, cx: camera.cx * x, cy: camera.cy * y };
+}
+
+function moveOf(pose: Float32Array): Move {
+  const r = (row: number, column: number): number => pose[4 * row + column]!;
+  // The transpose turns back.
+  const turn = Float64Array.of(r(0, 0), r(1, 0), r(2, 0), r(0, 1), r(1, 1), r(2, 1), r(0, 2), r(1, 2), r(2, 2));
+  return { turn, quat: quatOf(turn), shift: [r(0, 3), r(1, 3), r(2, 3)] };
+}
+
+/** Unit quaternion of a rotation matrix, by its largest component (Shepperd 1978). */
+function quatOf(m: Float64Array): Move["quat"] {
+  const [a, b, c, d, e, f, g, h, i] = m as unknown as [...Matrix];
+  const squares = [1 + a + e + i, 1 + a - e - i, 1 - a + e - i, 1 - a - e + i];
+  const largest = squares.indexOf(Math.max(...squares));
+  const quat = [
+    [squares[0]!, h - f, c - g, d - b],
+    [h - f, squares[1]!, b + d, c + g],
+    [c - g, b + d, squares[2]!, f + h],
+    [d - b, c + g, f + h, squares[3]!],
+  ][largest] as [number, number, number, number];
+  const length = Math.hypot(...quat);
+  return [quat[0] / length, quat[1] / length, quat[2] / length, quat[3] / length];
+}
+
+type Matrix = [number, number, number, number, number, number, number, number, number];
+
+/** Views and their layers, in the order in which {@link Lifter.lift} wants their colours. */
+export function layersOf(frame: DepthFrame): { view: DepthView; layer: DepthLayer }[] {
+  return frame.views.flatMap((view) => view.layers.map((layer) => ({ view, layer })));
+}
