@@ -1,15 +1,18 @@
 """The frames the golden files hold, shared by the tests and by :mod:`tests.vectors.make`."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.splats.camera import Camera
 from deployments.splats.codecs import Codec
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.codecs.ply import PlyCodec
 from deployments.splats.codecs.points import PointsCodec
 from deployments.splats.gaussians import Gaussians
+from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 
 FOLDER = Path(__file__).parent
 F32 = np.float32
@@ -68,6 +71,55 @@ GOLDEN: dict[str, tuple[Codec, Gaussians]] = {
 
 MADE_BY_SPARK = "edges.packed"
 """SparkJS wrote the words of this one; our encoder's are within one step of them."""
+
+
+def layered_frame() -> LayeredDepth:
+    """Two views; the first has holes, a fade, and a wall behind with colours of its own. Arithmetic that rounds alike everywhere."""
+    views = []
+    for index, (width, height) in enumerate(((24, 18), (20, 15))):
+        u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+        inverse = 0.4 + u / 200 + v / 100
+        inverse[(u - width / 3) ** 2 + (v - height / 2) ** 2 < (width / 5) ** 2] += 0.5
+        rgb = np.stack([u * 9 % 256, v * 13 % 256, (u * v) % 256], axis=-1).astype(np.uint8)
+        camera = Camera(width, height, 1.1 * width, 1.15 * width, width / 2 - 0.7, height / 2 + 0.3)
+        if index:
+            # A turn about two axes whose numbers are short: 3-4-5 triangles.
+            pose = np.array([[0.8, 0, 0.6, 0.2], [0, 1, 0, -0.1], [-0.6, 0, 0.8, 0.05]], F32)
+            views.append(DepthView(camera, (DepthLayer(inverse.astype(F32)),), rgb, pose))
+            continue
+        inverse[2:5, 15:20] = 0
+        opacity = np.clip(40 * np.abs(u - 12), 0, 255).astype(np.uint8)
+        wall = np.where((u < 16) & (v > 4), 0.2, 0)[::2, ::2].astype(F32)
+        layers = (DepthLayer(inverse.astype(F32), None, opacity), DepthLayer(wall, 255 - rgb[::2, ::2]))
+        views.append(DepthView(camera, layers, rgb))
+    return LayeredDepth(tuple(views), 1.25)
+
+
+def scene_frame() -> LayeredDepth:
+    """A ball before a slope, with blurred edges and noise, as a depth network sees it."""
+    width, height = 64, 48
+    u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    off = (u - 30) ** 2 + (v - 24) ** 2
+    inverse = np.where(off < 196, 0.8 + np.sqrt(np.maximum(196 - off, 0)) / 40, 0.3 + v / 300)
+    inverse[20:40, 44:58] = 0.45 + u[20:40, 44:58] / 90
+    blurred = (inverse + np.roll(inverse, 1, axis=1) + np.roll(inverse, 1, axis=0) + np.roll(inverse, (1, 1), axis=(0, 1))) / 4
+    noise = np.random.default_rng(11).integers(-100, 101, (height, width)) / 100_000
+    rgb = np.stack([u * 3 % 256, v * 5 % 256, (u + v) * 2 % 256], axis=-1).astype(np.uint8)
+    camera = Camera(width, height, 55.0, 55.0, 32.0, 24.0)
+    return LayeredDepth((DepthView(camera, (DepthLayer((blurred + noise).astype(F32)),), rgb),))
+
+
+LAYERED: dict[str, tuple[LayeredDepth, dict[str, Any]]] = {
+    "layers.depth": (layered_frame(), {"step": 1 / 256, "border": 0.03, "min_opacity": 0.3}),
+    "scene.depth": (scene_frame(), {"step": 1 / 512, "border": 0.05, "depth_percentile": 95.0}),
+    "dots.depth": (layered_frame(), {"step": 1 / 64, "kind": "points"}),
+}
+"""File → the frame it holds, and how it is coded."""
+
+
+def layered_pictures(frame: LayeredDepth) -> list[NDArray[np.uint8]]:
+    """What a viewer draws on the grids of the views."""
+    return [view.picture for view in frame.views]
 
 
 def golden(name: str) -> NDArray[np.uint8]:

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.splats.codecs.depth import decode_depth, encode_depth, lift_decoded
+from deployments.splats.codecs.packed import PackedCodec
 from tests.vectors import reference
-from tests.vectors.cases import FOLDER, GOLDEN, MADE_BY_SPARK
+from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, LAYERED, MADE_BY_SPARK, layered_pictures
 
 SPARK = Path(__file__).parents[2] / "web/node_modules/@sparkjsdev/spark/dist/spark.module.js"
 
@@ -36,11 +38,40 @@ def spark_words(plys: list[bytes], bundle: Path = SPARK) -> list[NDArray[np.uint
         return [np.fromfile(path, "<u4").reshape(-1, 4) for path in paths[1::2]]
 
 
+def write_layered() -> None:
+    """The ``depth`` files, and beside each what decoding and lifting it gives: planes, colours of the layers, words."""
+    facts = {}
+    for name, (frame, arguments) in LAYERED.items():
+        data, stem = encode_depth(frame, **arguments), name.removesuffix(".depth")
+        coded = decode_depth(data)
+        lifted, pruned = lift_decoded(coded, layered_pictures(frame))
+        data.tofile(FOLDER / name)
+        PackedCodec(ln_scale_range=FINER_LN_SCALES).encode(lifted).tofile(FOLDER / f"{stem}.lifted.packed")
+        layers = [layer for view in coded.views for layer in view.layers]
+        colours = [
+            view.picture if layer.colors is None else layer.colors for view in frame.views for layer in view.layers
+        ]
+        planes = b"".join(
+            layer.inverse_depth.astype("<f4").tobytes() + (b"" if layer.opacity is None else layer.opacity.tobytes())
+            for layer in layers
+        )
+        (FOLDER / f"{stem}.planes").write_bytes(planes)
+        opaque = [np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]).tobytes() for rgb in colours]
+        (FOLDER / f"{stem}.rgba").write_bytes(b"".join(opaque))
+        facts[name] = {"count": len(lifted), "scale": coded.scale, "kind": coded.kind, "pruned": pruned}
+        print(f"blessed {name}: {len(data)} bytes, {len(lifted)} splats")
+    (FOLDER / "layered.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
 def main() -> None:
     """Write every golden file and ``values.json``."""
     parser = argparse.ArgumentParser(prog="python -m tests.vectors.make", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--spark", type=Path, default=SPARK, help="spark.module.js of @sparkjsdev/spark 2.2.0")
+    parser.add_argument("--layered-only", action="store_true", help="only the files of the depth codec, which need no Node")
     args = parser.parse_args()
+    write_layered()
+    if args.layered_only:
+        return
     values = {}
     for name, (codec, gaussians) in GOLDEN.items():
         data = codec.encode(gaussians).tobytes()
