@@ -81,6 +81,6 @@ test("a token is what a subprotocol can carry, all of it", () => {
 test("the address says how far the server may go, and what it leaves open is the server's default", () => {
   const { settings } = readConfig("http://h/?adapt=0&min_splats=5000&min_inference_px=252");
   assert.deepEqual(settings, { adapt: false, minSplats: 5000, minInferencePx: 252 });
-  const options = { representation: "auto", adapt: false, min_splats: 5000, min_inference_px: 252 };
+  const options = { representation: "auto", colors: "own", adapt: false, min_splats: 5000, min_inference_px: 252 };
   assert.deepEqual(wantedOptions({ ...DEFAULT_SETTINGS, ...settings }), options);
 });

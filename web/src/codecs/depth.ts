@@ -9,7 +9,8 @@ import type { Camera } from "../stream/messages.js";
 import { DecodeError, viewOf } from "./codec.js";
 import { DEPTH, levels, PlaneDecoder } from "./depth_map.js";
 
-const NAME = "depth";
+export const DEPTH_NAME = "depth";
+const NAME = DEPTH_NAME;
 const HEADER_BYTES = 28;
 const VIEW_BYTES = 76;
 const LAYER_BYTES = 24;
@@ -115,7 +116,8 @@ export class DepthDecoder {
     const views = viewHeads.map((head, i): DepthView => {
       const picture = head.hasJpeg ? { data: take(head.jpegBytes), orientation: head.orientation } : null;
       const layers: DepthLayer[] = [];
-      for (const end = index + head.layers; index < end; index++) layers.push(this.decodeLayer(layerHeads[index]!, index, take));
+      for (const end = index + head.layers; index < end; index++)
+        layers.push(this.decodeLayer(layerHeads[index]!, index, take));
       return { camera: head.camera, pose: i > 0 ? head.pose : null, picture, layers };
     });
     const [scale, border, minOpacity, farthest] = readSettings(view);
@@ -191,7 +193,12 @@ function readSettings(view: DataView): [scale: number, border: number, minOpacit
 
 function readView(view: DataView, at: number, isFirst: boolean): ViewHead {
   const [width, height] = readSize(view, at);
-  const [fx, fy, cx, cy] = [4, 8, 12, 16].map((offset) => view.getFloat32(at + offset, true)) as [number, number, number, number];
+  const [fx, fy, cx, cy] = [4, 8, 12, 16].map((offset) => view.getFloat32(at + offset, true)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   check("fx", fx, TINY, HUGE);
   check("fy", fy, TINY, HUGE);
   check("cx", cx, -HUGE, HUGE);

@@ -73,7 +73,11 @@ export class PlaneDecoder {
       this.decodeValues(data, width, height, kind, masked, into);
     }
     if (first >= RANGE || coder[AT] !== data.length || coder[CODE] !== 0) {
-      throw new DecodeError(codec, `a plane of ${width}×${height} in ${data.length} bytes`, "another number, or bytes of no plane");
+      throw new DecodeError(
+        codec,
+        `a plane of ${width}×${height} in ${data.length} bytes`,
+        "another number, or bytes of no plane",
+      );
     }
   }
 
@@ -94,14 +98,7 @@ export class PlaneDecoder {
     }
   }
 
-  private decodeValues(
-    data: Uint8Array,
-    width: number,
-    height: number,
-    kind: PlaneKind,
-    masked: boolean,
-    r: Int32Array,
-  ): void {
+  private decodeValues(data: Uint8Array, width: number, height: number, kind: PlaneKind, masked: boolean, r: Int32Array): void {
     const { low, high, steps } = kind;
     const { mask, states, coder } = this;
     const jump = 16 * steps[4];

@@ -1,7 +1,7 @@
 // One WebSocket that comes back: hello on open, a deadline for the welcome, exponential backoff with jitter after a close, pings.
 
 import { decode, encode } from "@msgpack/msgpack";
-import { CODECS } from "../codecs/index.js";
+import { DECODED } from "../codecs/index.js";
 import { isWorthRetrying, retryDelayMs } from "./backoff.js";
 import { type ClientMessage, type FrameOptions, type Limits, PROTOCOL, type ServerMessage } from "./messages.js";
 import { withinLimits, withoutNumbers } from "./options.js";
@@ -101,7 +101,7 @@ export class Connection {
   }
 
   private greet(): void {
-    const codecs = CODECS.map((codec) => codec.name);
+    const codecs = [...DECODED];
     this.send({ type: "hello", protocol: PROTOCOL, client: CLIENT, codecs, options: withoutNumbers(this.options) });
     this.welcomeTimer = self.setTimeout(() => this.notWelcome(), WELCOME_LIMIT_MS);
   }

@@ -7,6 +7,7 @@ import type { FrameOptions, Limits } from "./messages.js";
 export function wantedOptions(settings: Settings): Partial<FrameOptions> {
   const options = {
     representation: settings.representation,
+    colors: "own" as const,
     max_splats: settings.maxSplats,
     min_opacity: settings.minOpacity,
     adapt: settings.adapt,

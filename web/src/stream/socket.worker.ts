@@ -2,16 +2,21 @@
 
 import type { CapturedFrame, FrameWanted } from "../capture/thread.js";
 import { nowMs } from "../clock.js";
-import { codecNamed } from "../codecs/index.js";
 import { pivotDepth } from "../view/pivot.js";
 import { AckOrder } from "./acks.js";
 import { Connection } from "./connection.js";
 import { FlowControl } from "./flow.js";
 import type { Camera, ServerMessage, SplatsMessage } from "./messages.js";
+import { OwnPictures } from "./own_pictures.js";
 import { BufferPool } from "./pool.js";
+import { ReplyDecoder } from "./reply_decoder.js";
 import type { FromSocket, ToSocket } from "./thread.js";
 
 const pool = new BufferPool();
+const decoder = new ReplyDecoder(pool);
+const pictures = new OwnPictures();
+/** Replies are decoded one after the other, in their order. */
+let decoding: Promise<void> = Promise.resolve();
 const acks = new AckOrder((ack) => connection.send(ack));
 let connection: Connection;
 let frames: MessagePort;
@@ -84,6 +89,7 @@ function sendFrame({ bytes, capturedMs }: CapturedFrame): void {
   if (streaming && connection.ready && !flow.isFull) {
     seq++;
     lastCapture = { seq, bytes };
+    pictures.sent(seq, bytes);
     flow.sent(seq, nowMs());
     connection.send({ type: "frame", seq, views: [bytes], captured_ms: capturedMs });
     post({ type: "sent" });
@@ -96,6 +102,7 @@ function receive(message: ServerMessage): void {
     case "welcome":
       flow = new FlowControl(message.limits.max_in_flight);
       acks.clear();
+      pictures.clear();
       budget = message.options.max_splats ?? message.limits.max_splats;
       post({ type: "welcome", engine: message.engine, limits: message.limits, options: message.options });
       break;
@@ -105,7 +112,7 @@ function receive(message: ServerMessage): void {
       break;
     case "splats":
       flow.answered(message.seq, nowMs(), message.timings_ms.total ?? 0);
-      decodeSplats(message);
+      receiveSplats(message);
       break;
     case "dropped":
       for (const each of message.seqs) flow.settled(each);
@@ -128,25 +135,23 @@ function checkCamera(camera: Camera): void {
   }
 }
 
-function decodeSplats(message: SplatsMessage): void {
+function receiveSplats(message: SplatsMessage): void {
   const receivedMs = nowMs();
   acks.arrived(message.seq);
+  const own = pictures.take(message.seq);
+  decoding = decoding.then(() => decodeSplats(message, own, receivedMs));
+}
+
+async function decodeSplats(message: SplatsMessage, own: Uint8Array<ArrayBuffer> | null, receivedMs: number): Promise<void> {
   try {
     checkCamera(message.camera);
-    const codec = codecNamed(message.codec);
-    const count = codec.count(message.data);
-    if (count !== message.count)
-      throw new Error(`${message.codec}: the message announces ${message.count} splats, its data ${count}`);
-    // The header's count is checked against the length before a buffer of that size is taken.
-    if (count > message.data.byteLength)
-      throw new Error(`${message.codec}: ${count} splats can't be in ${message.data.byteLength} bytes`);
-    const { words, range } = codec.decode(message.data, pool.take(count, budget), message.camera);
+    const { words, range, count } = await decoder.decode(message, own, budget);
     const { data, type: _, ...rest } = message;
     const depth = pivotDepth(words, count, message.camera);
-    const frame = { ...rest, words, range, bytes: data.byteLength, pivotDepth: depth, receivedMs, decodedMs: nowMs() };
+    const frame = { ...rest, count, words, range, bytes: data.byteLength, pivotDepth: depth, receivedMs, decodedMs: nowMs() };
     post({ type: "frame", frame }, [words.buffer]);
   } catch (error) {
-    // It will not be shown, but it has arrived: without an ack the server would wait for it.
+    // It is never shown, but it has arrived: without the ack the server would wait for it.
     acks.done({ type: "ack", seq: message.seq, received_ms: receivedMs });
     post({ type: "bad", message: error instanceof Error ? error.message : String(error) });
   }
