@@ -17,6 +17,7 @@ SENTENCES: dict[StreamError, str] = {
     errors.TooManyPixels(25_340_000, 12_500_000): "The views have 25.3 megapixels together: expected at most 12.5.",
     errors.ImageBroken("it ends early"): "The picture can't be decoded (it ends early): expected one complete image file.",
     errors.InferenceFailed("no depth"): "The model could not process this frame: no depth.",
+    errors.NoDepth(): "The model predicts Gaussians, which the codec 'depth' can't carry: ask for 'auto', or for another codec.",
     errors.GraphFailed(): "The server lost this frame (a replica failed or was replaced); the next frames are not affected.",
     errors.BadMessage("it says {seq}"): "Message not understood: it says {seq}.",
     errors.ProtocolMismatch(2, 1): "The client speaks protocol 2; this server speaks 1: update the server.",
