@@ -20,8 +20,6 @@ from deployments.splats.lifting import fit_grid
 from deployments.stream.errors import FrameError, NoDepth
 from deployments.stream.frames import FrameRequest, PackedFrame
 
-DEPTH_STEP = 1 / 512
-"""Of the median inverse depth: what ``depth`` rounds to."""
 JPEG_QUALITY = 88
 """Of pictures that are coded here."""
 FAR_MORE = 6.0
@@ -121,7 +119,7 @@ def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameReq
         layered = resize_layers(layered, *fit_grid(camera.width, camera.height, int(camera.width * camera.height * share)))
     data = depth.encode_depth(
         layered,
-        step=DEPTH_STEP,
+        step=options.depth_step,
         kind=_lifted_kind(prediction),
         colour=None if options.colors == "own" else _jpegs(layered, request.pictures),
         border=options.border,

@@ -187,7 +187,8 @@ class QualityState:
     Attributes:
         max_splats: Splat budget the frame was made with.
         inference_px: Longest side of the picture the model worked on; 0: the model's choice.
-        splats_share: Splats in the frame over those that the client's own options would give, 0..1.
+        splats_share: Splats in the frame over those that the client's own options would give, 0..1. If depth is rounded more
+            coarsely instead: the share of splats that would save as many bytes.
         px_share: The same for the longest side.
         cause: Why they last changed: ``network``, ``client``, ``compute``, ``recovered``, ``no_gain``; empty: they never did.
         message: The same as a sentence.

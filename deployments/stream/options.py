@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from deployments.splats.codecs.depth import MAX_STEP, MIN_STEP
 from deployments.stream.errors import BadMessage, NoCommonCodec
 
 Representation = Literal["auto", "splats", "points"]
@@ -23,13 +24,15 @@ class FrameOptions:
         colors: Where the colours of a ``depth`` reply come from: ``jpeg``: the picture travels with it as the camera coded it;
             ``own``: the client has the pictures that it sent.
         representation: ``splats`` (native or lifted Gaussians), ``points``, or ``auto``: the model's default.
+        depth_step: What ``depth`` rounds inverse depth to, as a share of its median: half as fine takes a quarter fewer bytes.
         max_splats: Splat budget of a frame.
         min_opacity: Gaussians fainter than this are pruned, 0..1.
         border: Fraction of the picture cut on each side, 0..0.45.
         depth_percentile: Gaussians farther than this percentile of the frame's depths are pruned, 1..100 (100: none).
         inference_px: Longest side of the picture the model works on, pixels; 0 leaves it to the model.
         sh_degree: Spherical-harmonics degree, 0..2, for models that have them.
-        adapt: Whether the server may lower ``max_splats`` and ``inference_px`` to keep the stream's age down.
+        adapt: Whether the server may lower ``max_splats`` and ``inference_px``, and raise ``depth_step``, to keep the stream's age
+            down.
         min_splats: How far it may lower ``max_splats``.
         min_inference_px: How far it may lower ``inference_px``.
     """
@@ -37,6 +40,7 @@ class FrameOptions:
     codec: str = "auto"
     colors: Colors = "jpeg"
     representation: Representation = "auto"
+    depth_step: float = 1 / 512
     max_splats: int = 200_000
     min_opacity: float = 0.1
     border: float = 0.03
@@ -103,6 +107,7 @@ class OptionLimits:
             ok, expected = isinstance(value, bool), "true or false"
         else:
             low, high, whole = {
+                "depth_step": (MIN_STEP, MAX_STEP, False),
                 "max_splats": (1, self.max_splats, True),
                 "min_opacity": (0.0, 1.0, False),
                 "border": (0.0, 0.45, False),

@@ -3,6 +3,8 @@
 Two parts of a frame's age when it is shown can be changed here. Each has one limit below the client's own:
 
 - delivery (``splats``): the reply's way to the client and the client's own work on it. Its limit is the splat budget, and so bytes.
+  If the reply carries depth and the network is the slow part, depth is first rounded more coarsely, which saves bytes and costs no
+  splats; only beyond that does the grid get smaller.
 - compute (``inference_px``): the graph's queues and stages. Its limit is the resolution the model works at.
 
 The codec is not changed: ``auto`` already chooses the smallest, and a client that names another one wants it even under pressure.
@@ -27,13 +29,18 @@ from deployments.stream.options import FrameOptions
 Cause = Literal["network", "client", "compute", "recovered", "no_gain"]
 
 CAUSES: dict[Cause, str] = {
-    "network": "fewer splats: the network takes too long for more",
+    "network": "less detail: the network takes too long for more",
     "client": "fewer splats: this device takes too long to show more",
     "compute": "a coarser picture: the server takes too long for a finer one",
     "recovered": "more again: there is room",
     "no_gain": "back to this: less did not make it any faster",
 }
 """Why the quality last changed, in words for people."""
+
+COARSEST_STEP = 1 / 64
+"""Beyond that, surfaces are steps: a smaller grid looks better for the same bytes."""
+_BYTES_A_DOUBLING = 0.73
+"""What is left of the bytes when depth is rounded to twice the step (``python -m benchmarks.codecs``)."""
 
 _ROUND, _ROUND_S = 4, 0.5
 """The fewest replies and the shortest time of a round, so that neither one stalled reply nor a moment's jitter moves the median."""
@@ -43,6 +50,8 @@ counting the time they waited for one another: after a mere stall, the second co
 _SILENCE_S, _LONG_SILENCE_S = 10.0, 30.0
 """A client that acknowledges in batches must not wait for ever: after this long with nothing sent, one more reply goes out, up to
 ``max_unacked``. The longer time is for clients that have sent an ack before: their link is slow or their page asleep."""
+_NETWORK_ABOVE = 2.0
+"""If delivery takes this many times what the client itself spends, the network is the slow part."""
 _COMPUTE_SHARE = 0.6
 """The share of the target that compute may always take; delivery has the rest, and each may use what the other leaves."""
 _FIXED_SHARE = 0.4
@@ -71,6 +80,7 @@ class Setting:
         wanted: The client's options.
         full_splats: Splats in the last frame made without a limit; 0 if there was none.
         full_px: What ``inference_px`` would be without a limit; 0 if not known yet.
+        load: What delivery may take, in splats: the budget, or with coarser depth the splats that would be as many bytes.
         version: Version of the limits.
         cause: Why they last moved; None if they never did.
     """
@@ -79,6 +89,7 @@ class Setting:
     wanted: FrameOptions
     full_splats: int
     full_px: int
+    load: int
     version: int
     cause: Cause | None
 
@@ -89,14 +100,14 @@ class Setting:
             count: Splats in the reply.
             over_budget: Splats that its budget cut off.
         """
-        px, full = self.options.inference_px, count
+        px, full, coarseness = self.options.inference_px, count, self.options.depth_step / self.wanted.depth_step
         if self.options.max_splats < self.wanted.max_splats:
             # Some models make no more than the budget; others' splats are cut off, and then the full number is known.
             full = max(count, min(self.wanted.max_splats, max(self.full_splats, count + over_budget)))
         return QualityState(
             max_splats=self.options.max_splats,
             inference_px=px,
-            splats_share=count / full if full else 1.0,
+            splats_share=_BYTES_A_DOUBLING ** math.log2(coarseness) * (count / full if full else 1.0),
             px_share=px / self.full_px if px != self.wanted.inference_px else 1.0,
             cause=self.cause or "",
             message=CAUSES[self.cause] if self.cause else "",
@@ -150,7 +161,7 @@ class Quality:
     def setting(self, wanted: FrameOptions) -> Setting:
         """What the next frame is made with; never more than the client's options."""
         if not self._adapts(wanted):
-            return Setting(wanted, wanted, 0, 0, self._version, None)
+            return Setting(wanted, wanted, 0, 0, wanted.max_splats, self._version, None)
         full_px = wanted.inference_px or self._model_px
         budget = min(wanted.max_splats, max(wanted.min_splats, self._splats.limit))
         px = min(full_px, max(wanted.min_inference_px, self._px.limit))
@@ -172,7 +183,9 @@ class Quality:
         is_stuck = silent_s > (_LONG_SILENCE_S if self._batch else _SILENCE_S)
         return unacked < (self.max_unacked if is_stuck else min(self._room(), self.max_unacked))
 
-    def sent(self, seq: int, setting: Setting, count: int, over_budget: int, px: int, compute_s: float, now_s: float) -> None:
+    def sent(
+        self, seq: int, setting: Setting, count: int, over_budget: int, px: int, holds_depth: bool, compute_s: float, now_s: float
+    ) -> None:
         """A reply goes to the client.
 
         Args:
@@ -185,6 +198,7 @@ class Quality:
             now_s: The time.
         """
         options, wanted = setting.options, setting.wanted
+        self._holds_depth = holds_depth
         if options == wanted:
             self._full_splats = count
             self._model_px = self._model_px if wanted.inference_px else px
@@ -254,12 +268,14 @@ class Quality:
         )
         # If both limits move in one round, report the worse news.
         news: tuple[tuple[bool, Cause], ...] = (
-            (verdicts[0] == "down", "network" if delivery_s > 2.0 * client_s else "client"),
+            (verdicts[0] == "down", "network" if delivery_s > _NETWORK_ABOVE * client_s else "client"),
             (verdicts[1] == "down", "compute"),
             ("no_gain" in verdicts, "no_gain"),
             ("up" in verdicts, "recovered"),
         )
         cause = next((cause for happened, cause in news if happened), None)
+        if verdicts[0] == "down":
+            self._saves_bytes = self._holds_depth and delivery_s > _NETWORK_ABOVE * client_s
         if cause:
             self._new_setting()
             self._cause = cause

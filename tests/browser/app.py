@@ -45,8 +45,8 @@ def _refuse_hello(session: Session, hello: messages.Hello) -> None:
 
 def _lower(quality: Quality, wanted: FrameOptions) -> Setting:
     if not wanted.adapt:
-        return Setting(wanted, wanted, 0, 0, 0, None)
-    return Setting(dataclasses.replace(wanted, max_splats=400, inference_px=320), wanted, 570, 504, 0, "network")
+        return Setting(wanted, wanted, 0, 0, wanted.max_splats, 0, None)
+    return Setting(dataclasses.replace(wanted, max_splats=400, inference_px=320), wanted, 570, 504, 400, 0, "network")
 
 
 def _write_acks(path: Path) -> None:

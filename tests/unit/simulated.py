@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ from deployments.stream.quality import QualitySettings
 from deployments.stream.session import Session, SessionLimits, SessionSettings
 
 JPEG = b"\xff\xd8\xff" + bytes(25_000)
-BYTES_A_SPLAT = {"packed": 16, "points": 15, "ply": 56}
+BYTES_A_SPLAT = {"packed": 16, "points": 15, "ply": 56, "depth": 0.3}
+BYTES_A_DOUBLING = 0.7
+"""Of the depth step; not just what the controller expects."""
 FULL_SPLATS, FULL_PX = 100_000, 504
 SOCKET_BUFFER = 128 * 1024
 HOPS_S = 0.03
@@ -110,6 +113,7 @@ class World:
         self.session = Session("s", settings, now_s=0.0)
         self.shown: list[tuple[float, float, Splats]] = []  # when, age, what
         self.causes: list[tuple[float, str]] = []
+        self.made: list[tuple[float, FrameOptions, int]] = []  # when, with which options, how many splats
         self._seq = -1
         self._unanswered = 0
         self._taken = True
@@ -162,12 +166,18 @@ class World:
             count = min(self.full_splats, budget * 65 // 100 if self.fits_budget else budget)
             took_s = self.infer_s * (1.0 if self.fixed_infer else (px / FULL_PX) ** 2)
             self._graph_free_s = max(self.link.now_s, self._graph_free_s) + took_s
-            codec = "packed" if capture.request.options.codec == "auto" else capture.request.options.codec
+            options = capture.request.options
+            auto = "depth" if "depth" in capture.request.codecs else "packed"
+            codec = auto if options.codec == "auto" else options.codec
+            self.made.append((self.link.now_s, options, count))
+            size = count * BYTES_A_SPLAT[codec]
+            if codec == "depth":
+                size *= BYTES_A_DOUBLING ** math.log2(512 * options.depth_step)
             packed = PackedFrame(
                 codec,
                 "lifted",
                 count,
-                np.zeros(count * BYTES_A_SPLAT[codec], np.uint8),
+                np.zeros(round(size), np.uint8),
                 Camera(px, px * 3 // 4, 1.0, 1.0, 1.0, 1.0),
                 {"budget": 0 if self.fits_budget else self.full_splats - count},
                 FrameRequest(timings={"infer": took_s * 1e3}),

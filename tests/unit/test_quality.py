@@ -9,7 +9,7 @@ from deployments.splats.camera import Camera
 from deployments.stream import messages
 from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.options import FrameOptions
-from deployments.stream.quality import CAUSES, QualitySettings
+from deployments.stream.quality import CAUSES, COARSEST_STEP, QualitySettings
 from tests.unit.simulated import BYTES_A_SPLAT, FULL_PX, FULL_SPLATS, HOPS_S, JPEG, TARGET_S, Link, World
 
 FLOOR = FrameOptions().min_splats
@@ -132,6 +132,45 @@ def test_every_codec_is_held_at_the_age_with_as_many_splats_as_its_bytes_allow(c
     assert {reply.codec for _, _, reply in world.shown} == {codec}, "who names a codec gets it, under pressure too"
     reply_s = np.median(world.splats(30.0)) * BYTES_A_SPLAT[codec] * 8e-6 / 60.0
     assert 0.2 * TARGET_S < reply_s < 0.8 * TARGET_S
+
+
+DEPTH = ("depth", "packed", "points")
+
+
+def steps(world: World, since_s: float, until_s: float = 1e9) -> list[float]:
+    return [options.depth_step for when, options, _ in world.made if since_s <= when < until_s]
+
+
+def test_depth_goes_through_two_megabits_at_eight_frames_a_second() -> None:
+    world = World(Link(2.0, 0.06), codecs=DEPTH, fps=10.0).run(60.0)
+    shown = [when for when, _, _ in world.shown if when >= 20.0]
+    assert len(shown) / 40.0 >= 8.0
+    assert p95_s(world, 20.0) <= 0.45
+    assert all(count == FULL_SPLATS or options.depth_step == COARSEST_STEP for _, options, count in world.made)
+    assert {1 / 512, COARSEST_STEP} < set(steps(world, 0.0)), "coarser depth comes before a smaller grid"
+
+
+def test_depth_on_a_link_that_narrows_and_widens_is_fine_again_within_half_a_minute() -> None:
+    world = World(Link(50.0, 0.06), codecs=DEPTH, fps=10.0).run(20.0)
+    assert set(steps(world, 10.0)) == {1 / 512}
+    world.link.mbit_s = 2.0
+    world.run(50.0)
+    assert p95_s(world, 30.0, 50.0) <= 0.45
+    world.link.mbit_s = 50.0
+    world.run(90.0)
+    assert set(steps(world, 80.0)) == {1 / 512} and set(world.splats(80.0)) == {FULL_SPLATS}
+
+
+def test_beyond_the_coarsest_depth_the_grid_gets_smaller() -> None:
+    world = World(Link(0.8, 0.06), codecs=DEPTH, fps=5.0).run(90.0)
+    assert max(steps(world, 40.0)) == COARSEST_STEP
+    assert min(world.splats(40.0)) < FULL_SPLATS
+
+
+def test_a_client_that_is_slow_to_show_depth_gets_a_smaller_grid_and_not_a_coarser_one() -> None:
+    world = World(Link(100.0), codecs=DEPTH, show_s=0.5, fps=10.0).run(60.0)
+    assert {cause for _, cause in world.causes} >= {"client"} and np.median(world.splats(30.0)) < 0.7 * FULL_SPLATS
+    assert set(steps(world, 30.0)) == {1 / 512}
 
 
 def test_a_fast_link_is_left_at_full_quality() -> None:

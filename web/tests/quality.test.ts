@@ -8,7 +8,7 @@ import type { AckMessage, QualityState } from "../src/stream/messages.js";
 import { wantedOptions } from "../src/stream/options.js";
 
 const FULL: QualityState = { max_splats: 200_000, inference_px: 0, splats_share: 1, px_share: 1, cause: "", message: "" };
-const MESSAGE = "fewer splats: the network takes too long for more";
+const MESSAGE = "less detail: the network takes too long for more";
 
 test("full quality is quiet, and says so once more after it was lowered", () => {
   const line = new QualityLine();

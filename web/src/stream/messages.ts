@@ -11,6 +11,8 @@ export interface FrameOptions {
   colors: "jpeg" | "own";
   /** `splats` (native or lifted Gaussians), `points`, or `auto`: the model's default. */
   representation: "auto" | "splats" | "points";
+  /** What `depth` rounds inverse depth to, as a share of its median: half as fine takes a quarter fewer bytes. */
+  depth_step: number;
   /** Splat budget of a frame. */
   max_splats: number;
   /** Gaussians fainter than this are pruned, 0..1. */
@@ -23,7 +25,7 @@ export interface FrameOptions {
   inference_px: number;
   /** Spherical-harmonics degree, 0..2, for models that have them. */
   sh_degree: number;
-  /** Whether the server may lower `max_splats` and `inference_px` to keep the stream's age down. */
+  /** Whether the server may lower `max_splats` and `inference_px`, and raise `depth_step`, to keep the stream's age down. */
   adapt: boolean;
   /** How far it may lower `max_splats`. */
   min_splats: number;
@@ -93,7 +95,7 @@ export interface QualityState {
   max_splats: number;
   /** Longest side of the picture the model worked on; 0: the model's choice. */
   inference_px: number;
-  /** Splats in the frame over those that the client's own options would give, 0..1. */
+  /** Splats in the frame over those that the client's own options would give, 0..1. Where depth is rounded more coarsely instead: the share of splats that would save as many bytes. */
   splats_share: number;
   /** The same for the longest side. */
   px_share: number;
