@@ -95,8 +95,8 @@ def _lift_layer(view: DepthView, layer: DepthLayer, index: int, kind: Kind) -> G
         colors = view.picture
         if colors.shape[:2] != layer.inverse_depth.shape:
             colors = resize_picture(colors, layer.width, layer.height)
-    camera = view.camera if index == 0 else lifting.scale_camera(view.camera, layer.width, layer.height)
-    lifted = lifting.lift_inverse_depth(layer.inverse_depth, colors, camera, kind)
+    camera = lifting.scale_camera(view.camera, layer.width, layer.height)
+    lifted = lifting.lift_inverse_depth(layer.inverse_depth, colors, camera, kind, crisp=layer.crisp)
     if layer.opacity is not None:
         np.multiply(lifted.opacities, layer.opacity.ravel() / np.float32(255), out=lifted.opacities)
     if index:

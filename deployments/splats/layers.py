@@ -30,6 +30,8 @@ class DepthLayer:
         inverse_depth: 1/z, 1/model units; 0 where there is no surface. float32 [H, W].
         colors: sRGB of the same pixels; None: the view's picture, resized to the layer where it is smaller. uint8 [H, W, 3].
         opacity: 0: hidden, 255: as opaque as splats are; None: 255 everywhere. uint8 [H, W].
+        crisp: No pixel lies between two surfaces; lifting then looks for none. See
+            :func:`deployments.splats.lifting.resolve_edges`.
 
     Raises:
         ValueError: If a shape or dtype differs from the above, or the layer has no pixel.
@@ -38,6 +40,7 @@ class DepthLayer:
     inverse_depth: F32
     colors: U8 | None = None
     opacity: U8 | None = None
+    crisp: bool = False
 
     def __post_init__(self) -> None:
         if self.inverse_depth.ndim != 2 or self.inverse_depth.size == 0:
@@ -172,9 +175,11 @@ def _resize_layer(layer: DepthLayer, across: float, down: float) -> DepthLayer:
     inverse = np.empty((height, width), np.float32)
     opacity = np.empty((height, width), np.uint8)
     source = layer.opacity if layer.opacity is not None else np.full((1, 1), 255, np.uint8)
-    _mean_surface(np.ascontiguousarray(layer.inverse_depth), np.ascontiguousarray(source), np.float32(_SAME_SURFACE), inverse, opacity)
+    _mean_surface(
+        np.ascontiguousarray(layer.inverse_depth), np.ascontiguousarray(source), np.float32(_SAME_SURFACE), inverse, opacity
+    )
     colors = None if layer.colors is None else resize_picture(layer.colors, width, height)
-    return DepthLayer(inverse, colors, None if layer.opacity is None else opacity)
+    return DepthLayer(inverse, colors, None if layer.opacity is None else opacity, layer.crisp)
 
 
 @kernel

@@ -97,7 +97,12 @@ def lift_depth(
 
 
 def lift_inverse_depth(
-    inverse: NDArray[np.float32], rgb: NDArray[np.uint8], camera: Camera, kind: Literal["lifted", "points"] = "lifted"
+    inverse: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
+    camera: Camera,
+    kind: Literal["lifted", "points"] = "lifted",
+    *,
+    crisp: bool = False,
 ) -> Gaussians:
     """One Gaussian a pixel, as :func:`lift_depth` makes them.
 
@@ -107,6 +112,7 @@ def lift_inverse_depth(
         rgb: sRGB of the same pixels. uint8 [H, W, 3].
         camera: Intrinsics of that picture.
         kind: As there.
+        crisp: No pixel lies between two surfaces, as :func:`resolve_edges` leaves them; none is looked for.
 
     Returns:
         H·W Gaussians, ``grid=(1, H, W)``; opacity 0 where there is no surface.
@@ -123,16 +129,46 @@ def lift_inverse_depth(
     n = height * width
     means, scales = np.empty((n, 3), np.float32), np.empty((n, 3), np.float32)
     quats, opacities = np.empty((n, 4), np.float32), np.empty(n, np.float32)
-    jump = np.float32(_JUMP + MAX_SLOPE / max(min(camera.fx, camera.fy), 1.0))
+    jump = _jump(camera)
     framed = _frame(for_kernel(inverse), jump)
-    ramps = np.empty((height, width), np.uint8)
-    if _find_ramps(framed, jump, ramps):
-        framed = _snap(framed, ramps, EDGE_SNAP_PX)
-        _find_ramps(framed, jump, ramps)
+    ramps = np.zeros((height, width), np.uint8)
+    if not crisp:
+        framed = _resolve(framed, jump, ramps)
     lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
     _lift(framed, ramps, lens, jump, kind == "points", means, scales, quats, opacities)
     sh = np.take(_COLOUR, rgb.reshape(n, 1, 3))
     return Gaussians(means, scales, quats, opacities, sh, (1, height, width))
+
+
+def resolve_edges(inverse: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
+    """Inverse depth without a pixel between two surfaces: it joins the nearer one, as lifting makes it do, or has none.
+
+    Args:
+        inverse: As for ``lift_inverse_depth``. float32 [H, W].
+        camera: Intrinsics of that picture.
+
+    Returns:
+        Fresh; 0 where there is no surface. float32 [H, W].
+    """
+    jump = _jump(camera)
+    ramps = np.zeros(inverse.shape, np.uint8)
+    framed = _resolve(_frame(for_kernel(inverse), jump), jump, ramps)
+    crisp = framed[1:-1, 1:-1].copy()
+    crisp[ramps != 0] = 0
+    return crisp
+
+
+def _jump(camera: Camera) -> np.float32:
+    """Relative step of inverse depth between neighbours that is an edge."""
+    return np.float32(_JUMP + MAX_SLOPE / max(min(camera.fx, camera.fy), 1.0))
+
+
+def _resolve(framed: F32, jump: np.float32, ramps: NDArray[np.uint8]) -> F32:
+    """Inverse depth with what can be snapped snapped, and in ``ramps`` what can't. float32 [H+2, W+2]."""
+    if _find_ramps(framed, jump, ramps):
+        framed = _snap(framed, ramps, EDGE_SNAP_PX)
+        _find_ramps(framed, jump, ramps)
+    return framed
 
 
 def warm_up() -> None:

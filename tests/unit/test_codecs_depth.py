@@ -29,6 +29,7 @@ from deployments.splats.codecs.depth import (
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
+from deployments.splats.lifting import resolve_edges
 from tests.vectors.cases import FINER_LN_SCALES, FOLDER, LAYERED, golden, layered_frame, layered_pictures
 
 Plane = NDArray[np.int32]
@@ -117,9 +118,14 @@ def test_inverse_depth_is_within_half_a_step_of_the_median(width: int, height: i
     rng = np.random.default_rng(seed)
     inverse = np.exp(rng.normal(-1, 1.5, (height, width))).astype(np.float32)
     inverse[rng.random((height, width)) < 0.1] = 0
-    coded = decode_depth(encode_depth(LayeredDepth((view(inverse),)), step=step)).views[0].layers[0]
+    inverse = resolve_edges(inverse, view(inverse).camera)
+    whole = view(inverse)
+    whole = replace(whole, layers=(replace(whole.layers[0], crisp=True),))
+    coded = decode_depth(encode_depth(LayeredDepth((whole,)), step=step)).views[0].layers[0]
     known = inverse[inverse > 0]
-    half = step * (float(np.median(known)) if known.size else 1.0) / 2
+    # The largest value has to fit into MAX_UNITS, whatever the step.
+    coarsest = depth_map.UNITS_PER_STEP * float(inverse.max()) / (depth_map.MAX_UNITS - 1)
+    half = max(step * (float(np.median(known)) if known.size else 1.0), coarsest) / 2
     np.testing.assert_array_equal(coded.inverse_depth == 0, inverse == 0)
     # What float32 loses of the largest value comes on top.
     assert np.abs(coded.inverse_depth.astype(float) - inverse).max() <= half * 1.0001 + inverse.max() * 2**-23
@@ -129,6 +135,15 @@ def test_what_lifting_takes_for_no_surface_comes_back_as_none() -> None:
     inverse = np.array([[1, 0, -1, np.nan, np.inf, 1e7, 1e-7, 2]], np.float32)
     coded = decode_depth(encode_depth(LayeredDepth((view(inverse),)), step=1 / 256)).views[0].layers[0].inverse_depth
     assert (coded > 0).tolist() == [[True, False, False, False, False, False, False, True]]
+
+
+def test_an_edge_that_a_network_blurred_is_a_step_when_it_comes() -> None:
+    inverse = np.full((30, 90), 0.2, np.float32)
+    inverse[:, :40], inverse[:, 40:43] = 1, (0.8, 0.5, 0.3)
+    frame = LayeredDepth((view(inverse),))
+    coded = decode_depth(encode_depth(frame, step=1 / 512)).views[0].layers[0].inverse_depth
+    assert (np.isclose(coded, 1, atol=1e-3) | np.isclose(coded, 0.2, atol=1e-3)).all()
+    np.testing.assert_allclose(coded, resolve_edges(inverse, frame.views[0].camera), atol=1e-3)
 
 
 def test_a_fingertip_on_the_lens_makes_the_step_coarser_and_nothing_worse() -> None:
@@ -188,7 +203,8 @@ def test_lifting_what_came_is_lifting_the_layers_that_came(kind) -> None:
         replace(
             v,
             layers=tuple(
-                replace(a, inverse_depth=b.inverse_depth, opacity=b.opacity) for a, b in zip(v.layers, c.layers, strict=True)
+                replace(a, inverse_depth=b.inverse_depth, opacity=b.opacity, crisp=True)
+                for a, b in zip(v.layers, c.layers, strict=True)
             ),
         )
         for v, c in zip(frame.views, coded.views, strict=True)

@@ -12,7 +12,7 @@ from deployments.scene.clip import render_scene
 from deployments.splats.camera import Camera
 from deployments.splats.layer_lifting import HIDDEN_GROWTH, lift_and_prune, lift_layers
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth, resize_layers, resize_picture
-from deployments.splats.lifting import lift_depth
+from deployments.splats.lifting import lift_depth, resolve_edges
 from deployments.splats.pruning import prune
 from tests.unit.splatter import psnr, splat
 
@@ -66,6 +66,20 @@ def test_a_single_front_layer_is_lifted_as_its_depth_is(kind) -> None:
     assert ours.grid == theirs.grid == (1, 45, 60)
     for field in ("means", "scales", "quats", "opacities", "sh"):
         np.testing.assert_array_equal(getattr(ours, field), getattr(theirs, field))
+
+
+def test_resolved_edges_lift_to_what_the_edges_lift_to() -> None:
+    scene = render_scene(0.5, 60, 45)
+    inverse = (1 / scene.depth).astype(np.float32)
+    blurred = ((inverse + np.roll(inverse, 1, axis=1) + np.roll(inverse, 1, axis=0)) / 3).astype(np.float32)
+    crisp = resolve_edges(blurred, scene.camera)
+    assert (crisp != blurred).sum() > 50
+    ours, theirs = (
+        prune(lift_layers(LayeredDepth((DepthView(scene.camera, (layer,), scene.rgb),))))[0]
+        for layer in (DepthLayer(crisp, crisp=True), DepthLayer(blurred))
+    )
+    np.testing.assert_array_equal(ours.means, theirs.means)
+    assert (np.abs(ours.scales - theirs.scales).max(axis=1) > 1e-6).mean() < 0.03
 
 
 def test_no_surface_and_no_opacity_are_pruned_as_edge() -> None:

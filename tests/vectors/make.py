@@ -48,9 +48,7 @@ def write_layered() -> None:
         data.tofile(FOLDER / name)
         PackedCodec(ln_scale_range=FINER_LN_SCALES).encode(lifted).tofile(FOLDER / f"{stem}.lifted.packed")
         layers = [layer for view in coded.views for layer in view.layers]
-        colours = [
-            view.picture if layer.colors is None else layer.colors for view in frame.views for layer in view.layers
-        ]
+        colours = [view.picture if layer.colors is None else layer.colors for view in frame.views for layer in view.layers]
         planes = b"".join(
             layer.inverse_depth.astype("<f4").tobytes() + (b"" if layer.opacity is None else layer.opacity.tobytes())
             for layer in layers

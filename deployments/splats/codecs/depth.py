@@ -46,8 +46,11 @@ then 24 bytes for each layer, view after view:
 then, view after view, the picture's JPEG and each layer's depth plane, opacity plane and colours. Planes:
 :mod:`deployments.splats.codecs.depth_map`.
 
-Error: inverse depth is off by at most half a step (15 units) at every pixel, edges included; where there is no surface it is
-exactly 0. Opacity is off by at most 255/(2·L), and exact at 0 and 255. Cameras and poses are float32.
+Edges are resolved before coding, as lifting does it (:func:`deployments.splats.lifting.resolve_edges`): a pixel that a network
+blurred between two surfaces joins one of them or has none. A step costs a tenth less than a ramp, no rounding can turn it over,
+and whoever decodes lifts what comes as it is.
+
+Error: inverse depth is then off by at most half a step (15 units) at every pixel; where there is no surface it is exactly 0. Opacity is off by at most 255/(2·L), and exact at 0 and 255. Cameras and poses are float32.
 """
 
 import math
@@ -65,7 +68,7 @@ from deployments.splats.errors import BadBytes, Buffer, Truncated, as_bytes, che
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import Kind, lift_and_prune
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
-from deployments.splats.lifting import LARGEST, SMALLEST
+from deployments.splats.lifting import LARGEST, SMALLEST, resolve_edges, scale_camera
 
 NAME, MAGIC, VERSION = "depth", b"SPLD", 1
 HEADER, VIEW, LAYER = struct.Struct("<4s4BI4f"), struct.Struct("<2H4f12f4BI"), struct.Struct("<2HfI2BH2I")
@@ -198,13 +201,23 @@ def encode_depth(
         camera = view.camera
         view_heads.append(
             VIEW.pack(
-                camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, *pose.ravel().tolist(),
-                len(view.layers), jpeg is not None, 1 if jpeg is None else jpeg.orientation, 0, len(jpeg.data) if jpeg else 0,
+                camera.width,
+                camera.height,
+                camera.fx,
+                camera.fy,
+                camera.cx,
+                camera.cy,
+                *pose.ravel().tolist(),
+                len(view.layers),
+                jpeg is not None,
+                1 if jpeg is None else jpeg.orientation,
+                0,
+                len(jpeg.data) if jpeg else 0,
             )  # fmt: skip
         )
         sections.append(jpeg.data if jpeg else b"")
         for layer in view.layers:
-            head, parts = _encode_layer(layer, unit, encode_jpeg)
+            head, parts = _encode_layer(layer, scale_camera(camera, layer.width, layer.height), unit, encode_jpeg)
             layer_heads.append(head)
             sections += parts
     body = b"".join([*view_heads, *layer_heads, *sections])
@@ -271,7 +284,7 @@ def lift_decoded(
     views = tuple(
         DepthView(
             view.camera,
-            tuple(DepthLayer(layer.inverse_depth, colors_of(layer), layer.opacity) for layer in view.layers),
+            tuple(DepthLayer(layer.inverse_depth, colors_of(layer), layer.opacity, crisp=True) for layer in view.layers),
             picture,
             view.pose,
         )
@@ -345,16 +358,14 @@ def _farthest(layered: LayeredDepth, border: float, min_opacity: float, depth_pe
     """The smallest inverse depth within the percentile of what else is left, in the first camera's frame; 0: no limit."""
     if depth_percentile >= 100:
         return 0.0
-    kept, _ = lift_and_prune(
-        layered, "points", border=border, min_opacity=min_opacity, depth_percentile=depth_percentile
-    )
+    kept, _ = lift_and_prune(layered, "points", border=border, min_opacity=min_opacity, depth_percentile=depth_percentile)
     return float(np.float32(1) / kept.means[:, 2].max()) if len(kept) and kept.means[:, 2].max() > 0 else 0.0
 
 
 def _encode_layer(
-    layer: DepthLayer, unit: float, encode_jpeg: Callable[[U8], bytes] | None
+    layer: DepthLayer, camera: Camera, unit: float, encode_jpeg: Callable[[U8], bytes] | None
 ) -> tuple[bytes, tuple[bytes, bytes, bytes]]:
-    inverse = layer.inverse_depth
+    inverse = layer.inverse_depth if layer.crisp else resolve_edges(layer.inverse_depth, camera)
     # A depth far nearer than the median would not fit at this step: the layer gets a coarser one.
     nearest = float(np.max(inverse, where=inverse < LARGEST, initial=0.0))
     unit = float(np.float32(max(unit, nearest / (depth_map.MAX_UNITS - 1), float(np.finfo(np.float32).tiny))))

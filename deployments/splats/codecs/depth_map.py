@@ -131,7 +131,9 @@ def decode_plane(codec: str, data: U8, offset: int, size: int, width: int, heigh
     decoded = np.empty((height, width), np.int32)
     steps = np.array(kind.steps, np.int32)
     if not _decode(for_kernel(data[offset : offset + size]), steps, kind.low, kind.high, decoded):
-        raise BadBytes(codec, offset, f"a plane of {width}×{height} in {size} bytes", "another number of bytes, or bytes of no plane")
+        raise BadBytes(
+            codec, offset, f"a plane of {width}×{height} in {size} bytes", "another number of bytes, or bytes of no plane"
+        )
     return decoded
 
 

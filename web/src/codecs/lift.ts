@@ -14,7 +14,6 @@ const SIGMA_PX = 0.6;
 const OPACITY = Math.fround(0.98);
 const THICKNESS = 0.15;
 const MAX_SLOPE = 3.5;
-const EDGE_SNAP_PX = 3;
 const JUMP = 0.02;
 const HIDDEN_GROWTH = Math.fround(1.35);
 const SMALLEST = Math.fround(1e-6);
@@ -30,7 +29,7 @@ const bits = new Int32Array(floats.buffer);
 const FRACTION_SHIFT = 13;
 
 /** A byte for every such float32. */
-function tabulate(byteOf: (value: number) => number): Uint8Array {
+function tabulate(byteOf: (value: number) => number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: 1 << (31 - FRACTION_SHIFT) }, (_, upper) => {
     bits[0] = (upper << FRACTION_SHIFT) | (1 << (FRACTION_SHIFT - 1));
     return Number.isFinite(floats[0]!) ? byteOf(floats[0]!) : 255;
@@ -56,8 +55,6 @@ interface Move {
 /** Lifts frames, one after the other, with buffers that it keeps. */
 export class Lifter {
   private inverse = new Float32Array(0);
-  private snapped = new Float32Array(0);
-  private ramps = new Uint8Array(0);
   private columns = new Float32Array(0);
   private scaleBytes = new Uint8Array(0);
   private scaleRange: SplatRange | null = null;
@@ -100,16 +97,12 @@ export class Lifter {
     return count;
   }
 
-  /** Inverse depth in a frame of one pixel that continues it; pixels between two surfaces moved onto one of them, or marked. */
+  /** Inverse depth in a frame of one pixel that continues it in a straight line. */
   private frameDepth(layer: DepthLayer, jump: number): void {
     const { width, height, inverseDepth } = layer;
     const pitch = width + 2;
     const size = pitch * (height + 2);
-    if (this.inverse.length < size) {
-      this.inverse = new Float32Array(size);
-      this.snapped = new Float32Array(size);
-      this.ramps = new Uint8Array(size);
-    }
+    if (this.inverse.length < size) this.inverse = new Float32Array(size);
     const w = this.inverse;
     for (let v = 0, i = 0; v < height; v++) {
       for (let u = 0, at = (v + 1) * pitch + 1; u < width; u++, i++, at++) {
@@ -131,64 +124,6 @@ export class Lifter {
       extend(u, pitch + u, Math.min(2, height) * pitch + u);
       extend((height + 1) * pitch + u, height * pitch + u, Math.max(height - 1, 1) * pitch + u);
     }
-    if (this.findRamps(width, height, jump) > 0) {
-      this.snap(width, height);
-      this.findRamps(width, height, jump);
-    }
-  }
-
-  /** Marks the pixels on a slope too steep for a surface, a step on both sides in one direction; returns their number. */
-  private findRamps(width: number, height: number, jump: number): number {
-    const { inverse: w, ramps } = this;
-    const pitch = width + 2;
-    const lower = f32(1 - jump);
-    const upper = f32(1 + jump);
-    let total = 0;
-    for (let v = 1; v <= height; v++) {
-      for (let at = v * pitch + 1, end = at + width; at < end; at++) {
-        const here = w[at]!;
-        const low = f32(here * lower);
-        const high = f32(here * upper);
-        const a = w[at - 1]!;
-        const b = w[at + 1]!;
-        const c = w[at - pitch]!;
-        const d = w[at + pitch]!;
-        const isRamp =
-          (a < low && a > 0 && b > high) ||
-          (b < low && b > 0 && a > high) ||
-          (c < low && c > 0 && d > high) ||
-          (d < low && d > 0 && c > high);
-        ramps[at] = isRamp ? 1 : 0;
-        if (isRamp) total++;
-      }
-    }
-    return total;
-  }
-
-  /** Moves marked pixels onto the nearer of the extremes around them. */
-  private snap(width: number, height: number): void {
-    const { inverse: w, snapped, ramps } = this;
-    const pitch = width + 2;
-    snapped.set(w.subarray(0, pitch * (height + 2)));
-    for (let v = 1; v <= height; v++) {
-      for (let u = 1; u <= width; u++) {
-        const at = v * pitch + u;
-        if (ramps[at] === 0) continue;
-        const here = w[at]!;
-        let low = here;
-        let high = here;
-        for (let y = Math.max(v - EDGE_SNAP_PX, 1); y <= Math.min(v + EDGE_SNAP_PX, height); y++) {
-          for (let x = Math.max(u - EDGE_SNAP_PX, 1); x <= Math.min(u + EDGE_SNAP_PX, width); x++) {
-            const there = w[y * pitch + x]!;
-            if (there > 0 && there < low) low = there;
-            if (there > high) high = there;
-          }
-        }
-        snapped[at] = f32(high - here) < f32(here - low) ? high : low;
-      }
-    }
-    this.inverse = snapped;
-    this.snapped = w;
   }
 
   /** Appends the words of a layer's splats after the first `count`; returns how many there are then. */
@@ -204,7 +139,7 @@ export class Lifter {
     count: number,
   ): number {
     const { width, height, opacity } = layer;
-    const { inverse: w, ramps, alphas, kept, scaleBytes } = this;
+    const { inverse: w, alphas, kept, scaleBytes } = this;
     const pitch = width + 2;
     const colours = new Uint32Array(rgba.buffer, rgba.byteOffset, width * height);
     const isRound = frame.kind === "points";
@@ -227,7 +162,7 @@ export class Lifter {
       for (let u = left, at = (v + 1) * pitch + left + 1, i = v * width + left; u < right; u++, at++, i++) {
         const here = w[at]!;
         const alpha = opacity === null ? 255 : opacity[i]!;
-        if (ramps[at] === 1 || here <= 0 || kept[alpha] === 0) continue;
+        if (here <= 0 || kept[alpha] === 0) continue;
         const x = columns[u]!;
         const z = f32(1 / here);
         let X = f32(x * z);
