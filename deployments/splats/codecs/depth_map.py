@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.splats.errors import BadBytes
+from deployments.splats.errors import BadBytes, Truncated
 from deployments.splats.kernel import for_kernel, inline, kernel
 from deployments.splats.lifting import LARGEST, SMALLEST
 

@@ -29,7 +29,10 @@ const SIGN = MORE + (9 * ACTIVITIES + 1) * LADDER;
 const SIDE = SIGN + 9;
 const GAMMA = SIDE + 6;
 const MASK = GAMMA + 24;
-const CONTEXTS = MASK + 16;
+const BLOCK_HAS_HOLES = MASK + 16;
+const BLOCK_IS_HOLES = BLOCK_HAS_HOLES + 3;
+const CONTEXTS = BLOCK_IS_HOLES + 1;
+const BLOCK = 16;
 const GAMMA_BITS = 23;
 
 const SHIFT = Uint8Array.of(1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5);
@@ -81,19 +84,24 @@ export class PlaneDecoder {
     }
   }
 
-  /** `mask`: 1 where there is no surface. */
+  /** `mask`: 1 where there is no surface. By blocks: most have none, or nothing else. */
   private decodeMask(data: Uint8Array, width: number, height: number): void {
     if (this.mask.length < width * height) this.mask = new Uint8Array(width * height);
     const { mask, states, coder } = this;
-    for (let v = 0, i = 0; v < height; v++) {
-      for (let u = 0; u < width; u++, i++) {
-        let context = u > 0 ? mask[i - 1]! : 0;
-        if (v > 0) {
-          context += mask[i - width]! << 1;
-          if (u > 0) context += mask[i - width - 1]! << 2;
-          if (u + 1 < width) context += mask[i - width + 1]! << 3;
+    mask.fill(0, 0, width * height);
+    const above = new Uint8Array(Math.ceil(width / BLOCK));
+    for (let top = 0; top < height; top += BLOCK) {
+      let before = 0;
+      for (let left = 0, block = 0; left < width; left += BLOCK, block++) {
+        before = bit(states, coder, data, BLOCK_HAS_HOLES + before + above[block]!);
+        above[block] = before;
+        if (before === 0) continue;
+        const whole = bit(states, coder, data, BLOCK_IS_HOLES) === 1;
+        for (let v = top; v < Math.min(top + BLOCK, height); v++) {
+          for (let u = left, i = v * width + left; u < Math.min(left + BLOCK, width); u++, i++) {
+            mask[i] = whole ? 1 : bit(states, coder, data, MASK + maskContext(mask, i, u, v, width));
+          }
         }
-        mask[i] = bit(states, coder, data, MASK + context);
       }
     }
   }
@@ -192,6 +200,17 @@ export class PlaneDecoder {
       return gap < 2 * unit ? 3 : gap < 4 * unit ? 4 : gap < 8 * unit ? 5 : gap < 16 * unit ? 6 : 7;
     });
   }
+}
+
+/** Of the four neighbours that are known, or so far without a hole; none beyond the plane. */
+function maskContext(mask: Uint8Array, i: number, u: number, v: number, width: number): number {
+  let context = u > 0 ? mask[i - 1]! : 0;
+  if (v > 0) {
+    context += mask[i - width]! << 1;
+    if (u > 0) context += mask[i - width - 1]! << 2;
+    if (u + 1 < width) context += mask[i - width + 1]! << 3;
+  }
+  return context;
 }
 
 /** The next decision in a context. */
