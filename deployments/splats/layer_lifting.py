@@ -107,10 +107,10 @@ def _lift_layer(view: DepthView, layer: DepthLayer, index: int, kind: Kind) -> G
 def _join(parts: list[Gaussians], grid: tuple[int, int, int] | None) -> Gaussians:
     if len(parts) == 1:
         return parts[0]
-    return Gaussians(
-        *(np.concatenate([getattr(part, field) for part in parts]) for field in ("means", "scales", "quats", "opacities", "sh")),
-        grid,
+    means, scales, quats, opacities, sh = (
+        np.concatenate([getattr(part, field) for part in parts]) for field in ("means", "scales", "quats", "opacities", "sh")
     )
+    return Gaussians(means, scales, quats, opacities, sh, grid)
 
 
 def _to_first(view: Gaussians, pose: F32 | None) -> Gaussians:

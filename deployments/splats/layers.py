@@ -55,12 +55,12 @@ class DepthLayer:
     @property
     def width(self) -> int:
         """Pixels across."""
-        return self.inverse_depth.shape[1]
+        return int(self.inverse_depth.shape[1])
 
     @property
     def height(self) -> int:
         """Pixels down."""
-        return self.inverse_depth.shape[0]
+        return int(self.inverse_depth.shape[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +190,10 @@ def _mean_surface(w: F32, alpha: U8, same: np.float32, out: F32, alpha_out: U8) 
     fixed = alpha.size == 1
     for i in range(rows):
         y0, y1 = i * height / rows, (i + 1) * height / rows
-        top, bottom = int(y0), min(int(math.ceil(y1)), height)
+        top, bottom = int(y0), min(math.ceil(y1), height)
         for j in range(columns):
             x0, x1 = j * width / columns, (j + 1) * width / columns
-            left, right = int(x0), min(int(math.ceil(x1)), width)
+            left, right = int(x0), min(math.ceil(x1), width)
             middle = w[(2 * i + 1) * height // (2 * rows), (2 * j + 1) * width // (2 * columns)]
             if not middle > np.float32(0.0):
                 out[i, j] = np.float32(0.0)
@@ -220,10 +220,10 @@ def _mean_colours(picture: U8, out: U8) -> None:
     rows, columns = out.shape[0], out.shape[1]
     for i in range(rows):
         y0, y1 = i * height / rows, (i + 1) * height / rows
-        top, bottom = int(y0), min(int(math.ceil(y1)), height)
+        top, bottom = int(y0), min(math.ceil(y1), height)
         for j in range(columns):
             x0, x1 = j * width / columns, (j + 1) * width / columns
-            left, right = int(x0), min(int(math.ceil(x1)), width)
+            left, right = int(x0), min(math.ceil(x1), width)
             red, green, blue, area = 0.0, 0.0, 0.0, 0.0
             for v in range(top, bottom):
                 part = min(v + 1, y1) - max(v, y0)

@@ -107,8 +107,8 @@ def lift_inverse_depth(
     """One Gaussian a pixel, as :func:`lift_depth` makes them.
 
     Args:
-        inverse: 1/z in the capture camera's frame; 0 where there is no surface, and what is not within ``SMALLEST``..``LARGEST`` counts as 0.
-            float32 [H, W].
+        inverse: 1/z in the capture camera's frame; 0 where there is no surface, and what is not between ``SMALLEST`` and
+            ``LARGEST`` counts as 0. float32 [H, W].
         rgb: sRGB of the same pixels. uint8 [H, W, 3].
         camera: Intrinsics of that picture.
         kind: As there.

@@ -19,7 +19,8 @@ REASONS = ("invalid", "edge", "opacity", "border", "depth", "budget")
 
 ``invalid``: a non-finite number, a scale of 0 or less, a quaternion without direction: no codec could store it.
 ``edge``: opacity exactly 0, which is how lifting marks pixels that lie on no surface. ``opacity``: below ``min_opacity``.
-``border``: within ``border`` of the picture's edge. ``depth``: beyond ``max_depth`` or ``depth_percentile``. ``budget``: above ``max_splats``.
+``border``: within ``border`` of the picture's edge. ``depth``: beyond ``max_depth`` or ``depth_percentile``. ``budget``: above
+``max_splats``.
 """
 
 _KEPT, _INVALID, _EDGE, _OPACITY, _BORDER = 0, 1, 2, 3, 4

@@ -74,7 +74,7 @@ MADE_BY_SPARK = "edges.packed"
 
 
 def layered_frame() -> LayeredDepth:
-    """Two views; the first has holes, a fade, and a wall behind with colours of its own. Arithmetic that rounds alike everywhere."""
+    """Two views; the first has holes, a fade, and a wall behind with colours of its own. No sines."""
     views = []
     for index, (width, height) in enumerate(((24, 18), (20, 15))):
         u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)

@@ -50,7 +50,8 @@ Edges are resolved before coding, as lifting does it (:func:`deployments.splats.
 blurred between two surfaces joins one of them or has none. A step costs a tenth less than a ramp, no rounding can turn it over,
 and whoever decodes lifts what comes as it is.
 
-Error: inverse depth is then off by at most half a step (15 units) at every pixel; where there is no surface it is exactly 0. Opacity is off by at most 255/(2·L), and exact at 0 and 255. Cameras and poses are float32.
+Error: inverse depth is then off by at most half a step (15 units) at every pixel; where there is no surface it is exactly 0.
+Opacity is off by at most 255/(2·L), and exact at 0 and 255. Cameras and poses are float32.
 """
 
 import math
@@ -64,28 +65,37 @@ from numpy.typing import NDArray
 
 from deployments.splats.camera import Camera
 from deployments.splats.codecs import depth_map
-from deployments.splats.errors import BadBytes, Buffer, Truncated, as_bytes, check_size
+from deployments.splats.codecs.depth_heads import (
+    HEADER,
+    JPEG,
+    KINDS,
+    LAYER,
+    MAGIC,
+    MAX_LAYERS,
+    MAX_PIXELS,
+    MAX_VIEWS,
+    NAME,
+    PICTURE,
+    RGB,
+    VERSION,
+    VIEW,
+    LayerHead,
+    read_heads,
+    read_settings,
+)
+from deployments.splats.errors import BadBytes, Buffer, as_bytes, check_size
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import Kind, lift_and_prune
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.splats.lifting import LARGEST, SMALLEST, resolve_edges, scale_camera
 
-NAME, MAGIC, VERSION = "depth", b"SPLD", 1
-HEADER, VIEW, LAYER = struct.Struct("<4s4BI4f"), struct.Struct("<2H4f12f4BI"), struct.Struct("<2HfI2BH2I")
-MEDIA_TYPE, SUFFIX = "application/vnd.splatcast.depth", ".spld"
+U8 = NDArray[np.uint8]
 
-MAX_VIEWS = MAX_LAYERS = 8
-MAX_PIXELS = 1 << 20
-"""Of a layer."""
 MIN_STEP, MAX_STEP = 1 / 4096, 1 / 16
 OPACITY_LEVELS = 17
 """Steps of 15/255: a fade of a few pixels needs no more."""
 
-_KINDS: tuple[Kind, ...] = ("lifted", "points")
-_PICTURE, _RGB, _JPEG = 0, 1, 2
 _CRC_FROM = 12
-
-U8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,32 +207,15 @@ def encode_depth(
     view_heads, layer_heads, sections = [], [], []
     for index, view in enumerate(layered.views):
         jpeg = None if colour is None else colour[index]
-        pose = np.eye(3, 4, dtype=np.float32) if view.pose is None else view.pose
-        camera = view.camera
-        view_heads.append(
-            VIEW.pack(
-                camera.width,
-                camera.height,
-                camera.fx,
-                camera.fy,
-                camera.cx,
-                camera.cy,
-                *pose.ravel().tolist(),
-                len(view.layers),
-                jpeg is not None,
-                1 if jpeg is None else jpeg.orientation,
-                0,
-                len(jpeg.data) if jpeg else 0,
-            )  # fmt: skip
-        )
+        view_heads.append(_view_head(view, jpeg))
         sections.append(jpeg.data if jpeg else b"")
         for layer in view.layers:
-            head, parts = _encode_layer(layer, scale_camera(camera, layer.width, layer.height), unit, encode_jpeg)
+            head, parts = _encode_layer(layer, scale_camera(view.camera, layer.width, layer.height), unit, encode_jpeg)
             layer_heads.append(head)
             sections += parts
     body = b"".join([*view_heads, *layer_heads, *sections])
     settings = struct.pack("<4f", layered.scale, border, min_opacity, farthest)
-    counts = (VERSION, _KINDS.index(kind), len(layered.views), layered.layer_count)
+    counts = (VERSION, KINDS.index(kind), len(layered.views), layered.layer_count)
     start = struct.pack("<4s4BI", MAGIC, *counts, zlib.crc32(body, zlib.crc32(settings)))
     return np.frombuffer(bytearray(start + settings + body), np.uint8)
 
@@ -235,15 +228,16 @@ def decode_depth(buffer: Buffer) -> CodedDepth:
         Truncated: Fewer bytes than the headers announce.
     """
     data = as_bytes(NAME, buffer)
-    kind, counts, settings = _read_header(data)
-    view_heads, layer_heads = _read_heads(data, counts)
+    kind, counts, settings = read_settings(data)
+    view_heads, layer_heads = read_heads(data, counts)
     at = HEADER.size + VIEW.size * len(view_heads) + LAYER.size * len(layer_heads)
     sizes = sum(head.jpeg for head in view_heads) + sum(h.depth + h.opacity + h.colors for h in layer_heads)
     check_size(NAME, data, at + sizes, f"the headers and sections of {sizes}")
-    crc = zlib.crc32(data[_CRC_FROM:])
-    if crc != int(data[8:12].view("<u4")[0]):
-        raise BadBytes(NAME, 8, f"the checksum {crc:08x}", f"{int(data[8:12].view('<u4')[0]):08x}")
-    views, used = [], 0
+    crc, stated = zlib.crc32(data[_CRC_FROM:].data), int.from_bytes(data[8:12].tobytes(), "little")
+    if crc != stated:
+        raise BadBytes(NAME, 8, f"the checksum {crc:08x}", f"{stated:08x}")
+    views: list[CodedView] = []
+    used = 0
     for head in view_heads:
         picture = Jpeg(data[at : at + head.jpeg].tobytes(), head.orientation) if head.has_jpeg else None
         at += head.jpeg
@@ -307,28 +301,6 @@ def warm_up() -> None:
     lift_decoded(decode_depth(encode_depth(LayeredDepth((view,)), step=1 / 256)), [picture])
 
 
-@dataclass(frozen=True, slots=True)
-class _ViewHead:
-    camera: Camera
-    pose: NDArray[np.float32]
-    layers: int
-    has_jpeg: bool
-    orientation: int
-    jpeg: int
-
-
-@dataclass(frozen=True, slots=True)
-class _LayerHead:
-    width: int
-    height: int
-    unit: float
-    levels: int
-    coloured: int
-    depth: int
-    opacity: int
-    colors: int
-
-
 def _check_arguments(layered: LayeredDepth, step: float, border: float, min_opacity: float, depth_percentile: float) -> None:
     if len(layered.views) > MAX_VIEWS or layered.layer_count > MAX_LAYERS:
         raise ValueError(f"depth: expected up to {MAX_LAYERS} layers, got {layered.layer_count} in {len(layered.views)} views")
@@ -362,6 +334,14 @@ def _farthest(layered: LayeredDepth, border: float, min_opacity: float, depth_pe
     return float(np.float32(1) / kept.means[:, 2].max()) if len(kept) and kept.means[:, 2].max() > 0 else 0.0
 
 
+def _view_head(view: DepthView, jpeg: Jpeg | None) -> bytes:
+    camera = view.camera
+    pose = np.eye(3, 4, dtype=np.float32) if view.pose is None else view.pose
+    source = (0, 1, 0, 0) if jpeg is None else (1, jpeg.orientation, 0, len(jpeg.data))
+    lens = (camera.fx, camera.fy, camera.cx, camera.cy)
+    return VIEW.pack(camera.width, camera.height, *lens, *pose.ravel().tolist(), len(view.layers), *source)
+
+
 def _encode_layer(
     layer: DepthLayer, camera: Camera, unit: float, encode_jpeg: Callable[[U8], bytes] | None
 ) -> tuple[bytes, tuple[bytes, bytes, bytes]]:
@@ -375,90 +355,15 @@ def _encode_layer(
         levels = OPACITY_LEVELS
         steps = (layer.opacity.astype(np.int32) * levels + 127) // 255
         opacity = depth_map.encode_plane(steps, depth_map.levels(levels))[0].tobytes()
-    coloured, colors = _PICTURE, b""
+    coloured, colors = PICTURE, b""
     if layer.colors is not None:
-        coloured = _RGB if encode_jpeg is None else _JPEG
+        coloured = RGB if encode_jpeg is None else JPEG
         colors = layer.colors.tobytes() if encode_jpeg is None else encode_jpeg(layer.colors)
     head = LAYER.pack(layer.width, layer.height, unit, len(depth), levels, coloured, 0, len(opacity), len(colors))
     return head, (depth, opacity, colors)
 
 
-def _read_header(data: U8) -> tuple[Kind, tuple[int, int], tuple[float, float, float, float]]:
-    if len(data) < HEADER.size:
-        raise Truncated(NAME, len(data), f"a header of {HEADER.size} bytes", f"{len(data)}")
-    magic, version, kind, views, layers, _, *settings = HEADER.unpack(data[: HEADER.size].tobytes())
-    if magic != MAGIC:
-        raise BadBytes(NAME, 0, f"the magic {MAGIC!r}", f"{magic!r}")
-    if version != VERSION:
-        raise BadBytes(NAME, 4, f"version {VERSION}", f"{version}")
-    _check_range(5, "kind", kind, 0, 1)
-    _check_range(6, "number of views", views, 1, MAX_VIEWS)
-    _check_range(7, "number of layers", layers, views, MAX_LAYERS)
-    scale, border, min_opacity, farthest = settings
-    _check_range(12, "scale", scale, _TINY, _HUGE)
-    _check_range(16, "border", border, 0, np.float32(0.45))
-    _check_range(20, "min_opacity", min_opacity, 0, 1)
-    _check_range(24, "farthest", farthest, 0, _HUGE)
-    return _KINDS[kind], (views, layers), (scale, border, min_opacity, farthest)
-
-
-def _read_heads(data: U8, counts: tuple[int, int]) -> tuple[list[_ViewHead], list[_LayerHead]]:
-    views, layers = counts
-    size = HEADER.size + VIEW.size * views + LAYER.size * layers
-    if len(data) < size:
-        raise Truncated(NAME, len(data), f"headers of {size} bytes", f"{len(data)}")
-    at, view_heads, layer_heads = HEADER.size, [], []
-    for index in range(views):
-        view_heads.append(_read_view(data, at, index))
-        at += VIEW.size
-    if sum(head.layers for head in view_heads) != layers:
-        raise BadBytes(NAME, 7, f"the views' {sum(head.layers for head in view_heads)} layers", f"{layers}")
-    fronts = {sum(head.layers for head in view_heads[:i]): head.camera for i, head in enumerate(view_heads)}
-    for index in range(layers):
-        head = _read_layer(data, at)
-        front = fronts.get(index)
-        if front is not None and (front.width, front.height) != (head.width, head.height):
-            raise BadBytes(NAME, at, f"the view's {front.width}×{front.height}", f"{head.width}×{head.height}")
-        layer_heads.append(head)
-        at += LAYER.size
-    return view_heads, layer_heads
-
-
-def _read_view(data: U8, at: int, index: int) -> _ViewHead:
-    width, height, fx, fy, cx, cy, *rest = VIEW.unpack(data[at : at + VIEW.size].tobytes())
-    pose, (layers, has_jpeg, orientation, zero, jpeg) = np.array(rest[:12], np.float32).reshape(3, 4), rest[12:]
-    _check_pixels(at, width, height)
-    for i, (name, value, low) in enumerate((("fx", fx, _TINY), ("fy", fy, _TINY), ("cx", cx, -_HUGE), ("cy", cy, -_HUGE))):
-        _check_range(at + 4 + 4 * i, name, value, low, _HUGE)
-    # A rotation to within float32's rounding of a product of two.
-    turned = pose[:, :3].astype(np.float64)
-    good = bool((np.abs(pose) <= _HUGE).all()) and bool((np.abs(turned @ turned.T - np.eye(3)) < 1e-3).all())
-    if not good or np.linalg.det(turned) < 0 or (index == 0 and (pose != np.eye(3, 4)).any()):
-        raise BadBytes(NAME, at + 20, "a rotation and a translation, none for the first view", str(pose.tolist()))
-    _check_range(at + 68, "number of layers", layers, 1, MAX_LAYERS)
-    _check_range(at + 69, "picture", has_jpeg, 0, 1)
-    _check_range(at + 70, "orientation", orientation, 1, 8)
-    _check_range(at + 71, "spare byte", zero, 0, 0)
-    if bool(jpeg) != bool(has_jpeg):
-        raise BadBytes(NAME, at + 72, "the bytes of a JPEG if there is one, else 0", f"{jpeg}")
-    return _ViewHead(Camera(width, height, fx, fy, cx, cy), pose, layers, bool(has_jpeg), orientation, jpeg)
-
-
-def _read_layer(data: U8, at: int) -> _LayerHead:
-    width, height, unit, depth, levels, coloured, zero, opacity, colors = LAYER.unpack(data[at : at + LAYER.size].tobytes())
-    _check_pixels(at, width, height)
-    _check_range(at + 4, "unit", unit, _TINY, _HUGE)
-    _check_range(at + 13, "colours", coloured, 0, 2)
-    _check_range(at + 14, "spare number", zero, 0, 0)
-    if bool(levels) != bool(opacity):
-        raise BadBytes(NAME, at + 16, "the bytes of an opacity plane if there is one, else 0", f"{opacity}")
-    expected = {_PICTURE: 0, _RGB: 3 * width * height}.get(coloured, colors or -1)
-    if colors != expected:
-        raise BadBytes(NAME, at + 20, "the bytes of the layer's colours", f"{colors}")
-    return _LayerHead(width, height, unit, levels, coloured, depth, opacity, colors)
-
-
-def _decode_layer(data: U8, at: int, head: _LayerHead) -> CodedLayer:
+def _decode_layer(data: U8, at: int, head: LayerHead) -> CodedLayer:
     size = (head.width, head.height)
     units = depth_map.decode_plane(NAME, data, at, head.depth, *size, depth_map.DEPTH)
     at += head.depth
@@ -468,23 +373,8 @@ def _decode_layer(data: U8, at: int, head: _LayerHead) -> CodedLayer:
         opacity = ((2 * 255 * steps + head.levels) // (2 * head.levels)).astype(np.uint8)
     section = data[at + head.opacity : at + head.opacity + head.colors]
     colors: U8 | Jpeg | None = None
-    if head.coloured == _RGB:
+    if head.coloured == RGB:
         colors = section.reshape(head.height, head.width, 3).copy()
-    elif head.coloured == _JPEG:
+    elif head.coloured == JPEG:
         colors = Jpeg(section.tobytes())
     return CodedLayer(units.astype(np.float32) * np.float32(head.unit), opacity, colors)
-
-
-_TINY, _HUGE = float(np.finfo(np.float32).tiny), 1e12
-"""Bounds of float32 fields: what is smaller has lost digits, what is larger is no length of this world."""
-
-
-def _check_range(at: int, name: str, value: float, low: float, high: float) -> None:
-    # Written so that NaN fails.
-    if not low <= value <= high:
-        raise BadBytes(NAME, at, f"a {name} of {low:g} to {high:g}", f"{value}")
-
-
-def _check_pixels(at: int, width: int, height: int) -> None:
-    if not 1 <= width * height <= MAX_PIXELS:
-        raise BadBytes(NAME, at, f"1 to {MAX_PIXELS} pixels", f"{width}×{height}")

@@ -1,26 +1,22 @@
-"""One plane of integers to bytes and back: depth, or opacity. Exact integers on both sides, so that every decoder agrees to the bit.
+"""One plane of integers, depth or opacity, to bytes and back. Exact integers on both sides: every decoder agrees to the bit.
 
 A plane is visited from coarse to fine: a grid of every 16th pixel, then, level by level, the pixels half-way between those that
 are known, along the rows first, then along the columns. Each is predicted from its two neighbours at that distance, a and b (and
 the next two, c and d, where all four lie on one surface):
 
 - |a − b| ≤ 16 steps: (9·(a + b) − c − d + 8) >> 4, or (a + b + 1) >> 1
-- more, which is an edge: one bit says whether it is a or b, so that a silhouette stays crisp
+- more, which is an edge: one decision says whether it is a or b, so that a silhouette stays crisp
 - no b, at the plane's border: a
 
 What is missing is rounded to a multiple of the level's step and added, within the closed loop: the encoder predicts from what the
 decoder will have, so the error is at most half the step at every pixel, and coarse levels have finer steps (3, 3, 5, 7, 15 units)
 because everything is predicted from them. An opacity plane has steps of one unit: it is exact.
 
-Decisions are coded by an adaptive binary range coder (Martin 1979; carries as in LZMA), which needs no tables in the file:
-
-- state: range, 31 bits; a probability of 16 bits and a count of 4 for each of ``CONTEXTS``, all starting at one half
-- one decision: bound = (range >> 12) · (p >> 4); 0 below it, 1 above it; p moves to what came by 1/2, 1/4, …, 1/32 of the way
-- range below 2²³: 8 bits more. The bytes end with the four of the encoder's ``low``, so a decoder ends with code 0
-
-A residual is: zero? · negative? · up to 14 decisions "more" · the rest in Elias gamma. The contexts are the difference of a and b,
-the residuals before it and above it in the same pass, and the pass. Pixels without a surface are coded first, one decision each,
-if there are any (the first byte says so); nothing else is coded for them, and they come back as exactly 0.
+Decisions are coded by the adaptive coder of :mod:`deployments.splats.codecs.range_coder`. A residual is: zero? · negative? · up to
+14 decisions "more" · the rest in Elias gamma. The contexts are the difference of a and b, the residuals before it and above it in
+the same pass, and the pass. Pixels without a surface are coded first, if there are any (the first byte says so): for each block of
+16×16, has it holes? · is it all holes? · then, if only some are, one decision a pixel. Nothing else is coded for them, and they
+come back as exactly 0.
 """
 
 from dataclasses import dataclass
@@ -28,7 +24,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.splats.errors import BadBytes, Truncated
+from deployments.splats.codecs.range_coder import (
+    EVEN,
+    ROOM,
+    bytes_used,
+    decode_bit,
+    decode_even_bit,
+    encode_decisions,
+    finish,
+    is_finished,
+    is_started,
+    new_decoder,
+    new_encoder,
+    new_states,
+)
+from deployments.splats.errors import BadBytes
 from deployments.splats.kernel import for_kernel, inline, kernel
 from deployments.splats.lifting import LARGEST, SMALLEST
 
@@ -52,16 +62,9 @@ _MORE = _ZERO + 4 * 2 * 9 * _ACTIVITIES + 1  # [9 · 5 + 1, 14]
 _SIGN = _MORE + (9 * _ACTIVITIES + 1) * _LADDER  # [3 signs before, 3 above]
 _SIDE = _SIGN + 9  # [2 axes, 3: what the pixel beside it is nearer to]
 _GAMMA = _SIDE + 6  # [24]
-_MASK = _GAMMA + 24  # [16]
-CONTEXTS = _MASK + 16
-_EVEN = CONTEXTS  # a decision without a context: both are as likely
+_MASK = _GAMMA + 24  # [16 of a pixel's neighbours, 3 of a block's: does it have holes, then one: is it all holes]
+CONTEXTS = _MASK + 16 + 3 + 1
 
-_SHIFT = np.array([1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5], np.int32)
-_START = np.int32(1 << 19)  # one half, count 0
-_TOP, _RANGE = 1 << 23, (1 << 31) - 1
-# Coder's state, an array so that kernels share it: low or code, range, place in the bytes; for the encoder also the byte held
-# back and how many 0xFF follow it.
-_LOW, _SPAN, _AT, _HELD, _RUN = 0, 1, 2, 3, 4
 # Decisions of one pixel at most: side, zero, sign, the ladder, 23 + 22 of the gamma code.
 _PER_PIXEL = 3 + _LADDER + 45
 
@@ -156,9 +159,9 @@ def warm_up() -> None:
 def _quantise(inverse: NDArray[np.float32], per_unit: float, smallest: np.float32, largest: np.float32, out: I32) -> None:
     for v in range(inverse.shape[0]):
         for u in range(inverse.shape[1]):
-            x = np.float64(inverse[v, u]) * per_unit + 0.5
-            x = min(max(x, 1.0), float(MAX_UNITS))
-            out[v, u] = np.int32(x) if inverse[v, u] > smallest and inverse[v, u] < largest else np.int32(0)
+            here = inverse[v, u]
+            units = min(max(np.float64(here) * per_unit + 0.5, 1.0), float(MAX_UNITS))
+            out[v, u] = np.int32(units) if here > smallest and here < largest else np.int32(0)
 
 
 @inline
@@ -186,15 +189,62 @@ def _sign_context(before: int, above: int) -> int:
 
 
 @inline
-def _mask_context(values: I32, v: int, u: int) -> int:
-    """Of the four neighbours that are known; 0 beyond the plane."""
-    width = values.shape[1]
-    context = 1 if u > 0 and values[v, u - 1] == 0 else 0
+def _mask_context(holes: U8, v: int, u: int) -> int:
+    """Of the four neighbours that are known, or so far without a hole; none beyond the plane."""
+    context = holes[v, u - 1] if u > 0 else 0
     if v > 0:
-        context += 2 if values[v - 1, u] == 0 else 0
-        context += 4 if u > 0 and values[v - 1, u - 1] == 0 else 0
-        context += 8 if u + 1 < width and values[v - 1, u + 1] == 0 else 0
+        context += 2 * holes[v - 1, u]
+        context += 4 * holes[v - 1, u - 1] if u > 0 else 0
+        context += 8 * holes[v - 1, u + 1] if u + 1 < holes.shape[1] else 0
     return context
+
+
+@inline
+def _put_mask(x: I32, top: int, holes: U8, above: I32, decisions: NDArray[np.uint16]) -> int:
+    """Decisions of a row of blocks, from the first on; fills ``holes``, and ``above`` for the next row. Returns their number."""
+    height, width = x.shape
+    n, before = 0, 0
+    for left in range(0, width, 16):
+        bottom, right = min(top + 16, height), min(left + 16, width)
+        total = 0
+        for v in range(top, bottom):
+            for u in range(left, right):
+                total += 1 if x[v, u] == 0 else 0
+        block = left >> 4
+        decisions[n] = 2 * (_MASK + 16 + before + above[block]) + (1 if total else 0)
+        n += 1
+        before = 1 if total else 0
+        above[block] = before
+        if not total:
+            continue
+        whole = total == (bottom - top) * (right - left)
+        decisions[n] = 2 * (_MASK + 19) + (1 if whole else 0)
+        n += 1
+        for v in range(top, bottom):
+            for u in range(left, right):
+                hole = 1 if x[v, u] == 0 else 0
+                if not whole:
+                    decisions[n] = 2 * (_MASK + _mask_context(holes, v, u)) + hole
+                    n += 1
+                holes[v, u] = hole
+    return n
+
+
+@inline
+def _get_mask(data: U8, coder: NDArray[np.int64], states: I32, top: int, holes: U8, above: I32) -> None:
+    """Fill a row of blocks of ``holes``, and ``above`` for the next row."""
+    height, width = holes.shape
+    before = 0
+    for left in range(0, width, 16):
+        block = left >> 4
+        before = decode_bit(data, coder, states, _MASK + 16 + before + above[block])
+        above[block] = before
+        if not before:
+            continue
+        whole = decode_bit(data, coder, states, _MASK + 19)
+        for v in range(top, min(top + 16, height)):
+            for u in range(left, min(left + 16, width)):
+                holes[v, u] = 1 if whole else decode_bit(data, coder, states, _MASK + _mask_context(holes, v, u))
 
 
 @inline
@@ -204,7 +254,17 @@ def _predict_coarse(r: I32, v: int, u: int, stride: int) -> int:
     b = r[v - stride, u] if v > 0 else a
     c = r[v - stride, u - stride] if u > 0 and v > 0 else b
     high, low = max(a, b), min(a, b)
-    return low if c >= high else high if c <= low else a + b - c
+    return int(low if c >= high else high if c <= low else a + b - c)
+
+
+@inline
+def _steps_of(error: int, step: int) -> int:
+    """The nearest number of steps."""
+    size = abs(error) + (step >> 1)
+    if size < step:  # mostly, and a division is slow
+        return 0
+    k = size // step
+    return k if error >= 0 else -k
 
 
 @inline
@@ -231,77 +291,28 @@ def _put_residual(k: int, zero: int, more: int, sign: int, decisions: NDArray[np
     decisions[n] = 2 * (_GAMMA + bits)
     n += 1
     for i in range(bits - 1, -1, -1):
-        decisions[n] = 2 * _EVEN + ((rest >> i) & 1)
+        decisions[n] = 2 * EVEN + ((rest >> i) & 1)
         n += 1
     return n
-
-
-@inline
-def _shift_out(coder: NDArray[np.int64], out: U8) -> None:
-    """The upper byte of ``low`` leaves; bytes of 0xFF wait until it is known whether a carry runs through them."""
-    low = coder[_LOW]
-    if low < 0xFF000000 or low > 0xFFFFFFFF:
-        carry = low >> 32
-        # The first byte held back is none.
-        if coder[_AT] > 0:
-            out[coder[_AT]] = np.uint8(coder[_HELD] + carry)
-        coder[_AT] += 1
-        while coder[_RUN] > 0:
-            out[coder[_AT]] = np.uint8(0xFF + carry)
-            coder[_AT] += 1
-            coder[_RUN] -= 1
-        coder[_HELD] = (low >> 24) & 0xFF
-    else:
-        coder[_RUN] += 1
-    coder[_LOW] = (low << 8) & 0xFFFFFFFF
-
-
-@kernel
-def _code(decisions: NDArray[np.uint16], n: int, states: I32, coder: NDArray[np.int64], out: U8) -> None:
-    """``n`` decisions (context · 2 + what came) through the range coder."""
-    span = coder[_SPAN]
-    for i in range(n):
-        context, bit = decisions[i] >> 1, decisions[i] & 1
-        if context == _EVEN:
-            # The odd unit of the range is given up, so that both halves are alike.
-            bound = span >> 1
-            span = 2 * bound
-        else:
-            state = states[context]
-            p, count = state >> 4, state & 15
-            bound = (span >> 12) * (p >> 4)
-            p = p - (p >> _SHIFT[count]) if bit else p + ((65536 - p) >> _SHIFT[count])
-            states[context] = (p << 4) | min(count + 1, 15)
-        if bit:
-            coder[_LOW] += bound
-            span -= bound
-        else:
-            span = bound
-        while span < _TOP:
-            _shift_out(coder, out)
-            span <<= 8
-    coder[_SPAN] = span
 
 
 @kernel
 def _encode(x: I32, masked: bool, steps: I32, lowest: int, highest: int, r: I32, out: U8) -> int:
     """Fill ``out`` and ``r``, what a decoder makes of it; returns the bytes, or −1 if ``out`` is too short."""
     height, width = x.shape
-    states = np.full(CONTEXTS, _START, np.int32)
-    coder = np.array([0, _RANGE, 0, 0, 0], np.int64)
+    states, coder = new_states(CONTEXTS), new_encoder()
     decisions = np.empty(_PER_PIXEL * width + 64, np.uint16)
     above = np.zeros(width, np.int32)
     unit = int(steps[4])
     jump = 16 * unit
-    # The byte held back first is the flag's place: the coder writes its own first byte after it.
     out[0] = np.uint8(1 if masked else 0)
     if masked:
-        for v in range(height):
-            for u in range(width):
-                decisions[u] = 2 * (_MASK + _mask_context(x, v, u)) + (1 if x[v, u] == 0 else 0)
-            if out.size - coder[_AT] - coder[_RUN] < width + 64:
+        holes = np.zeros((height, width), np.uint8)
+        for top in range(0, height, 16):
+            n = _put_mask(x, top, holes, above, decisions)
+            if out.size - bytes_used(coder) < 2 * n + ROOM:
                 return -1
-            _code(decisions, width, states, coder, out)
+            encode_decisions(decisions, n, states, coder, out)
     stride = 16
     for v in range(0, height, stride):
         n = 0
@@ -309,14 +320,12 @@ def _encode(x: I32, masked: bool, steps: I32, lowest: int, highest: int, r: I32,
             p = _predict_coarse(r, v, u, stride)
             k = 0
             if not (masked and x[v, u] == 0):
-                e = x[v, u] - p
-                k = (abs(e) + (steps[0] >> 1)) // steps[0]
-                k = k if e >= 0 else -k
+                k = _steps_of(x[v, u] - p, int(steps[0]))
                 n = _put_residual(k, _MORE - 1, _MORE + 9 * _ACTIVITIES * _LADDER, _SIGN, decisions, n)
             r[v, u] = min(max(p + k * steps[0], lowest), highest)
-        if out.size - coder[_AT] - coder[_RUN] < 2 * n + 64:
+        if out.size - bytes_used(coder) < 2 * n + ROOM:
             return -1
-        _code(decisions, n, states, coder, out)
+        encode_decisions(decisions, n, states, coder, out)
     for level in range(1, 5):
         h, step = stride >> 1, int(steps[level])
         for axis in range(2):
@@ -352,74 +361,39 @@ def _encode(x: I32, masked: bool, steps: I32, lowest: int, highest: int, r: I32,
                                     p = (9 * (a + b) - c - d + 8) >> 4
                     k = 0
                     if not hidden:
-                        e = x[v, u] - p
-                        k = (abs(e) + (step >> 1)) // step
-                        k = k if e >= 0 else -k
+                        k = _steps_of(x[v, u] - p, step)
                         place = group * _ACTIVITIES + _activity(before, above[u])
                         sign = _sign_context(before, above[u])
                         n = _put_residual(k, zero_base + place, _MORE + place * _LADDER, sign, decisions, n)
                     r[v, u] = min(max(p + k * step, lowest), highest)
                     above[u] = k
                     before = k
-                if out.size - coder[_AT] - coder[_RUN] < 2 * n + 64:
+                if out.size - bytes_used(coder) < 2 * n + ROOM:
                     return -1
-                _code(decisions, n, states, coder, out)
+                encode_decisions(decisions, n, states, coder, out)
         stride = h
-    for _ in range(5):
-        _shift_out(coder, out)
     if masked:
         for v in range(height):
             for u in range(width):
                 if x[v, u] == 0:
                     r[v, u] = 0
-    return coder[_AT]
-
-
-@inline
-def _bit(data: U8, coder: NDArray[np.int64], states: I32, context: int) -> int:
-    """The next decision; beyond the bytes there are zeros, which the end of the plane tells."""
-    state = states[context]
-    p, count = state >> 4, state & 15
-    bound = (coder[_SPAN] >> 12) * (p >> 4)
-    bit = 1 if coder[_LOW] >= bound else 0
-    if bit:
-        coder[_LOW] -= bound
-        coder[_SPAN] -= bound
-        p -= p >> _SHIFT[count]
-    else:
-        coder[_SPAN] = bound
-        p += (65536 - p) >> _SHIFT[count]
-    states[context] = (p << 4) | min(count + 1, 15)
-    _refill(data, coder)
-    return bit
-
-
-@inline
-def _refill(data: U8, coder: NDArray[np.int64]) -> None:
-    while coder[_SPAN] < _TOP:
-        coder[_SPAN] <<= 8
-        coder[_LOW] = (coder[_LOW] << 8) | (data[coder[_AT]] if coder[_AT] < data.size else 0)
-        coder[_AT] += 1
+    return int(finish(coder, out))
 
 
 @inline
 def _get_residual(data: U8, coder: NDArray[np.int64], states: I32, zero: int, more: int, sign: int) -> int:
-    if not _bit(data, coder, states, zero):
+    if not decode_bit(data, coder, states, zero):
         return 0
-    negative = _bit(data, coder, states, sign)
+    negative = decode_bit(data, coder, states, sign)
     size = 1
-    while size <= _LADDER and _bit(data, coder, states, more + size - 1):
+    while size <= _LADDER and decode_bit(data, coder, states, more + size - 1):
         size += 1
     if size > _LADDER:
         bits, rest = 0, 1
-        while bits < 23 and _bit(data, coder, states, _GAMMA + bits):
+        while bits < 23 and decode_bit(data, coder, states, _GAMMA + bits):
             bits += 1
         for _ in range(bits):
-            coder[_SPAN] >>= 1
-            bit = 1 if coder[_LOW] >= coder[_SPAN] else 0
-            coder[_LOW] -= coder[_SPAN] if bit else 0
-            rest = 2 * rest + bit
-            _refill(data, coder)
+            rest = 2 * rest + decode_even_bit(data, coder)
         size = _LADDER + rest
     return -size if negative else size
 
@@ -428,27 +402,22 @@ def _get_residual(data: U8, coder: NDArray[np.int64], states: I32, zero: int, mo
 def _decode(data: U8, steps: I32, lowest: int, highest: int, r: I32) -> bool:
     """Fill ``r``; False if the bytes don't end where the plane does."""
     height, width = r.shape
-    states = np.full(CONTEXTS, _START, np.int32)
     masked = data[0] == 1
-    coder = np.array([0, _RANGE, 5, 0, 0], np.int64)
-    for i in range(1, 5):
-        coder[_LOW] = (coder[_LOW] << 8) | data[i]
-    if coder[_LOW] >= _RANGE:
+    states, coder = new_states(CONTEXTS), new_decoder(data)
+    if not is_started(coder):
         return False
-    # 1 where there is a surface, as `_mask_context` wants it.
-    mask = np.ones((height, width) if masked else (1, 1), np.int32)
-    if masked:
-        for v in range(height):
-            for u in range(width):
-                mask[v, u] = 1 - _bit(data, coder, states, _MASK + _mask_context(mask, v, u))
     above = np.zeros(width, np.int32)
+    holes = np.zeros((height, width) if masked else (1, 1), np.uint8)
+    if masked:
+        for top in range(0, height, 16):
+            _get_mask(data, coder, states, top, holes, above)
     unit = int(steps[4])
     jump = 16 * unit
     stride = 16
     for v in range(0, height, stride):
         for u in range(0, width, stride):
             p, k = _predict_coarse(r, v, u, stride), 0
-            if not masked or mask[v, u]:
+            if not masked or not holes[v, u]:
                 k = _get_residual(data, coder, states, _MORE - 1, _MORE + 9 * _ACTIVITIES * _LADDER, _SIGN)
             r[v, u] = min(max(p + k * steps[0], lowest), highest)
     for level in range(1, 5):
@@ -460,7 +429,7 @@ def _decode(data: U8, steps: I32, lowest: int, highest: int, r: I32) -> bool:
             for v in range(first, height, stride):
                 before = 0
                 for u in range(du, width, across):
-                    hidden = masked and mask[v, u] == 0
+                    hidden = masked and holes[v, u] == 1
                     a = r[v - dv, u - du]
                     p, group = a, 0
                     if v + dv < height and u + du < width:
@@ -473,7 +442,7 @@ def _decode(data: U8, steps: I32, lowest: int, highest: int, r: I32) -> bool:
                                     beside = 1 if abs(r[v - stride, u] - a) < abs(r[v - stride, u] - b) else 2
                                 elif axis == 1 and u >= h:
                                     beside = 1 if abs(r[v, u - h] - a) < abs(r[v, u - h] - b) else 2
-                                p = b if _bit(data, coder, states, side_base + beside) else a
+                                p = b if decode_bit(data, coder, states, side_base + beside) else a
                         else:
                             group = _class(abs(a - b), unit)
                             p = (a + b + 1) >> 1
@@ -493,5 +462,5 @@ def _decode(data: U8, steps: I32, lowest: int, highest: int, r: I32) -> bool:
     if masked:
         for v in range(height):
             for u in range(width):
-                r[v, u] = r[v, u] if mask[v, u] else 0
-    return coder[_AT] == data.size and coder[_LOW] == 0
+                r[v, u] = 0 if holes[v, u] else r[v, u]
+    return is_finished(data, coder)

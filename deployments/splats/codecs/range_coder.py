@@ -45,9 +45,9 @@ def new_encoder() -> I64:
 
 
 @inline
-def bytes_used(coder: I64) -> int:
+def bytes_used(coder: I64) -> np.int64:
     """So far, those that wait for a carry included."""
-    return coder[_AT] + coder[_RUN]
+    return np.int64(coder[_AT] + coder[_RUN])
 
 
 @kernel
@@ -85,11 +85,11 @@ def encode_decisions(decisions: NDArray[np.uint16], n: int, states: I32, coder: 
 
 
 @inline
-def finish(coder: I64, out: U8) -> int:
+def finish(coder: I64, out: U8) -> np.int64:
     """Write what is left; returns the number of bytes, the caller's first included."""
     for _ in range(5):
         _shift_out(coder, out)
-    return coder[_AT]
+    return np.int64(coder[_AT])
 
 
 @inline
@@ -124,13 +124,13 @@ def new_decoder(data: U8) -> I64:
 @inline
 def is_started(coder: I64) -> bool:
     """Whether the first bytes are ones that an encoder writes; otherwise nothing may be decoded."""
-    return coder[_LOW] < _RANGE
+    return bool(coder[_LOW] < _RANGE)
 
 
 @inline
 def is_finished(data: U8, coder: I64) -> bool:
     """Whether the decisions that were decoded are all that the bytes hold."""
-    return coder[_AT] == data.size and coder[_LOW] == 0
+    return bool(coder[_AT] == data.size and coder[_LOW] == 0)
 
 
 @inline
