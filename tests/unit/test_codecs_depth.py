@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deployments.splats.camera import Camera
-from deployments.splats.codecs import BadBytes, Truncated, depth_map
+from deployments.splats.codecs import BadBytes, Truncated, depth, depth_map
 from deployments.splats.codecs.depth import CodedDepth, Jpeg, decode_depth, encode_depth, lift_decoded
 from deployments.splats.codecs.depth_heads import HEADER, LAYER, MAX_LAYERS, MAX_PIXELS, VIEW
 from deployments.splats.codecs.packed import PackedCodec
@@ -392,3 +392,13 @@ def test_any_bytes_as_a_plane_are_refused_or_within_its_bounds(data: bytes, widt
     except BadBytes:
         return
     assert decoded.min() >= 0 and decoded.max() <= depth_map.MAX_UNITS
+
+
+def test_after_warming_up_nothing_is_compiled_any_more() -> None:
+    depth.warm_up()
+    kernels = [depth_map._quantise, depth_map._encode, depth_map._decode]
+    frame = layered_frame()
+    for step in (1 / 64, 1 / 512):
+        data = encode_depth(frame, step=step, depth_percentile=90)
+        lift_decoded(decode_depth(memoryview(b"\0" + data.tobytes())[1:]), layered_pictures(frame))
+    assert [len(kernel.signatures) for kernel in kernels] == [1] * len(kernels)  # type: ignore[attr-defined]

@@ -167,11 +167,59 @@ def _quantise(inverse: NDArray[np.float32], per_unit: float, smallest: np.float3
 @inline
 def _class(difference: int, unit: int) -> int:
     """0..7: how far apart the two neighbours are."""
-    if difference < unit:
-        return 0 if difference * 4 < unit else 1 if difference * 2 < unit else 2
-    if difference < 4 * unit:
-        return 3 if difference < 2 * unit else 4
-    return 5 if difference < 8 * unit else 6 if difference < 16 * unit else 7
+    fine = (difference * 4 >= unit) + (difference * 2 >= unit) + (difference >= unit)
+    return fine + (difference >= 2 * unit) + (difference >= 4 * unit) + (difference >= 8 * unit) + (difference >= 16 * unit)
+
+
+@inline
+def _predict_row(
+    r: I32, v: int, first: int, across: int, dv: int, du: int, unit: int, guesses: I32, others: I32, groups: I32
+) -> None:
+    """Predict the pixels of a row in one pass, from what earlier passes left; nothing branches, so that it is quick.
+
+    Args:
+        r: What is known so far.
+        v: The row.
+        first, across: Its first pixel of this pass, and the distance to the next.
+        dv, du: Distance to the two neighbours; one of them is 0.
+        unit: The finest level's step.
+        guesses: Filled by column: the prediction; at an edge, a.
+        others: b.
+        groups: Class of the difference of a and b; 8 at an edge.
+    """
+    height, width = r.shape
+    jump = 16 * unit
+    near, far = v + dv < height, v >= 3 * dv and v + 3 * dv < height
+    row_a, row_b = r[v - dv], r[v + dv if near else v - dv]
+    row_c, row_d = r[v - 3 * dv if far else v - dv], r[v + 3 * dv if far else v - dv]
+    for u in range(first, width, across):
+        a = row_a[u - du]
+        b = row_b[u + du] if near and u + du < width else a
+        inside = far and u >= 3 * du and u + 3 * du < width
+        c = row_c[u - 3 * du] if inside else a
+        d = row_d[u + 3 * du] if inside else b
+        gap = abs(a - b)
+        smooth = inside and abs(a - c) <= jump and abs(b - d) <= jump
+        between = (9 * (a + b) - c - d + 8) >> 4 if smooth else (a + b + 1) >> 1
+        guesses[u] = a if gap > jump else between
+        others[u] = b
+        groups[u] = 8 if gap > jump else _class(gap, unit)
+
+
+@inline
+def _rows(width: int) -> tuple[I32, I32, I32, I32]:
+    """The residuals above, and what ``_predict_row`` fills."""
+    empty = np.zeros((4, width), np.int32)
+    return empty[0], empty[1], empty[2], empty[3]
+
+
+@inline
+def _side_context(r: I32, v: int, u: int, axis: int, stride: int, a: int, b: int) -> int:
+    """At an edge: whether the pixel beside this one, along the edge as it were, is nearer to a or to b."""
+    if (v if axis == 0 else u) < (stride if axis == 0 else stride >> 1):
+        return _SIDE + 3 * axis
+    beside = r[v - stride, u] if axis == 0 else r[v, u - (stride >> 1)]
+    return _SIDE + 3 * axis + (1 if abs(beside - a) < abs(beside - b) else 2)
 
 
 @inline
@@ -302,9 +350,8 @@ def _encode(x: I32, masked: bool, steps: I32, lowest: int, highest: int, r: I32,
     height, width = x.shape
     states, coder = new_states(CONTEXTS), new_encoder()
     decisions = np.empty(_PER_PIXEL * width + 64, np.uint16)
-    above = np.zeros(width, np.int32)
+    above, guesses, others, groups = _rows(width)
     unit = int(steps[4])
-    jump = 16 * unit
     out[0] = np.uint8(1 if masked else 0)
     if masked:
         holes = np.zeros((height, width), np.uint8)
@@ -330,39 +377,21 @@ def _encode(x: I32, masked: bool, steps: I32, lowest: int, highest: int, r: I32,
         h, step = stride >> 1, int(steps[level])
         for axis in range(2):
             dv, du, first, across = (0, h, 0, stride) if axis == 0 else (h, 0, h, h)
-            zero_base, side_base = _ZERO + ((level - 1) * 2 + axis) * 9 * _ACTIVITIES, _SIDE + 3 * axis
+            zero_base = _ZERO + ((level - 1) * 2 + axis) * 9 * _ACTIVITIES
             above[:] = 0
             for v in range(first, height, stride):
                 before, n = 0, 0
+                _predict_row(r, v, du, across, dv, du, unit, guesses, others, groups)
                 for u in range(du, width, across):
-                    hidden = masked and x[v, u] == 0
-                    a = r[v - dv, u - du]
-                    p, group = a, 0
-                    if v + dv < height and u + du < width:
-                        b = r[v + dv, u + du]
-                        if abs(a - b) > jump:
-                            group = 8
-                            if not hidden:
-                                other = abs(x[v, u] - b) < abs(x[v, u] - a)
-                                beside = 0
-                                if axis == 0 and v >= stride:
-                                    beside = 1 if abs(r[v - stride, u] - a) < abs(r[v - stride, u] - b) else 2
-                                elif axis == 1 and u >= h:
-                                    beside = 1 if abs(r[v, u - h] - a) < abs(r[v, u - h] - b) else 2
-                                decisions[n] = 2 * (side_base + beside) + (1 if other else 0)
-                                n += 1
-                                p = b if other else a
-                        else:
-                            group = _class(abs(a - b), unit)
-                            p = (a + b + 1) >> 1
-                            if v >= 3 * dv and u >= 3 * du and v + 3 * dv < height and u + 3 * du < width:
-                                c, d = r[v - 3 * dv, u - 3 * du], r[v + 3 * dv, u + 3 * du]
-                                if abs(a - c) <= jump and abs(b - d) <= jump:
-                                    p = (9 * (a + b) - c - d + 8) >> 4
-                    k = 0
-                    if not hidden:
+                    p, k = guesses[u], 0
+                    if not (masked and x[v, u] == 0):
+                        if groups[u] == 8:
+                            other = abs(x[v, u] - others[u]) < abs(x[v, u] - p)
+                            decisions[n] = 2 * _side_context(r, v, u, axis, stride, p, others[u]) + (1 if other else 0)
+                            n += 1
+                            p = others[u] if other else p
                         k = _steps_of(x[v, u] - p, step)
-                        place = group * _ACTIVITIES + _activity(before, above[u])
+                        place = groups[u] * _ACTIVITIES + _activity(before, above[u])
                         sign = _sign_context(before, above[u])
                         n = _put_residual(k, zero_base + place, _MORE + place * _LADDER, sign, decisions, n)
                     r[v, u] = min(max(p + k * step, lowest), highest)
@@ -406,13 +435,12 @@ def _decode(data: U8, steps: I32, lowest: int, highest: int, r: I32) -> bool:
     states, coder = new_states(CONTEXTS), new_decoder(data)
     if not is_started(coder):
         return False
-    above = np.zeros(width, np.int32)
+    above, guesses, others, groups = _rows(width)
     holes = np.zeros((height, width) if masked else (1, 1), np.uint8)
     if masked:
         for top in range(0, height, 16):
             _get_mask(data, coder, states, top, holes, above)
     unit = int(steps[4])
-    jump = 16 * unit
     stride = 16
     for v in range(0, height, stride):
         for u in range(0, width, stride):
@@ -424,35 +452,17 @@ def _decode(data: U8, steps: I32, lowest: int, highest: int, r: I32) -> bool:
         h, step = stride >> 1, int(steps[level])
         for axis in range(2):
             dv, du, first, across = (0, h, 0, stride) if axis == 0 else (h, 0, h, h)
-            zero_base, side_base = _ZERO + ((level - 1) * 2 + axis) * 9 * _ACTIVITIES, _SIDE + 3 * axis
+            zero_base = _ZERO + ((level - 1) * 2 + axis) * 9 * _ACTIVITIES
             above[:] = 0
             for v in range(first, height, stride):
                 before = 0
+                _predict_row(r, v, du, across, dv, du, unit, guesses, others, groups)
                 for u in range(du, width, across):
-                    hidden = masked and holes[v, u] == 1
-                    a = r[v - dv, u - du]
-                    p, group = a, 0
-                    if v + dv < height and u + du < width:
-                        b = r[v + dv, u + du]
-                        if abs(a - b) > jump:
-                            group = 8
-                            if not hidden:
-                                beside = 0
-                                if axis == 0 and v >= stride:
-                                    beside = 1 if abs(r[v - stride, u] - a) < abs(r[v - stride, u] - b) else 2
-                                elif axis == 1 and u >= h:
-                                    beside = 1 if abs(r[v, u - h] - a) < abs(r[v, u - h] - b) else 2
-                                p = b if decode_bit(data, coder, states, side_base + beside) else a
-                        else:
-                            group = _class(abs(a - b), unit)
-                            p = (a + b + 1) >> 1
-                            if v >= 3 * dv and u >= 3 * du and v + 3 * dv < height and u + 3 * du < width:
-                                c, d = r[v - 3 * dv, u - 3 * du], r[v + 3 * dv, u + 3 * du]
-                                if abs(a - c) <= jump and abs(b - d) <= jump:
-                                    p = (9 * (a + b) - c - d + 8) >> 4
-                    k = 0
-                    if not hidden:
-                        place = group * _ACTIVITIES + _activity(before, above[u])
+                    p, k = guesses[u], 0
+                    if not (masked and holes[v, u]):
+                        if groups[u] == 8 and decode_bit(data, coder, states, _side_context(r, v, u, axis, stride, p, others[u])):
+                            p = others[u]
+                        place = groups[u] * _ACTIVITIES + _activity(before, above[u])
                         sign = _sign_context(before, above[u])
                         k = _get_residual(data, coder, states, zero_base + place, _MORE + place * _LADDER, sign)
                     r[v, u] = min(max(p + k * step, lowest), highest)

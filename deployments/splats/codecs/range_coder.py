@@ -60,7 +60,7 @@ def encode_decisions(decisions: NDArray[np.uint16], n: int, states: I32, coder: 
         states, coder: Changed.
         out: Filled from byte 1 on.
     """
-    span = coder[_SPAN]
+    span, low = coder[_SPAN], coder[_LOW]
     for i in range(n):
         context, bit = decisions[i] >> 1, decisions[i] & 1
         if context == EVEN:
@@ -73,29 +73,25 @@ def encode_decisions(decisions: NDArray[np.uint16], n: int, states: I32, coder: 
             bound = (span >> 12) * (p >> 4)
             p = p - (p >> _SHIFT[count]) if bit else p + ((65536 - p) >> _SHIFT[count])
             states[context] = (p << 4) | min(count + 1, 15)
-        if bit:
-            coder[_LOW] += bound
-            span -= bound
-        else:
-            span = bound
+        low += bound if bit else 0
+        span = span - bound if bit else bound
         while span < _TOP:
-            _shift_out(coder, out)
+            low = _shift_out(low, coder, out)
             span <<= 8
-    coder[_SPAN] = span
+    coder[_SPAN], coder[_LOW] = span, low
 
 
 @inline
 def finish(coder: I64, out: U8) -> np.int64:
     """Write what is left; returns the number of bytes, the caller's first included."""
     for _ in range(5):
-        _shift_out(coder, out)
+        coder[_LOW] = _shift_out(coder[_LOW], coder, out)
     return np.int64(coder[_AT])
 
 
 @inline
-def _shift_out(coder: I64, out: U8) -> None:
-    """The upper byte of ``low`` leaves; bytes of 0xFF wait until it is known whether a carry runs through them."""
-    low = coder[_LOW]
+def _shift_out(low: int, coder: I64, out: U8) -> int:
+    """``low`` without its upper byte, which leaves; bytes of 0xFF wait until it is known whether a carry runs through them."""
     if low < 0xFF000000 or low > 0xFFFFFFFF:
         carry = low >> 32
         # What is held back first is nothing, at the place of the caller's byte.
@@ -109,7 +105,7 @@ def _shift_out(coder: I64, out: U8) -> None:
         coder[_HELD] = (low >> 24) & 0xFF
     else:
         coder[_RUN] += 1
-    coder[_LOW] = (low << 8) & 0xFFFFFFFF
+    return (low << 8) & 0xFFFFFFFF
 
 
 @inline
