@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, WebPImagePlugin
 
 from deployments.pipeline import DecodedCapture
-from deployments.splats.codecs import depth
 from deployments.splats.codecs.depth import Jpeg
-from deployments.stages.image_files import Picture, read_picture, stored_png, without_metadata
+from deployments.splats.codecs.depth_heads import NAME
+from deployments.stages.image_files import Picture, read_picture, stored_png
+from deployments.stages.jpeg_metadata import strip_metadata
 from deployments.stream.errors import (
     FrameEmpty,
     FrameError,
@@ -90,8 +91,8 @@ def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | Fr
             raise TooManyPixels(pixels, limits.max_pixels)
         wanted_px = capture.request.options.inference_px or limits.decode_px
         views = tuple(_decode(picture, wanted_px) for picture in pictures)
-        if depth.NAME in capture.request.codecs and capture.request.options.colors == "jpeg":
-            coded = (Jpeg(without_metadata(p.data), p.orientation) for p in pictures if p.kind == "jpeg")
+        if NAME in capture.request.codecs and capture.request.options.colors == "jpeg":
+            coded = (Jpeg(strip_metadata(p.data), p.orientation) for p in pictures if p.kind == "jpeg")
             capture.request.pictures = tuple(coded)
     except FrameError as error:
         return error.with_traceback(None)  # It is passed on as a value, without our stack frames and the pixels they hold.

@@ -115,24 +115,6 @@ def _read_jpeg(data: bytes) -> Picture:
     raise ImageBroken(f"more than {MAX_SEGMENTS} segments come before the JPEG's pixels")
 
 
-def without_metadata(jpeg: bytes) -> bytes:
-    """A JPEG with what a decoder needs, and no more: what its other segments say of place and person stays here.
-
-    Args:
-        jpeg: The data of a :class:`Picture` of that kind, whose segments are known to be good. Its orientation is lost, too.
-    """
-    kept, at = [jpeg[:2]], 2
-    while jpeg[at + 1] != 0xDA:
-        marker = jpeg[at + 1]
-        end = at + (1 if marker == 0xFF else 2 + struct.unpack_from(">H", jpeg, at + 2)[0])
-        # APP14 of Adobe says how the colours are coded.
-        if marker in (0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD) or (marker == 0xEE and jpeg[at + 4 : at + 9] == b"Adobe"):
-            kept.append(jpeg[at:end])
-        at = end
-    end = jpeg.rfind(b"\xff\xd9", at)
-    return b"".join((*kept, jpeg[at : end + 2] if end >= 0 else jpeg[at:]))
-
-
 # --- PNG: W3C, third edition. Signature, then chunks: length u32, type 4 bytes, data, CRC-32 of type and data ---
 
 

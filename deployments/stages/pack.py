@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deployments.pipeline import PredictedCapture, Prediction
 from deployments.splats import pruning
-from deployments.splats.codecs import CODECS, Codec, depth, original
+from deployments.splats.codecs import CODECS, Codec, depth, depth_heads, original
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import LayeredDepth, resize_layers
@@ -84,8 +84,8 @@ class Packer:
         predicts_depth, name = isinstance(prediction.scene, LayeredDepth), request.options.codec
         if name == "auto":
             unlifted = "points" if prediction.kind == "points" else "packed"
-            name = depth.NAME if predicts_depth and depth.NAME in request.codecs else unlifted
-        if name != depth.NAME:
+            name = depth_heads.NAME if predicts_depth and depth_heads.NAME in request.codecs else unlifted
+        if name != depth_heads.NAME:
             packed = self._pack_gaussians(name, prediction, request)
         elif isinstance(prediction.scene, LayeredDepth):
             packed = _pack_depth(prediction.scene, prediction, request)
@@ -129,7 +129,7 @@ def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameReq
     )
     surfaces = sum(int(np.count_nonzero(layer.inverse_depth > 0)) for view in layered.views for layer in view.layers)
     pruned = {**dict.fromkeys(pruning.REASONS, 0), "budget": before - layered.pixels}
-    return PackedFrame(depth.NAME, prediction.kind, surfaces, data, layered.views[0].camera, pruned, request)
+    return PackedFrame(depth_heads.NAME, prediction.kind, surfaces, data, layered.views[0].camera, pruned, request)
 
 
 def _lifted_kind(prediction: Prediction) -> Literal["lifted", "points"]:
