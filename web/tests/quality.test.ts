@@ -16,7 +16,7 @@ test("full quality is quiet, and says so once more after it was lowered", () => 
   const lowered = { ...FULL, splats_share: 0.621, cause: "network", message: MESSAGE };
   assert.deepEqual(line.words(lowered, 1000), {
     value: "62% of the splats",
-    note: "Fewer splats: the network takes too long for more.",
+    note: "Less detail: the network takes too long for more.",
   });
   const back = { ...FULL, cause: "recovered", message: "more again: there is room" };
   assert.deepEqual(line.words(back, 2000), { value: "full", note: "Full quality again." });
