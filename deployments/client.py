@@ -4,7 +4,7 @@
         await stream.send_frame(jpeg)
         async for reply in stream:
             match reply:
-                case Splats():   # reply.data holds reply.count splats in the codec reply.codec
+                case Splats():   # splats_of(reply) has its Gaussians
                 case Dropped():  # a newer frame overtook the frames reply.seqs: nobody's mistake
                 case Error():    # refused: reply.code, reply.message, and reply.seq when it was a frame
 
@@ -22,16 +22,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
+from deployments.splats.codecs import CODECS
+from deployments.splats.codecs.depth import decode_depth, lift_decoded
+from deployments.splats.codecs.depth_heads import NAME
+from deployments.splats.errors import BadBytes
+from deployments.splats.gaussians import Gaussians
+from deployments.splats.layers import resize_picture, upright
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage
 from deployments.stream.messages import Ack, Configure, Configured, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
 
 Reply = Splats | Dropped | Error
-DEFAULT_CODECS = ("packed", "points", "ply")
+DEFAULT_CODECS = ("depth", "packed", "points", "ply")
 PASSING = ("unreachable", "no_welcome", "closed", "not_ready", "server_full", "too_many_from_address")
 """Codes of a :class:`ClientError` that another try may get past."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
@@ -55,6 +64,41 @@ class ClientError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def splats_of(reply: Splats, picture: NDArray[np.uint8] | None = None) -> Gaussians:
+    """The Gaussians of a reply, whatever its codec.
+
+    Args:
+        reply: A reply with splats, or with depth, which is lifted here.
+        picture: For a ``depth`` reply with the option ``colors: own``: the picture that was sent, upright, of any size, sRGB.
+            uint8 [H, W, 3].
+
+    Returns:
+        Gaussians in the capture camera's OpenCV frame.
+
+    Raises:
+        CodecError: The data are not what the codec writes.
+        ValueError: The reply has no colours, and ``picture`` is missing.
+    """
+    if reply.codec != NAME:
+        return CODECS[reply.codec].decode(reply.data)
+    coded = decode_depth(reply.data)
+    pictures = []
+    for view in coded.views:
+        shown = picture if view.picture is None else upright(_read_jpeg(view.picture.data), view.picture.orientation)
+        if shown is None:
+            raise ValueError("picture: expected the picture that was sent, as the reply has no colours of its own")
+        pictures.append(resize_picture(shown, view.camera.width, view.camera.height))
+    gaussians, _ = lift_decoded(coded, pictures, _read_jpeg)
+    return gaussians
+
+
+def _read_jpeg(data: bytes) -> NDArray[np.uint8]:
+    try:
+        return simplejpeg.decode_jpeg(data, "RGB")  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise BadBytes(NAME, 0, "a JPEG", str(error)) from None
 
 
 class Stream:

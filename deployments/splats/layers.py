@@ -163,6 +163,14 @@ def resize_picture(picture: U8, width: int, height: int) -> U8:
     return out
 
 
+def upright(picture: U8, orientation: int) -> U8:
+    """A picture without its EXIF orientation: 5 to 8 are stored sideways, the others mirrored or upside down. uint8 [H, W, 3]."""
+    if orientation >= 5:
+        picture = picture.transpose(1, 0, 2)
+    flip_y, flip_x = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(picture[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+
+
 def _resize_view(view: DepthView, across: float, down: float) -> DepthView:
     layers = tuple(_resize_layer(layer, across, down) for layer in view.layers)
     width, height = layers[0].width, layers[0].height

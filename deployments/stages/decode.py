@@ -29,6 +29,7 @@ from PIL import Image, PngImagePlugin, WebPImagePlugin
 from deployments.pipeline import DecodedCapture
 from deployments.splats.codecs.depth import Jpeg
 from deployments.splats.codecs.depth_heads import NAME
+from deployments.splats.layers import upright
 from deployments.stages.image_files import Picture, read_picture, stored_png
 from deployments.stages.jpeg_metadata import strip_metadata
 from deployments.stream.errors import (
@@ -135,7 +136,7 @@ def _decode(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
         pixels = _decode_with_pillow(PngImagePlugin.PngImageFile, replace(picture, data=stored_png(picture)))
     else:
         pixels = _decode_with_pillow(WebPImagePlugin.WebPImageFile, picture)
-    return _upright(pixels, picture.orientation)
+    return upright(pixels, picture.orientation)
 
 
 def _decode_jpeg(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
@@ -197,11 +198,3 @@ def _check_size(width: int, height: int, limits: FrameLimits) -> None:
     if small or width > limits.max_width or height > limits.max_height or width * height > limits.max_pixels:
         least, most = f"{limits.min_px}×{limits.min_px}", f"{limits.max_width}×{limits.max_height}"
         raise ImageSizeRefused(width, height, f"{least} to {most}, and at most {limits.max_pixels / 1e6:g} megapixels")
-
-
-def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation: 5 to 8 are stored sideways; the others are mirrored, upside down or upright."""
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    flip_y, flip_x = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
-    return np.ascontiguousarray(pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1])

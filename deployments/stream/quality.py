@@ -150,6 +150,9 @@ class Quality:
     _full_splats: int = 0
     _model_px: int = 0
     """Of frames made without a limit, as far as known: their splats, and the ``inference_px`` that the model chose."""
+    _holds_depth: bool = False
+    _saves_bytes: bool = False
+    """Whether the limit on delivery is kept by saving bytes, if replies hold depth, and not splats."""
     _fixed_s: float = 0.0
     _window: SendWindow = field(default_factory=SendWindow)
     _batch: int = 0
@@ -165,9 +168,20 @@ class Quality:
         full_px = wanted.inference_px or self._model_px
         budget = min(wanted.max_splats, max(wanted.min_splats, self._splats.limit))
         px = min(full_px, max(wanted.min_inference_px, self._px.limit))
+        step, splats = self._spend(budget, wanted) if self._saves_bytes else (wanted.depth_step, budget)
         # Where nothing is reduced, the client's own value stays: 0 is the model's choice.
-        options = replace(wanted, max_splats=round(budget), inference_px=round(px) if px < full_px else wanted.inference_px)
-        return Setting(options, wanted, self._full_splats, full_px, self._version, self._cause)
+        inference_px = round(px) if px < full_px else wanted.inference_px
+        options = replace(wanted, depth_step=step, max_splats=round(splats), inference_px=inference_px)
+        return Setting(options, wanted, self._full_splats, full_px, round(budget), self._version, self._cause)
+
+    def _spend(self, budget: float, wanted: FrameOptions) -> tuple[float, float]:
+        """A depth step and a budget of splats that take as many bytes as ``budget`` splats at the client's own step."""
+        full = min(wanted.max_splats, self._full_splats or wanted.max_splats)
+        doublings = math.log2(max(COARSEST_STEP / wanted.depth_step, 1.0))
+        share, least = min(1.0, budget / full), _BYTES_A_DOUBLING**doublings
+        if share >= least:
+            return wanted.depth_step * 2.0 ** (math.log(share) / math.log(_BYTES_A_DOUBLING)), wanted.max_splats
+        return max(COARSEST_STEP, wanted.depth_step), full * share / least
 
     def result_waits(self, now_s: float) -> None:
         """A result could go out if the client had acknowledged the replies before it."""
@@ -194,6 +208,7 @@ class Quality:
             count: Splats in it.
             over_budget: Splats that its budget cut off.
             px: Longest side of the picture the model worked on, pixels.
+            holds_depth: Whether it holds depth, and not splats.
             compute_s: Time spent in queues and stages.
             now_s: The time.
         """
@@ -203,11 +218,7 @@ class Quality:
             self._full_splats = count
             self._model_px = self._model_px if wanted.inference_px else px
         # A reduced frame counts at its limit, even if the model makes less of it or does not heed it.
-        splats = (
-            count
-            if options.max_splats == wanted.max_splats
-            else min(options.max_splats, max(count + over_budget, self._full_splats))
-        )
+        splats = count if setting.load >= wanted.max_splats else min(setting.load, max(count + over_budget, self._full_splats))
         at_px = px if options.inference_px == wanted.inference_px else options.inference_px
         self._sent[seq] = _Sent(now_s, setting.version, len(self._sent), compute_s, splats, at_px, setting.full_px or px)
 

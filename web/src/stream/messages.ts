@@ -95,7 +95,7 @@ export interface QualityState {
   max_splats: number;
   /** Longest side of the picture the model worked on; 0: the model's choice. */
   inference_px: number;
-  /** Splats in the frame over those that the client's own options would give, 0..1. Where depth is rounded more coarsely instead: the share of splats that would save as many bytes. */
+  /** Splats in the frame over those that the client's own options would give, 0..1. If depth is rounded more coarsely instead: the share of splats that would save as many bytes. */
   splats_share: number;
   /** The same for the longest side. */
   px_share: number;
