@@ -1,5 +1,6 @@
 """The pack stage: prune a prediction to what the client asked for, and encode it."""
 
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from deployments.stream.errors import FrameError, NoDepth
 from deployments.stream.frames import FrameRequest, PackedFrame
 
 JPEG_QUALITY = 88
-"""Of pictures that are coded here."""
+"""Of pictures that are coded here. A pixel of theirs is a splat, so colours are not subsampled."""
 FAR_MORE = 6.0
 """Pixels of the camera's picture for one of the grid, above which it is coded anew: 640×480 shown on 304×228 is just below."""
 
@@ -125,7 +126,7 @@ def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameReq
         border=options.border,
         min_opacity=options.min_opacity,
         depth_percentile=options.depth_percentile,
-        encode_jpeg=_jpeg,
+        encode_jpeg=functools.partial(_jpeg, subsampling="420"),  # Layers behind are smooth.
     )
     surfaces = sum(int(np.count_nonzero(layer.inverse_depth > 0)) for view in layered.views for layer in view.layers)
     pruned = {**dict.fromkeys(pruning.REASONS, 0), "budget": before - layered.pixels}
@@ -148,5 +149,5 @@ def _jpegs(layered: LayeredDepth, coded: Sequence[depth.Jpeg]) -> list[depth.Jpe
     return chosen
 
 
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), JPEG_QUALITY, "RGB", "420")  # type: ignore[no-any-return]
+def _jpeg(picture: NDArray[np.uint8], subsampling: str = "444") -> bytes:
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), JPEG_QUALITY, "RGB", subsampling)  # type: ignore[no-any-return]

@@ -1,16 +1,24 @@
 """The Python client against the real ASGI app, over a real socket."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+import numpy as np
 import pytest
+from PIL import Image
 from websockets.asyncio.server import ServerConnection, serve
 
-from deployments.client import ClientError, Stream, connect, reconnecting
+from deployments.client import ClientError, Stream, connect, reconnecting, splats_of
 from deployments.config import GraphArgs
+from deployments.models.synthetic import SyntheticModel
+from deployments.scene.clip import render_scene
+from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
-from deployments.stream.messages import Ack, Dropped, Error, Splats
+from deployments.stream.frames import Capture, FrameRequest, PackedFrame
+from deployments.stream.messages import Ack, Dropped, Error, QualityState, Splats
+from deployments.stream.options import FrameOptions
 from tests.pictures import jpeg
 from tests.server import free_port
 from tests.stub_server import BROKEN, OVERLOAD, REPLY_BYTES, StubPipeline, stub_server
@@ -257,3 +265,38 @@ async def test_the_token_opens_a_server_that_has_one_and_its_lack_is_said(pipeli
                 async with connect(url, token=token):
                     pytest.fail("it is open to everybody")
             assert refused.value.code == "unauthorized" and "access token" in str(refused.value)
+
+
+@pytest.mark.parametrize(("colors", "error"), [("own", 0.02), ("jpeg", 0.07)])
+def test_depth_is_lifted_to_what_the_server_would_have_sent(colors: str, error: float) -> None:
+    frame = Image.fromarray(render_scene(0.3, 320, 240).rgb)
+    file = io.BytesIO()
+    frame.save(file, "JPEG", quality=95)
+    local = LocalPipeline(SyntheticModel(splats=3000, depth=True))
+
+    def reply(codec: str) -> Splats:
+        request = FrameRequest(FrameOptions(codec=codec, colors=colors), ("depth", "packed"))  # type: ignore[arg-type]
+        packed = local.run(Capture((file.getvalue(),), request))
+        assert isinstance(packed, PackedFrame) and packed.codec == codec
+        quality = QualityState(0, 0, 1.0, 1.0, "", "")
+        kind, data = packed.kind, packed.data.tobytes()
+        return Splats(0, 0.0, codec, kind, "", packed.count, packed.camera, packed.pruned, {}, {}, quality, data)
+
+    lifted, sent = splats_of(reply("depth"), np.asarray(frame)), splats_of(reply("packed"))
+    assert len(lifted) == len(sent)
+    np.testing.assert_allclose(lifted.means, sent.means, rtol=4e-3, atol=2e-3)
+    # Of DC coefficients: 0.07 are five grey levels, which a JPEG of 63×47 pixels costs.
+    assert np.abs(lifted.sh - sent.sh).mean() < error
+
+
+def test_a_reply_without_colours_asks_for_the_picture() -> None:
+    data = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(data).save(file, "PNG")
+    request = FrameRequest(FrameOptions(colors="own"), ("depth",))
+    packed = LocalPipeline(SyntheticModel(splats=300, depth=True)).run(Capture((file.getvalue(),), request))
+    assert isinstance(packed, PackedFrame)
+    quality = QualityState(0, 0, 1.0, 1.0, "", "")
+    reply = Splats(0, 0.0, packed.codec, packed.kind, "", packed.count, packed.camera, {}, {}, {}, quality, packed.data.tobytes())
+    with pytest.raises(ValueError, match="picture"):
+        splats_of(reply)

@@ -15,7 +15,7 @@ test("full quality is quiet, and says so once more after it was lowered", () => 
   assert.deepEqual(line.words(FULL, 0), { value: "full", note: "" });
   const lowered = { ...FULL, splats_share: 0.621, cause: "network", message: MESSAGE };
   assert.deepEqual(line.words(lowered, 1000), {
-    value: "62% of the splats",
+    value: "62% detail",
     note: "Less detail: the network takes too long for more.",
   });
   const back = { ...FULL, cause: "recovered", message: "more again: there is room" };
@@ -34,10 +34,10 @@ test("a link that wavers leaves the sentence where it is, and another stream beg
 test("a share rounds to what it is: never all or nothing", () => {
   const value = (splats: number, px = 1): string =>
     new QualityLine().words({ ...FULL, splats_share: splats, px_share: px, inference_px: px < 1 ? 320 : 0 }, 0).value;
-  assert.equal(value(0.999), "99% of the splats");
-  assert.equal(value(0.0001), "1% of the splats");
+  assert.equal(value(0.999), "99% detail");
+  assert.equal(value(0.0001), "1% detail");
   assert.equal(value(1, 0.63), "model at 320 px");
-  assert.equal(value(0.5, 0.63), "50% splats, 320 px");
+  assert.equal(value(0.5, 0.63), "50% detail, 320 px");
 });
 
 test("acks leave in the order of their replies, whatever is ready first", () => {

@@ -17,7 +17,7 @@ export class QualityLine {
 
   words({ splats_share: splats, px_share: px, inference_px: inferencePx, message }: QualityState, nowMs: number): QualityWords {
     const parts: string[] = [];
-    if (splats < 1) parts.push(`${percent(splats)} ${px < 1 ? "splats" : "of the splats"}`);
+    if (splats < 1) parts.push(`${percent(splats)} detail`);
     if (px < 1) parts.push(splats < 1 ? `${inferencePx} px` : `model at ${inferencePx} px`);
     if (parts.length === 0) return { value: "full", note: nowMs - this.loweredMs < LINGERS_MS ? "Full quality again." : "" };
     this.loweredMs = nowMs;
