@@ -1,59 +1,65 @@
 // Pictures as the browser decodes them, on the grid of a depth layer: what a `depth` frame's colours are taken from.
 
 import type { Jpeg } from "./depth.js";
+import { Resampler, type Size } from "./resample.js";
 
 /** Nothing is to change the stored colours on the way: the server knows nothing of this screen, nor of profiles. */
-const AS_STORED: ImageBitmapOptions = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
+const AS_STORED: ImageBitmapOptions = { colorSpaceConversion: "none" };
+/** Full HD and a little more. What has more pixels the browser halves first, which is quicker and, so far above the grid, hardly worse. */
+const MOST_PIXELS = 1 << 21;
 
 /** Draws pictures onto grids, one after the other. */
 export class GridPainter {
-  private canvas: OffscreenCanvas | null = null;
-  private context: OffscreenCanvasRenderingContext2D | null = null;
+  private readonly canvases: OffscreenCanvasRenderingContext2D[] = [];
+  private readonly resampler = new Resampler();
 
   /**
    * @param picture An image file; its own EXIF orientation is followed, as the server does.
    * @returns RGBA of the grid's pixels, 4 bytes each.
    */
   async paint(picture: Uint8Array<ArrayBuffer>, width: number, height: number): Promise<Uint8Array> {
-    return this.draw(await createImageBitmap(new Blob([picture]), AS_STORED), 1, width, height);
+    return this.draw(await createImageBitmap(new Blob([picture]), AS_STORED), 1, { width, height });
   }
 
   /** The same of a JPEG whose metadata were cut out, and whose orientation is told. */
   async paintJpeg(jpeg: Jpeg, width: number, height: number): Promise<Uint8Array> {
     const bitmap = await createImageBitmap(new Blob([jpeg.data.slice()], { type: "image/jpeg" }), AS_STORED);
-    return this.draw(bitmap, jpeg.orientation, width, height);
+    return this.draw(bitmap, jpeg.orientation, { width, height });
   }
 
-  private draw(bitmap: ImageBitmap, orientation: number, width: number, height: number): Uint8Array {
-    if (!this.canvas || this.canvas.width !== width || this.canvas.height !== height) {
-      this.canvas = new OffscreenCanvas(width, height);
-      this.context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true });
-    }
-    const context = this.context!;
+  private draw(bitmap: ImageBitmap, orientation: number, grid: Size): Uint8Array {
     const isSideways = orientation >= 5;
-    const [across, down] = isSideways ? [height, width] : [width, height];
-    // Shrinking by halves first: the last step then averages over all pixels, as the server's area filter does.
-    const source = halved(bitmap, across, down);
-    context.imageSmoothingQuality = "high";
-    context.setTransform(...placement(orientation, width, height));
-    context.drawImage(source, 0, 0, across, down);
+    let size = isSideways ? { width: bitmap.height, height: bitmap.width } : { width: bitmap.width, height: bitmap.height };
+    let context = this.canvas(0, size);
+    context.setTransform(...placement(orientation, size.width, size.height));
+    context.drawImage(bitmap, 0, 0);
     context.resetTransform();
     bitmap.close();
-    return new Uint8Array(context.getImageData(0, 0, width, height).data.buffer);
+    const isLarge = () =>
+      size.width * size.height > MOST_PIXELS && size.width >= 2 * grid.width && size.height >= 2 * grid.height;
+    for (let step = 1; isLarge(); step++) {
+      const source = context.canvas;
+      size = { width: size.width >> 1, height: size.height >> 1 };
+      context = this.canvas(step, size);
+      context.drawImage(source, 0, 0, size.width, size.height);
+    }
+    const { data } = context.getImageData(0, 0, size.width, size.height);
+    return this.resampler.resample(new Uint8Array(data.buffer), size, grid);
   }
-}
 
-/** Half the size as often as it stays larger than the grid. */
-function halved(bitmap: ImageBitmap, across: number, down: number): ImageBitmap | OffscreenCanvas {
-  let source: ImageBitmap | OffscreenCanvas = bitmap;
-  while (source.width >= 2 * across && source.height >= 2 * down) {
-    const half = new OffscreenCanvas(source.width >> 1, source.height >> 1);
-    const context = half.getContext("2d", { alpha: false })!;
-    context.imageSmoothingQuality = "high";
-    context.drawImage(source, 0, 0, half.width, half.height);
-    source = half;
+  /** An empty canvas of this size; there is one for each step of halving. Its pixels are read: they stay out of the GPU. */
+  private canvas(step: number, { width, height }: Size): OffscreenCanvasRenderingContext2D {
+    const context = this.canvases[step];
+    if (context?.canvas.width === width && context.canvas.height === height) {
+      // What is transparent lies on black, as on the server.
+      context.clearRect(0, 0, width, height);
+      return context;
+    }
+    const options = { alpha: false, willReadFrequently: true };
+    const made = new OffscreenCanvas(width, height).getContext("2d", options)!;
+    this.canvases[step] = made;
+    return made;
   }
-  return source;
 }
 
 /** The canvas transform that undoes an EXIF orientation on a grid of this size. */
