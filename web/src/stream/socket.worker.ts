@@ -9,14 +9,14 @@ import { FlowControl } from "./flow.js";
 import type { Camera, ServerMessage, SplatsMessage } from "./messages.js";
 import { OwnPictures } from "./own_pictures.js";
 import { BufferPool } from "./pool.js";
+import { Replies } from "./replies.js";
 import { ReplyDecoder } from "./reply_decoder.js";
 import type { FromSocket, ToSocket } from "./thread.js";
 
 const pool = new BufferPool();
 const decoder = new ReplyDecoder(pool);
 const pictures = new OwnPictures();
-/** Replies are decoded one after the other, in their order. */
-let decoding: Promise<void> = Promise.resolve();
+const replies = new Replies(decodeSplats, refuseSplats, tellCapture);
 const acks = new AckOrder((ack) => connection.send(ack));
 let connection: Connection;
 let frames: MessagePort;
@@ -79,9 +79,10 @@ function post(message: FromSocket, transfer: Transferable[] = []): void {
   self.postMessage(message, { transfer });
 }
 
-/** Capture is asked for a frame only when it can leave at once: that is what keeps it the newest. */
+/** Capture is asked for a frame only when it can leave at once, and its reply be decoded soon: that is what keeps it the newest. */
 function tellCapture(): void {
-  frames.postMessage({ wanted: streaming && connection.ready && flow.canSend } satisfies FrameWanted);
+  const wanted = streaming && connection.ready && flow.canSend && !replies.areBehind;
+  frames.postMessage({ wanted } satisfies FrameWanted);
 }
 
 function sendFrame({ bytes, capturedMs }: CapturedFrame): void {
@@ -136,23 +137,21 @@ function checkCamera(camera: Camera): void {
 }
 
 function receiveSplats(message: SplatsMessage): void {
-  const receivedMs = nowMs();
   acks.arrived(message.seq);
-  const own = pictures.take(message.seq);
-  decoding = decoding.then(() => decodeSplats(message, own, receivedMs));
+  replies.arrived(message, pictures.take(message.seq), nowMs());
 }
 
 async function decodeSplats(message: SplatsMessage, own: Uint8Array<ArrayBuffer> | null, receivedMs: number): Promise<void> {
-  try {
-    checkCamera(message.camera);
-    const { words, range, count } = await decoder.decode(message, own, budget);
-    const { data, type: _, ...rest } = message;
-    const depth = pivotDepth(words, count, message.camera);
-    const frame = { ...rest, count, words, range, bytes: data.byteLength, pivotDepth: depth, receivedMs, decodedMs: nowMs() };
-    post({ type: "frame", frame }, [words.buffer]);
-  } catch (error) {
-    // It is never shown, but it has arrived: without the ack the server would wait for it.
-    acks.done({ type: "ack", seq: message.seq, received_ms: receivedMs });
-    post({ type: "bad", message: error instanceof Error ? error.message : String(error) });
-  }
+  checkCamera(message.camera);
+  const { words, range, count } = await decoder.decode(message, own, budget);
+  const { data, type: _, ...rest } = message;
+  const depth = pivotDepth(words, count, message.camera);
+  const frame = { ...rest, count, words, range, bytes: data.byteLength, pivotDepth: depth, receivedMs, decodedMs: nowMs() };
+  post({ type: "frame", frame }, [words.buffer]);
+}
+
+/** It is never shown, but it has arrived: without the ack the server would wait for it. */
+function refuseSplats(message: SplatsMessage, receivedMs: number, error: unknown): void {
+  acks.done({ type: "ack", seq: message.seq, received_ms: receivedMs });
+  post({ type: "bad", message: error instanceof Error ? error.message : String(error) });
 }
