@@ -35,7 +35,7 @@ _FULL = 0.9
 _SLACK_S = 0.02
 """Waiting that is not worth acting on: a scheduler's time slices and a thread's wake-ups."""
 _GROW_BELOW = 0.35
-"""Share of the allowed waiting. With one replica and two frames, a frame waits for half a service: the limit should settle there."""
+"""Share of the allowed waiting. With one replica and two frames, a frame waits for half a service: it should settle there."""
 _PATIENCE_ROUNDS = 8
 """After it had to shrink, the limit does not grow for this many rounds."""
 _MIN_ROUND = 4
