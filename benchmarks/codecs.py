@@ -1,41 +1,46 @@
 """Bytes and time of every codec, beside copying the same bytes, beside other libraries.
 
-    python -m benchmarks.codecs [--splats 190512] [--repeats 30] [--out codecs.json]
+    python -m benchmarks.codecs [--splats 190512] [--repeats 30] [--subjects scene,motorcycle,relief] [--out codecs.json]
+    python -m benchmarks.codecs --repeats 1 --svg docs/codecs.svg
 
 Everything runs in one thread and in turn, round after round, so that whatever slows the machine slows all of them; times are
 the thread's CPU time, medians over the rounds, and ratios are medians of the ratios within a round. Encoding starts from linear
 ``Gaussians`` and decoding ends with them, for the libraries too: logs and logits are part of the work. plyfile and gsply are
 made for files, so they get files in RAM (/dev/shm); the codecs work in memory.
+
+Then three frames as models that predict depth return them, coded in every way, with what is left of the picture
+(:mod:`benchmarks.fidelity`); ``--svg`` draws that. Bytes and fidelity come out the same on every run.
 """
 
+import argparse
 import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import gsply
 import numba
 import numpy as np
-from numpy.typing import NDArray
-from plyfile import PlyData, PlyElement
 
-from benchmarks.command import between, command, describe_machine, new_parser, publish, start_report
+from benchmarks import fidelity
+from benchmarks.command import between, command, describe_machine, names, new_parser, publish, start_report
 from benchmarks.figures import table
 from benchmarks.frame import HEIGHT, WIDTH, pixel_aligned_frame
-from deployments.splats.codecs import CODECS
+from benchmarks.libraries import GsplyFile, PlyfileFile
+from benchmarks.subjects import SUBJECTS
+from deployments.splats.codecs import CODECS, depth
 from deployments.splats.codecs.packed import PackedCodec
-from deployments.splats.codecs.ply import PlyCodec, property_names
+from deployments.splats.codecs.ply import PlyCodec
 from deployments.splats.gaussians import Gaussians
 from deployments.stages.pack import PackSettings
 
 MAX_LN_SCALE_ERROR = 0.05
-"""No format here may exceed it; SPZ's steps are 1/16, SparkJS's 0.083."""
-NAMES = property_names(0)
+"""Of every format here; SPZ's steps are 1/16, SparkJS's 0.083."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,72 +50,6 @@ class Case:
     name: str
     encode: Callable[[Gaussians], Any]
     decode: Callable[[Any], Gaussians]
-
-
-def columns_of(g: Gaussians) -> list[NDArray[np.float32]]:
-    """The 14 columns of a PLY, by numpy."""
-    o = np.clip(g.opacities, 1e-7, 1 - 1e-7)
-    parts = (g.means.T, g.sh[:, 0].T, np.log(o / (1 - o))[None], np.log(g.scales.T), g.quats.T)
-    return [column for part in parts for column in part]
-
-
-def gaussians_of(columns: dict[str, NDArray[np.float32]]) -> Gaussians:
-    """The Gaussians of the 14 columns, by numpy."""
-
-    def stack(*names: str) -> NDArray[np.float32]:
-        return np.stack([np.asarray(columns[name], np.float32) for name in names], axis=1)
-
-    opacities = 1 / (1 + np.exp(-np.asarray(columns["opacity"], np.float32)))
-    return Gaussians(stack(*NAMES[:3]), np.exp(stack(*NAMES[7:10])), stack(*NAMES[10:]), opacities, stack(*NAMES[3:6])[:, None])
-
-
-class PlyfileFile:
-    """plyfile through a file in RAM, which it maps; with ``tuples`` filled row by row, as 3DGS's own exporter does it."""
-
-    def __init__(self, path: Path, tuples: bool) -> None:
-        self.path, self.tuples = path, tuples
-
-    def encode(self, g: Gaussians) -> int:
-        """Write the file; its size in bytes."""
-        rows = np.empty(len(g), [(name, "<f4") for name in NAMES])
-        if self.tuples:
-            rows[:] = list(map(tuple, np.stack(columns_of(g), axis=1)))
-        else:
-            for name, column in zip(NAMES, columns_of(g), strict=True):
-                rows[name] = column
-        PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(self.path)
-        return self.path.stat().st_size
-
-    def decode(self, _: int) -> Gaussians:
-        """Read the file."""
-        vertex = PlyData.read(self.path)["vertex"]
-        return gaussians_of({name: vertex[name] for name in NAMES})
-
-
-class GsplyFile:
-    """gsply through a file in RAM, SPZ or PLY by its suffix."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def encode(self, g: Gaussians) -> int:
-        """Write the file; its size in bytes."""
-        rest = np.zeros((len(g), 0, 3), np.float32)
-        linear = gsply.create_rasterizer_format(0)
-        stored = gsply.GSData(g.means, g.scales, g.quats, g.opacities, g.sh[:, 0], rest, _format=linear)
-        # Not in place: that would overwrite the frame. The label stays "linear", for which the writer would do it again.
-        stored = gsply.apply_pre_deactivations(stored, inplace=False)
-        stored._format = gsply.create_ply_format(0)
-        (gsply.write_spz if self.path.suffix == ".spz" else gsply.plywrite)(self.path, stored)
-        return self.path.stat().st_size
-
-    def decode(self, _: int) -> Gaussians:
-        """Read the file."""
-        data = (gsply.read_spz if self.path.suffix == ".spz" else gsply.plyread)(self.path)
-        data = gsply.apply_pre_activations(data, inplace=False)
-        return Gaussians(
-            *(np.ascontiguousarray(a) for a in (data.means, data.scales, data.quats, data.opacities, data.sh0[:, None]))
-        )
 
 
 def cases(folder: Path) -> list[Case]:
@@ -138,9 +77,8 @@ def measure(splats: int, repeats: int) -> list[dict[str, Any]]:
     frame = pixel_aligned_frame(splats)
     ply = CODECS["ply"].encode(frame)
     into = np.empty_like(ply)
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
-        todo = cases(Path(folder))
+    with folder_in_ram() as folder:
+        todo = cases(folder)
         encoded = [case.encode(frame) for case in todo]
         sizes = [data if isinstance(data, int) else len(data) for data in encoded]
         encodes: list[list[float]] = [[] for _ in todo]
@@ -173,6 +111,14 @@ def measure(splats: int, repeats: int) -> list[dict[str, Any]]:
     ] + [{"name": "copy of the PLY", "bytes": int(ply.size), "copy_ms": _median_ms(ply_copies)}]
 
 
+@contextmanager
+def folder_in_ram() -> Iterator[Path]:
+    """A folder for the libraries' files, gone at the end; on disk where /dev/shm is missing."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        yield Path(folder)
+
+
 def _time(function: Callable[..., object], *args: object) -> float:
     start = time.thread_time()
     function(*args)
@@ -194,7 +140,8 @@ def describe(report: dict[str, Any]) -> str:
     keys = ("encode_ms", "encode_per_ply_copy", "decode_ms", "decode_per_ply_copy", "copy_ms")
     rows = ([row["name"], row["bytes"] / 1e6, *map(row.get, keys)] for row in report["rows"])
     heads = ["", "MB", "encode ms", "× copy of the PLY", "decode ms", "× copy of the PLY", "copy ms"]
-    return f"{about}\n\n{table(heads, rows)}"
+    parts = [f"{about}\n\n{table(heads, rows)}", *map(fidelity.describe, report["subjects"])]
+    return "\n\n".join(parts)
 
 
 @command("codecs")
@@ -204,16 +151,31 @@ def main(argv: list[str]) -> int:
     whole = between(1, 10_000_000, int)
     parser.add_argument("--splats", type=whole, default=WIDTH * HEIGHT, help="Gaussians in the frame (%(default)s)")
     parser.add_argument("--repeats", type=whole, default=30, help="rounds (%(default)s)")
+    parser.add_argument("--subjects", type=_subjects, default=list(SUBJECTS), help="whose fidelity is measured, or none (all)")
+    parser.add_argument("--px", type=between(32, 2048, int), default=WIDTH, help="width of their grids (%(default)s)")
+    parser.add_argument("--svg", type=Path, help="write rate and distortion to this file, as SVG")
     args = parser.parse_args(argv)
-    report = start_report("codecs", 1, argv, args)
+    report = start_report("codecs", 2, argv, args)
     report["versions"].update({name: version(name) for name in ("plyfile", "gsply")})
     # gsply's kernels would otherwise run on every core.
     numba.set_num_threads(1)
     for codec in CODECS.values():
         codec.warm_up()
+    depth.warm_up()
     report["rows"] = measure(args.splats, args.repeats)
+    with folder_in_ram() as folder:
+        report["subjects"] = [fidelity.measure(SUBJECTS[name](args.px), folder, args.repeats) for name in args.subjects]
+    if args.svg:
+        args.svg.write_text(fidelity.chart(report["subjects"]))
     publish(report, describe(report), args.out)
     return 0
+
+
+def _subjects(text: str) -> list[str]:
+    found = [] if text == "none" else names(text)
+    if unknown := set(found) - set(SUBJECTS):
+        raise argparse.ArgumentTypeError(f"expected {', '.join(SUBJECTS)} or none, got {', '.join(sorted(unknown))}")
+    return found
 
 
 if __name__ == "__main__":

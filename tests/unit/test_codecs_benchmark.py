@@ -13,11 +13,15 @@ from deployments.splats.codecs import CODECS
 
 def test_the_report_has_a_row_for_every_codec_and_library(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "codecs.json"
-    assert codecs.main(["--splats", "600", "--repeats", "2", "--out", str(path)]) == 0
+    picture = tmp_path / "codecs.svg"
+    sizes = ["--splats", "600", "--repeats", "2", "--subjects", "scene", "--px", "64"]
+    assert codecs.main([*sizes, "--out", str(path), "--svg", str(picture)]) == 0
     report = json.loads(path.read_text())
-    assert report["schema"] == "splatcast.codecs/1"
-    assert report["args"] == {"splats": 600, "repeats": 2}
+    assert report["schema"] == "splatcast.codecs/2"
+    assert report["args"] == {"splats": 600, "repeats": 2, "subjects": ["scene"], "px": 64}
     assert {"commit", "machine", "versions", "at", "rows"} <= set(report)
+    assert [subject["name"] for subject in report["subjects"]] == ["scene"]
+    assert "dB: scene" in picture.read_text()
     assert {"gsply", "plyfile", "numba", "numpy"} <= set(report["versions"])
     rows = {row["name"]: row for row in report["rows"]}
     assert {*CODECS, "plyfile, from columns", "plyfile, from tuples", "gsply, ply", "gsply, spz", "copy of the PLY"} <= set(rows)
@@ -25,6 +29,13 @@ def test_the_report_has_a_row_for_every_codec_and_library(tmp_path: Path, capsys
     assert rows["plyfile, from tuples"]["bytes"] == rows["plyfile, from columns"]["bytes"]
     printed = capsys.readouterr().out
     assert all(name in printed for name in rows)
+    assert all(row["name"] in printed for row in report["subjects"][0]["rows"])
+
+
+def test_an_unknown_subject_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        codecs.main(["--subjects", "scene,moon"])
+    assert "expected scene, motorcycle, relief or none, got moon" in capsys.readouterr().err
 
 
 def test_a_case_that_decodes_to_another_frame_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
