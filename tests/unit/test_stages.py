@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.stages import Timings, describe, summarise
+from benchmarks.stages import Timings, compare, describe, summarise
 
 
 def rounds(*scales: float) -> dict[str, list[Timings]]:
@@ -37,15 +37,24 @@ def test_ratios_are_paired_so_that_a_slow_machine_does_not_change_them() -> None
     assert summarise(rounds(1.0, 3.0, 7.0))["whole frame"]["graph"] == pytest.approx(207.0)
 
 
+def test_codecs_are_compared_round_by_round() -> None:
+    found = compare(rounds(1.0, 3.0, 7.0), rounds(0.5, 1.5, 3.5))
+    assert found == {"decode": 0.5, "infer": 0.5, "pack": 0.5, "whole frame": 0.5}
+
+
 def test_the_table_says_when_the_machine_was_busy() -> None:
     report = {
         "machine": {"cpu": "a processor", "cores": 2, "load_1min": 0.2},
         "versions": {"ray": "2.60.0"},
         "args": {"rounds": 1},
         "graph": {"engine": {"name": "relief"}},
-        "ms": summarise(rounds(1.0)),
-        "frames_per_s": {"process": 21.7, "graph": 30.0},
+        "ms": {"packed": summarise(rounds(1.0)), "depth": summarise(rounds(0.5))},
+        "bytes": {"packed": 1_600_000, "depth": 9_600},
+        "frames_per_s": {codec: {"process": 21.7, "graph": 30.0} for codec in ("packed", "depth")},
+        "ratios": {"depth": compare(rounds(1.0), rounds(0.5))},
     }
-    assert "1.50 ×" in describe(report) and "busy" not in describe(report)
+    text = describe(report)
+    assert "1.50 ×" in text and "busy" not in text and "depth: 9.6 kB a frame" in text
+    assert "depth beside packed, through the socket: decode 0.50 ×" in text
     report["machine"] = {"cpu": "a processor", "cores": 2, "load_1min": 5.0}
     assert "busy before this began" in describe(report)
