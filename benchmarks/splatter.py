@@ -38,8 +38,9 @@ def turn(gaussians: Gaussians, yaw_deg: float, pivot_z: float) -> Gaussians:
     pivot = np.array([0, 0, pivot_z], np.float32)
     w, y = math.cos(angle / 2), math.sin(angle / 2)
     times = np.array([[w, 0, -y, 0], [0, w, 0, y], [y, 0, w, 0], [0, -y, 0, w]], np.float32)
-    means = (gaussians.means - pivot) @ around.T + pivot
-    return Gaussians(means, gaussians.scales, gaussians.quats @ times.T, gaussians.opacities, gaussians.sh)
+    means = np.asarray((gaussians.means - pivot) @ around.T + pivot, np.float32)
+    quats = np.asarray(gaussians.quats @ times.T, np.float32)
+    return Gaussians(means, gaussians.scales, quats, gaussians.opacities, gaussians.sh)
 
 
 def draw(gaussians: Gaussians, camera: Camera, blur: float = BLUR) -> F32:

@@ -66,7 +66,7 @@ def network_like(depth: F32, seed: int = 0) -> F32:
     for sigma_px, amplitude in _ERRORS:
         noise = cv2.GaussianBlur(rng.standard_normal((height, width)).astype(np.float32), (0, 0), sigma_px)
         ln += np.float32(amplitude) * noise / noise.std()
-    return np.exp(ln)
+    return np.asarray(np.exp(ln), np.float32)
 
 
 def scene(px: int) -> Subject:
@@ -115,8 +115,8 @@ def relief(px: int) -> Subject:
         (found,) = model.predict([capture])
         if not isinstance(found, Prediction) or not isinstance(found.scene, LayeredDepth):
             raise BenchmarkError(f"relief: the model answered {found}")
-        state = found.state
-    return Subject("relief", found.scene, Jpeg(jpegs[-1]))
+        layered, state = found.scene, found.state
+    return Subject("relief", layered, Jpeg(jpegs[-1]))
 
 
 SUBJECTS: dict[str, Callable[[int], Subject]] = {"scene": scene, "motorcycle": motorcycle, "relief": relief}
