@@ -4,7 +4,10 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import uvicorn
 from msgspec import structs
@@ -12,26 +15,63 @@ from msgspec import structs
 from deployments.config import GraphArgs
 from deployments.http.app import create_app
 from deployments.models import load_model
+from deployments.models.base import SplatModel
+from deployments.pipeline import DecodedCapture, Prediction
 from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage, FrameError
 from deployments.stream.frames import Capture, PackedFrame
-from deployments.stream.options import FrameOptions
+from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import Quality, Setting
 from deployments.stream.session import Session
 
+SETTLED = 40
+"""Frames after which the relief no longer changes with a picture that does not: a person fades in over some of them."""
+
+
+class Still:
+    """A model that makes of every frame what it made of the first: what is shown then differs by nothing but the codec."""
+
+    def __init__(self, model: SplatModel) -> None:
+        self._model = model
+        self._predictions: dict[str, Prediction | FrameError] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def info(self) -> messages.Engine:
+        return self._model.info
+
+    def warm_up(self) -> None:
+        self._model.warm_up()
+
+    def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
+        with self._lock:
+            return [self._predict_one(capture) for capture in captures]
+
+    def _predict_one(self, capture: DecodedCapture) -> Prediction | FrameError:
+        kind = capture.request.options.representation
+        for _ in range(0 if kind in self._predictions else SETTLED):
+            (prediction,) = self._model.predict([capture])
+            assert isinstance(prediction, Prediction)
+            capture.request.state = prediction.state
+            self._predictions[kind] = prediction
+        return self._predictions[kind]
+
 
 class Pipeline(LocalPipeline):
-    """The local pipeline with a licence note and, if asked, every second frame cut short."""
+    """The local pipeline with a licence note and, if asked, other colours or every second frame cut short."""
 
     licence_note = ""
     corrupt = False
+    colors: Literal["own", "jpeg"] | None = None
     _frames = 0
 
     async def describe(self) -> messages.Engine:
         return dataclasses.replace(await super().describe(), licence_note=self.licence_note)
 
     async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
+        if self.colors:
+            capture.request.options = dataclasses.replace(capture.request.options, colors=self.colors)
         outcome = await super().__call__(capture)
         self._frames += 1
         if self.corrupt and isinstance(outcome, PackedFrame) and self._frames % 2 == 0:
@@ -72,6 +112,9 @@ def main() -> None:
     parser.add_argument("--no-welcome", action="store_true")
     parser.add_argument("--token", default=None)
     parser.add_argument("--acks", type=Path, default=None, help="where to write every ack, a JSON line each")
+    parser.add_argument("--still", action="store_true", help="every frame is the first one")
+    parser.add_argument("--codecs", default="depth,packed,points,ply", help="what is offered")
+    parser.add_argument("--colors", default=None, choices=("own", "jpeg"), help="of depth, whatever the client asks for")
     parser.add_argument("--lowered", action="store_true", help="400 splats, 320 of 504 px, for streams that adapt")
     options = parser.parse_args()
     if options.acks:
@@ -82,9 +125,11 @@ def main() -> None:
         Session._on_hello = _refuse_hello  # type: ignore[method-assign]
     messages.PROTOCOL = options.protocol
     params = {"splats": 3072, "fail_every": options.fail_every} if options.engine == "synthetic" else {}
-    args = GraphArgs(max_sessions=options.max_sessions)
-    pipeline = Pipeline(load_model(options.engine, **params), args.frames, args.pack)
-    pipeline.licence_note, pipeline.corrupt = options.licence_note, options.corrupt
+    offered = OptionLimits(codecs=tuple(options.codecs.split(",")))
+    args = GraphArgs(max_sessions=options.max_sessions, option_limits=offered)
+    model = load_model(options.engine, **params)
+    pipeline = Pipeline(Still(model) if options.still else model, args.frames, args.pack)
+    pipeline.licence_note, pipeline.corrupt, pipeline.colors = options.licence_note, options.corrupt, options.colors
     pipeline.warm_up()
     config = uvicorn.Config(
         create_app(pipeline, args, token=options.token),

@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from deployments.scene.clip import write_fake_camera
+from hatch_build import node_and_npm, node_environment
 from tests.server import ROOT, free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -111,6 +112,46 @@ class Viewer:
         card = self.page.locator(f'.problem[data-code="{code}"]')
         card.wait_for(timeout=STEP_TIMEOUT_S * 1000)
         return card.inner_text()
+
+
+class Worker:
+    """A worker with one of the viewer's modules in it, on a page of its own: it is asked one thing at a time."""
+
+    def __init__(self, page: Page, source: Path) -> None:
+        self._page = page
+        script = _bundle(source)
+        page.route(
+            f"{self._ORIGIN}/**",
+            lambda route: route.fulfill(
+                body=script if route.request.url.endswith(".js") else "<!doctype html>",
+                content_type="text/javascript" if route.request.url.endswith(".js") else "text/html",
+            ),
+        )
+        page.goto(f"{self._ORIGIN}/")
+        page.evaluate("""() => {
+            const worker = new Worker('/worker.js', { type: 'module' });
+            window.ask = (question) => new Promise((resolve) => {
+                worker.onmessage = (event) => resolve(event.data);
+                worker.onerror = (event) => resolve({ error: event.message || 'the worker could not be loaded' });
+                worker.postMessage(question);
+            });
+        }""")
+
+    _ORIGIN = "http://worker.test"  # Nothing listens there: the pages come from the route above.
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """Its answer; bytes go both ways as base64."""
+        answer: dict[str, Any] = self._page.evaluate("question => ask(question)", question)
+        assert "error" not in answer, answer["error"]
+        return answer
+
+
+def _bundle(source: Path) -> str:
+    node, _ = node_and_npm()
+    command = [str(node), "node_modules/esbuild/bin/esbuild", str(source), "--bundle", "--format=esm"]
+    done = subprocess.run(command, cwd=ROOT / "web", env=node_environment(node), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ def test_a_second_png_header_does_not_make_the_picture_wider(channels: int, colo
     # As many bytes a row: one bit a pixel makes many pixels of them.
     first, second = png_header(120, 64, 8, color), png_header(120 * 8 * channels, 64, 1, 0)
     rows = zlib.compress(bytes(64 * (1 + 120 * channels)))
-    with pytest.raises(FrameError, match="twice or out of order"):
+    with pytest.raises(FrameError, match="chunk twice, or chunks out of order"):
         decode_frame(PNG_MAGIC + first + second + png_chunk((b"IDAT", rows)) + png_chunk((b"IEND", b"")), LIMITS)
 
 
