@@ -1,6 +1,6 @@
 """Engines: each turns RGB views into Gaussians. The only place that may import torch.
 
-A new engine is one module with a class of the :class:`~deployments.models.base.SplatModel` shape, and one line in
+A new engine is one module with a class that implements :class:`~deployments.models.base.SplatModel`, and one line in
 :data:`ENGINES`.
 """
 
@@ -16,19 +16,19 @@ ENGINES = {
     "da3": ("deployments.models.da3.model", "DepthAnything3"),
     "synthetic": ("deployments.models.synthetic", "SyntheticModel"),
 }
-"""Engine → its module and class; imported only when it is asked for, as one of them needs torch."""
+"""Engine → its module and class, which are imported only when asked for, as one of them needs torch."""
 
 
 def check_engine(engine: str, params: dict[str, Any] | None = None) -> None:
-    """Whether an engine is there and takes these parameters, as far as that can be told without loading it.
+    """Check that an engine exists and accepts these parameters, as far as can be told without loading it.
 
     Args:
         engine: A key of :data:`ENGINES`.
         params: What ``engine.params`` says.
 
     Raises:
-        ValueError: If there is no such engine, a package is missing or a parameter is wrong; the message says what would do.
-        ModelUnavailable: If the weights it names are not there.
+        ValueError: If there is no such engine, a package is missing or a parameter is wrong; the message says what is valid.
+        ModelUnavailable: If the weights that it names are missing.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} is unknown; valid are {', '.join(ENGINES)}")
@@ -37,25 +37,25 @@ def check_engine(engine: str, params: dict[str, Any] | None = None) -> None:
 
 
 def fetch_engine(engine: str, params: dict[str, Any]) -> None:
-    """Download what an engine needs, with progress on stderr, so that no replica has to; nothing for engines that need nothing.
+    """Download what an engine needs, if anything, with progress on stderr, so that no replica has to.
 
     Raises:
         ValueError: If its parameters are wrong.
-        ModelUnavailable: If it can't be had, saying what to do.
+        ModelUnavailable: If the download fails, saying what to do.
     """
     if engine == "da3":
         da3_weights.find(*(str(params.get(name, "")) for name in ("model", "weights", "revision")))
 
 
 def load_model(engine: str, **params: Any) -> SplatModel:
-    """An engine by its name.
+    """Load an engine by its name.
 
     Args:
         engine: A key of :data:`ENGINES`.
-        params: Keyword arguments of that engine's class.
+        params: Keyword arguments for that engine's class.
 
     Raises:
-        ValueError: If there is no such engine, or it has no such parameter; the message names those it has.
+        ValueError: If there is no such engine, or it has no such parameter; the message names the valid ones.
     """
     check_engine(engine, params)
     module, name = ENGINES[engine]

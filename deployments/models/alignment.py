@@ -1,13 +1,13 @@
 """One scale over time: a monocular network's scale jumps from frame to frame, and the scene would breathe with it.
 
-Each frame is scaled to the session's running reference, a coarse map of log depth, by the median of their difference: robust
-against whatever moves, as long as it is less than half of the picture. The reference follows what the frames show, but not their
-scale, except very slowly, so that the network's own scale in the long run is what counts and not that of the first frame.
+Each frame is scaled to the session's running reference, a coarse map of log depth, by the median of their difference. That is
+robust against anything that moves, as long as it covers less than half the picture. The reference follows what the frames show but
+follows their scale only very slowly, so that the network's long-term scale counts and not that of the first frame.
 
-Another scene does not fit the reference by any scale: the differences spread. One such frame is let through with the last scale
-(a hand before the camera); with the second one a new reference begins. That is within a second from two frames a second on.
+A different scene does not fit the reference at any scale: the differences spread. One such frame gets the last scale (a hand in
+front of the camera); the second one starts a new reference. At two frames a second or more, that is within a second.
 
-The reference is 775 bytes and rides with the session: replicas keep nothing.
+The reference has 775 bytes and travels with the session: replicas keep nothing.
 """
 
 import math
@@ -23,7 +23,7 @@ REFERENCE_SHAPE = (12, 16)
 _HEADER = struct.Struct("<2sBf")  # magic, strange frames in a row, log scale
 _MAGIC = b"a1"
 _FOLLOW = 0.25  # of a difference in content, each frame
-_LET_GO = 0.04  # of the correction: a flicker of 15 % leaves 0.6 %, and the network's own scale is back after 100 frames
+_LET_GO = 0.04  # of the correction, each frame: a flicker of 15 % leaves 0.6 %; the network's own scale is back after 100 frames
 _STRANGE_SPREAD = 0.25  # median distance of the cells from the median scale, log; noise and moving people stay below 0.1
 _STRANGE_FRAMES = 2
 _LARGEST = math.log(3.0)  # no flicker is larger: such a jump is another scene
@@ -35,7 +35,7 @@ class Reference:
 
     Attributes:
         log_depth: Coarse log depth in the session's scale. float32 ``REFERENCE_SHAPE``.
-        log_scale: Log of the factor the last frame was given.
+        log_scale: Log of the last frame's factor.
         strange: Frames in a row that did not fit.
     """
 
@@ -44,12 +44,12 @@ class Reference:
     strange: int = 0
 
     def to_bytes(self) -> bytes:
-        """775 bytes. In half precision the slow steps of letting go would round to nothing."""
+        """775 bytes. In half precision, the slow steps of ``_LET_GO`` would round to nothing."""
         return _HEADER.pack(_MAGIC, self.strange, self.log_scale) + self.log_depth.astype("<f4").tobytes()
 
     @staticmethod
     def from_bytes(state: bytes) -> "Reference | None":
-        """The reference, or None for bytes that are none (a new session, another engine's state)."""
+        """The reference, or None for bytes that are not one (a new session, another engine's state)."""
         cells = REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
         if len(state) != _HEADER.size + 4 * cells or not state.startswith(_MAGIC):
             return None
@@ -59,11 +59,11 @@ class Reference:
 
 
 def align(before: Reference | None, log_depth: NDArray[np.float32]) -> tuple[float, Reference | None]:
-    """The factor for one more frame.
+    """The factor for the next frame.
 
     Args:
         before: The reference so far; None at the start.
-        log_depth: Coarse log depth of the frame as the network gave it. float32 ``REFERENCE_SHAPE``.
+        log_depth: Coarse log depth of the frame, from the network. float32 ``REFERENCE_SHAPE``.
 
     Returns:
         The factor by which to multiply every length of the frame, and the new reference.

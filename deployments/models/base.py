@@ -1,4 +1,4 @@
-"""What an engine is: the Protocol every file in this folder fulfils, and what it says about itself."""
+"""What an engine is: the Protocol that every engine in this folder implements."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from deployments.stream.messages import Engine
 class SplatModel(Protocol):
     """A network, or a stand-in, that turns decoded captures into Gaussians.
 
-    A model may have one method more: ``check_health()``, which raises when it no longer works; Serve then replaces the replica.
+    A model may also have a method ``check_health()``, which raises if it no longer works; Serve then replaces the replica.
     """
 
     @property
@@ -24,9 +24,9 @@ class SplatModel(Protocol):
         ...
 
     def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
-        """Gaussians for each capture of a batch, in order; a capture that fails costs itself only.
+        """Gaussians for each capture of a batch, in order; a capture that fails costs only itself.
 
-        Raises nothing for a bad capture. May raise when the model itself is broken: the replica is then replaced. A call may begin
-        while an earlier one hangs; a model that can't be entered twice holds a lock.
+        Returns a refusal for a bad capture instead of raising. May raise if the model itself is broken: the replica is then
+        replaced. A call may begin while an earlier one hangs; a model that can't be entered twice holds a lock.
         """
         ...

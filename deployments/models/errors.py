@@ -1,5 +1,5 @@
-"""Why a model can't be loaded: one class, one sentence that says what was expected, what came and what to do."""
+"""Why a model can't be loaded: one class, whose sentence says what was expected, what came and what to do."""
 
 
 class ModelUnavailable(RuntimeError):
-    """A model's packages, weights or device are not there. ``str()`` is the sentence for the operator."""
+    """A model's packages, weights or device are missing. ``str()`` is the sentence for the operator."""

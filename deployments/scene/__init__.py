@@ -1,1 +1,1 @@
-"""The procedural scene: a person in a room with exact depth, and the sample clip made of it."""
+"""The procedural scene: a person in a room, with exact depth, and the sample clip made from it."""

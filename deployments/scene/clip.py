@@ -1,10 +1,10 @@
-"""The project's one procedural scene: a person before a colourful room, with exact depth. Clip, test subject, ground truth.
+"""The project's one procedural scene: a person in a colourful room, with exact depth. Clip, test subject, ground truth.
 
 Deterministic and periodic: ``render_scene(t)`` equals ``render_scene(t + PERIOD_S)``, so that a clip loops without a jump.
 Frame: the camera's OpenCV frame (x right, y down, z forward), metres.
 
 ``python -m deployments.scene.clip OUT.mjpeg --seconds 4`` writes a file for Chromium's ``--use-file-for-fake-video-capture``
-(``.mjpeg`` or ``.y4m``), or one picture (``.png``, ``.jpg``).
+(``.mjpeg`` or ``.y4m``), or a single picture (``.png``, ``.jpg``).
 """
 
 import argparse
@@ -55,10 +55,10 @@ def scene_camera(width: int, height: int) -> Camera:
 
 
 def render_scene(t_s: float, width: int = 640, height: int = 480) -> SceneFrame:
-    """The scene at a moment.
+    """The scene at one moment.
 
     Args:
-        t_s: Seconds since the clip's start; any value, the scene is periodic.
+        t_s: Seconds since the clip's start; any value, as the scene is periodic.
         width, height: Size of the picture, pixels.
 
     Returns:
@@ -74,7 +74,7 @@ def render_scene(t_s: float, width: int = 640, height: int = 480) -> SceneFrame:
 def encode_clip(
     seconds: float = PERIOD_S, fps: float = 10.0, width: int = 640, height: int = 480, quality: int = 85
 ) -> list[bytes]:
-    """The scene as JPEGs, one a frame; it loops when ``seconds`` is a multiple of ``PERIOD_S``.
+    """The scene as JPEGs, one for each frame; it loops if ``seconds`` is a multiple of ``PERIOD_S``.
 
     Args:
         seconds, fps: Length and frame rate.
@@ -92,10 +92,10 @@ def encode_clip(
 
 
 def write_fake_camera(path: Path, seconds: float = PERIOD_S, fps: int = 20, width: int = 640, height: int = 480) -> None:
-    """A file that Chromium plays as a webcam, for ever: ``.mjpeg`` (JPEGs end to end) or ``.y4m`` (raw 4:2:0).
+    """Write a file that Chromium plays as a webcam, for ever: ``.mjpeg`` (JPEGs end to end) or ``.y4m`` (raw 4:2:0).
 
     Raises:
-        ValueError: If the suffix is another one, or a y4m picture has an odd side.
+        ValueError: If the suffix is neither, or a y4m picture has an odd side.
     """
     if path.suffix == ".mjpeg":
         path.write_bytes(b"".join(encode_clip(seconds, fps, width, height, quality=90)))
@@ -103,7 +103,7 @@ def write_fake_camera(path: Path, seconds: float = PERIOD_S, fps: int = 20, widt
         if width % 2 or height % 2:
             raise ValueError(f"y4m: expected even sides, got {width}×{height}")
         with path.open("wb") as file:
-            # OpenCV's I420 is BT.601 with the narrow range, which is what y4m readers assume.
+            # OpenCV's I420 is BT.601 with the narrow range, which y4m readers assume.
             file.write(f"YUV4MPEG2 W{width} H{height} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
             for index in range(round(seconds * fps)):
                 rgb = render_scene(index / fps, width, height).rgb
@@ -113,7 +113,7 @@ def write_fake_camera(path: Path, seconds: float = PERIOD_S, fps: int = 20, widt
 
 
 def _pose(t_s: float) -> NDArray[np.float64]:
-    """Where head and body are: slow turns, nods and sways, each a whole number of cycles a period."""
+    """Where head and body are: slow turns, nods and sways, each with a whole number of cycles in a period."""
     w = 2 * math.pi * t_s / PERIOD_S
     yaw = 0.30 * math.sin(w) + 0.06 * math.sin(2 * w + 0.8)
     pitch = 0.02 + 0.07 * math.sin(2 * w + 1.0)
@@ -160,7 +160,7 @@ def _room(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.floa
 def sample_clip() -> bytes:
     """The clip for people without a camera: a msgpack map of ``fps``, ``width``, ``height`` and JPEG ``frames``.
 
-    Read from :data:`SAMPLE_PATH`, rendered where it is not there.
+    Read from :data:`SAMPLE_PATH`, or rendered if that file is missing.
     """
     if SAMPLE_PATH.is_file():
         return SAMPLE_PATH.read_bytes()
@@ -170,7 +170,7 @@ def sample_clip() -> bytes:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Command line: write the scene to a file."""
+    """Write the scene to a file."""
     parser = argparse.ArgumentParser(prog="python -m deployments.scene.clip", description=main.__doc__)
     parser.add_argument("out", type=Path, help="a .mjpeg or .y4m fake camera, or one .png or .jpg picture")
     parser.add_argument("--seconds", type=float, default=PERIOD_S, help="length of a clip, or the moment of a picture")

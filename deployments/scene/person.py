@@ -33,7 +33,7 @@ _TILE = 8
 
 
 def compiled(function: F) -> F:
-    """Compile with numba at the first call, without the GIL; ``fastmath``, as no one depends on a picture's last bit."""
+    """Compile with numba at the first call, without the GIL; with ``fastmath``, as nothing depends on a picture's last bit."""
     options = {"nogil": True, "fastmath": True}
     try:
         return cast(F, numba.njit(cache=True, **options)(function))
@@ -70,20 +70,20 @@ def _capsule(
 
 @compiled
 def _head(x: float, y: float, z: float) -> tuple[float, float, float]:
-    """Distances to skin, hair and eyeballs at a point of the head frame."""
+    """Distances to skin, hair and eyeballs at a point in the head frame."""
     m = abs(x)
     skin = _ellipsoid(x, y + 0.035, z - 0.012, 0.075, 0.098, 0.094)
     skin = _smin(skin, _ellipsoid(x, y - 0.035, z + 0.020, 0.060, 0.084, 0.066), 0.03)
     eye = 1.0
-    if z < 0.005 and skin < 0.06:  # farther off, the features of the face change nothing
+    if z < 0.005 and skin < 0.06:  # farther away, the face's features change nothing
         skin = _smin(skin, _ellipsoid(m - 0.034, y - 0.022, z + 0.058, 0.026, 0.026, 0.024), 0.03)  # cheeks
         skin = _smin(skin, _ellipsoid(x, y - 0.100, z + 0.060, 0.022, 0.018, 0.019), 0.03)  # chin
         skin = _smin(skin, _capsule(m, y, z, 0.0, -0.033, -0.078, 0.045, -0.029, -0.066, 0.010, 0.007), 0.022)  # brow
-        # Sockets are cut before the nose goes on, or they eat its bridge.
+        # Cut the sockets before adding the nose, or they eat its bridge.
         socket = _ellipsoid(m - 0.031, y + 0.006, z + 0.094, 0.021, 0.012, 0.012)
         skin = -_smin(-skin, socket, 0.016)
         skin = _smin(skin, _capsule(x, y, z, 0.0, -0.022, -0.083, 0.0, 0.026, -0.102, 0.006, 0.0115), 0.014)
-        skin = _smin(skin, _ellipsoid(m - 0.011, y - 0.029, z + 0.091, 0.0075, 0.0065, 0.010), 0.008)  # nostrils' wings
+        skin = _smin(skin, _ellipsoid(m - 0.011, y - 0.029, z + 0.091, 0.0075, 0.0065, 0.010), 0.008)  # wings of the nose
         smile = y + 4.5 * x * x  # the corners of the mouth go up
         lips = _ellipsoid(x, smile - 0.0590, z + 0.0840, 0.023, 0.0055, 0.009)
         lips = _smin(lips, _ellipsoid(x, smile - 0.0675, z + 0.0830, 0.019, 0.0062, 0.009), 0.002)
@@ -104,7 +104,7 @@ def _head(x: float, y: float, z: float) -> tuple[float, float, float]:
 
 @compiled
 def _sweater(x: float, y: float, z: float) -> float:
-    """Distance to the sweater at a point of the body frame."""
+    """Distance to the sweater at a point in the body frame."""
     m = abs(x)
     d = _capsule(m, y, z, 0.05, 0.222, 0.050, 0.158, 0.252, 0.060, 0.056, 0.060)
     d = _smin(d, _ellipsoid(x, y - 0.43, z - 0.050, 0.190, 0.27, 0.115), 0.06)
@@ -113,19 +113,19 @@ def _sweater(x: float, y: float, z: float) -> float:
 
 @compiled
 def _collar(x: float, y: float, z: float) -> float:
-    """Distance to the sweater's collar at a point of the body frame."""
+    """Distance to the sweater's collar at a point in the body frame."""
     ring = math.sqrt(x * x + ((z - 0.040) * 1.1) ** 2) - 0.060
     return math.sqrt(ring * ring + ((y - 0.178 + 0.25 * (z - 0.04)) * 0.55) ** 2) - 0.0115
 
 
 @compiled
 def _scene(px: float, py: float, pz: float, q: F64) -> tuple[float, int]:
-    """Distance from a point of the camera frame to the person, and the nearest part's material."""
+    """Distance from a point in the camera frame to the person, and the nearest part's material."""
     x, y, z = px - q[9], py - q[10], pz - q[11]
     bx, by, bz = px - q[12], py - q[13], pz - q[14]
     rx, rz = q[15] * bx - q[16] * bz, q[16] * bx + q[15] * bz
     if by > 0.33:
-        # Below the shoulders everything else is at least this far.
+        # Below the shoulders, everything else is at least this far away.
         return min(_sweater(rx, by, rz), by - 0.29), SWEATER
     neck = 1e3
     if by > 0.02:
@@ -146,7 +146,7 @@ def _scene(px: float, py: float, pz: float, q: F64) -> tuple[float, int]:
     elif bound + 0.02 < best:
         best = bound + 0.02
     if by < 0.06:
-        # Far above the shoulders a bound will do.
+        # Far above the shoulders, a bound is enough.
         if 0.13 - by < best:
             best, material = 0.13 - by, SWEATER
         return best, material
@@ -160,7 +160,7 @@ def _scene(px: float, py: float, pz: float, q: F64) -> tuple[float, int]:
 
 @compiled
 def _albedo(px: float, py: float, pz: float, material: int, q: F64) -> tuple[float, float, float, float]:
-    """Linear colour and gloss of the surface at a point of the camera frame."""
+    """Linear colour and gloss of the surface at a point in the camera frame."""
     x, y, z = px - q[9], py - q[10], pz - q[11]
     hx = q[0] * x + q[1] * y + q[2] * z
     hy = q[3] * x + q[4] * y + q[5] * z
@@ -172,7 +172,7 @@ def _albedo(px: float, py: float, pz: float, material: int, q: F64) -> tuple[flo
     if material == SWEATER:
         by, bx = py - q[13], px - q[12]
         knit = 0.93 + 0.07 * math.sin(330.0 * bx) * math.sin(260.0 * by)
-        # Edges are soft over a pixel: nothing else anti-aliases the inside of the person.
+        # Edges are soft over a pixel, as nothing else anti-aliases the inside of the person.
         stripe = max((0.0135 - abs(by - 0.3385)), (0.0035 - abs(by - 0.3685))) / 0.0015 + 0.5
         stripe = min(max(stripe, 0.0), 1.0)
         badge = min(max((0.017 - math.sqrt((bx - 0.085) ** 2 + (by - 0.292) ** 2)) / 0.0015 + 0.5, 0.0), 1.0)
@@ -219,7 +219,7 @@ def _albedo(px: float, py: float, pz: float, material: int, q: F64) -> tuple[flo
 
 @compiled
 def _shade(px: float, py: float, pz: float, material: int, q: F64) -> tuple[float, float, float]:
-    """Linear colour towards the camera: a warm key from the window, a cool fill, a lamp behind as a rim."""
+    """Linear colour towards the camera: a warm key light from the window, a cool fill, a lamp behind as rim light."""
     e = 0.0006
     nx = ny = nz = 0.0
     for k in range(4):  # the four corners of a tetrahedron
@@ -255,7 +255,7 @@ def _shade(px: float, py: float, pz: float, material: int, q: F64) -> tuple[floa
     hx, hy, hz = lx + vx, ly + vy, lz + vz
     hn = max(nx * hx + ny * hy + nz * hz, 0.0) / math.sqrt(hx * hx + hy * hy + hz * hz)
     spec = gloss * (hn**28) * lit
-    warm = 0.10 * (1.0 - lit) if material == SKIN else 0.0  # blood under the skin where the light ends
+    warm = 0.10 * (1.0 - lit) if material == SKIN else 0.0  # blood under the skin at the edge of the shadow
     r = r * (1.55 * key + 0.22 * fill + 0.34 * sky + warm) + 0.55 * rim * (0.25 + r) + 0.5 * spec
     g = g * (1.46 * key + 0.25 * fill + 0.36 * sky) + 0.36 * rim * (0.25 + g) + 0.48 * spec
     b = b * (1.30 * key + 0.33 * fill + 0.42 * sky) + 0.16 * rim * (0.25 + b) + 0.45 * spec
@@ -264,7 +264,7 @@ def _shade(px: float, py: float, pz: float, material: int, q: F64) -> tuple[floa
 
 @compiled
 def _draw_pixel(rgb: F32, depth: F32, q: F64, fx: float, v: int, u: int, dx: float, dy: float, start: float) -> None:
-    """March the ray (dx, dy, 1) from the distance ``start`` on, and blend what it meets into pixel (v, u)."""
+    """March the ray (dx, dy, 1) from distance ``start``, and blend what it hits into pixel (v, u)."""
     n = math.sqrt(dx * dx + dy * dy + 1.0)
     pixel = 1.0 / (n * fx)  # a pixel's width at distance 1
     rx, ry, rz = dx / n, dy / n, 1.0 / n
@@ -282,7 +282,7 @@ def _draw_pixel(rgb: F32, depth: F32, q: F64, fx: float, v: int, u: int, dx: flo
             break
     cover = 1.0
     if not hit:
-        # A ray that ran out of steps sits in a crease, not at an outline.
+        # A ray that runs out of steps is in a crease, not at an outline.
         cover = 0.5 - nearest / pixel if t > _FAR_M else 1.0
         if cover <= 0.0 or nearest > 0.6 * pixel:
             return
@@ -311,7 +311,7 @@ def draw_person(rgb: F32, depth: F32, q: F64, fx: float, fy: float, cx: float, c
     height, width = depth.shape
     for top in range(0, height, _TILE):
         for left in range(0, width, _TILE):
-            # A cone around the tile's middle finds where its rays may start, and the many tiles without a person.
+            # A cone around the tile's middle shows where its rays may start, and finds the many tiles without the person.
             dx, dy = (left + 0.5 * _TILE - cx) / fx, (top + 0.5 * _TILE - cy) / fy
             n = math.sqrt(dx * dx + dy * dy + 1.0)
             spread = 0.75 * _TILE / (n * min(fx, fy))

@@ -1,7 +1,7 @@
 """The room of the procedural scene: boxes and ellipsoids, ray-cast once per picture size.
 
-It is asymmetric and many-coloured on purpose (blue window left, books and a warm lamp right, a plant at the lower left), so
-that a mirrored, flipped or channel-swapped picture is clearly another one.
+It is asymmetric and colourful on purpose (a blue window on the left, books and a warm lamp on the right, a plant at the lower
+left), so that a mirrored, flipped or channel-swapped picture is clearly different.
 """
 
 import math
@@ -82,7 +82,7 @@ def _furniture() -> F64:
 
 @compiled
 def _wall(x: float, y: float) -> tuple[float, float, float]:
-    """Linear colour of the back wall at a point of it: plaster, a darker panel below, a landscape in the window."""
+    """Linear colour of a point on the back wall: plaster, a darker panel below, a landscape in the window."""
     if -1.42 < x < -0.44 and -0.98 < y < 0.03:
         hills = -0.16 + 0.05 * math.sin(7.0 * x) + 0.03 * math.sin(17.0 * x + 1.0)
         if y > hills + 0.10:
@@ -92,7 +92,7 @@ def _wall(x: float, y: float) -> tuple[float, float, float]:
         f = (y + 0.98) / 0.9
         cloud = math.exp(-(((x + 0.75) / 0.18) ** 2) - ((y + 0.66 + 0.02 * math.sin(30.0 * x)) / 0.045) ** 2)
         return 0.33 + 0.32 * f + 0.5 * cloud, 0.58 + 0.22 * f + 0.3 * cloud, 1.02 - 0.05 * f
-    # Light falls in from the window, and the lamp paints a warm patch.
+    # Light comes in through the window, and the lamp casts a warm patch.
     day = 0.62 + 0.38 * math.exp(-(((x + 0.6) / 1.3) ** 2) - ((y + 0.2) / 1.1) ** 2)
     lamp = 0.75 * math.exp(-((x - 1.02) ** 2 + (y - 0.36) ** 2) / 0.30)
     r, g, b = 0.62, 0.52, 0.40
@@ -165,7 +165,7 @@ def _render(rgb: F32, depth: F32, items: F64, fx: float, fy: float, cx: float, c
     height, width = depth.shape
     for v in range(height):
         for u in range(width):
-            # Depth belongs to the pixel centre; colour is the mean of 3 × 3 rays.
+            # Depth is that of the pixel centre; colour is the mean of 3 × 3 rays.
             depth[v, u] = _cast((u + 0.5 - cx) / fx, (v + 0.5 - cy) / fy, items)[0]
             for s in range(9):
                 du, dv = (s % 3 + 0.5) / 3.0, (s // 3 + 0.5) / 3.0

@@ -1,6 +1,6 @@
 """Stored value ↔ physical value: logs of scales, logits of opacities, spherical-harmonics DC of colours.
 
-The only place that applies them. Splat files store ``ln(scale)``, ``logit(opacity)`` and the DC coefficient; ``Gaussians``
+Nothing else applies these. Splat files store ``ln(scale)``, ``logit(opacity)`` and the DC coefficient; ``Gaussians``
 holds scales, opacities and raw coefficients. Everything is float32 and accurate to :data:`MAX_RELATIVE_ERROR`.
 
 The ends of the ranges are finite in files, and come back exactly:
@@ -16,7 +16,7 @@ scale < 1.18e-38 (and 0) ``LN_SCALE_ZERO``   0
 any logit beyond         –                   0 or 1
 =======================  ==================  ==========================
 
-NaN goes through; the codecs refuse it before it gets here.
+NaN passes through; the codecs refuse it before it gets here.
 """
 
 import math
@@ -31,13 +31,13 @@ SH_C0 = 0.28209479177387814
 """Y₀⁰ = 1 / (2·√π): colour = 0.5 + SH_C0 · DC (Kerbl et al. 2023, 3D Gaussian Splatting)."""
 
 LOGIT_LIMIT = np.float32(-math.log(2.0**-24))
-"""16.6355: the logit of 1 − 2⁻²⁴, the float32 next to 1."""
+"""16.6355: the logit of 1 − 2⁻²⁴, the float32 just below 1."""
 
 LN_SCALE_ZERO = np.float32(-128.0)
 """Stored for scale 0: finite, and so low that every reader's float32 ``exp`` gives exactly 0 (it underflows below −103.97)."""
 
 MAX_RELATIVE_ERROR = 4e-7
-"""Of :func:`log` and :func:`logit` and of :func:`exp` and :func:`sigmoid`."""
+"""Of :func:`log`, :func:`logit`, :func:`exp` and :func:`sigmoid`."""
 
 _TINY = np.float32(np.finfo(np.float32).tiny)
 _HALF, _ONE, _TWO = np.float32(0.5), np.float32(1.0), np.float32(2.0)
@@ -91,7 +91,7 @@ def logit_opacity(opacity: np.float32) -> np.float32:
     bits = np.float32(odds).view(np.int32)
     exponent = np.int32(np.int32(bits - _SQRT_HALF_BITS) >> _EXPONENT_BITS)
     mantissa = np.int32(bits - np.int32(exponent << _EXPONENT_BITS)).view(np.float32)
-    # Around ½ the logit goes through 0: (2o − 1) / (1 − o) has no cancellation there, odds − 1 has.
+    # Around ½ the logit crosses 0: odds − 1 would cancel there, (2o − 1) / (1 − o) does not.
     f = (_TWO * opacity - _ONE) / rest if exponent == 0 else mantissa - _ONE
     value = ln1p_scaled(np.float32(f), np.float32(exponent))
     value = value if value > -LOGIT_LIMIT else -LOGIT_LIMIT
@@ -102,7 +102,7 @@ def logit_opacity(opacity: np.float32) -> np.float32:
 
 @inline
 def exp32(x: np.float32) -> np.float32:
-    """exp(x) in float32: 0 below −87.3 (the smallest normal), infinity above 88.7."""
+    """exp(x) in float32: 0 below −87.3 (where the normal numbers end), infinity above 88.7."""
     t = x if x > _EXP_ZERO else _EXP_ZERO
     t = t if t < _EXP_LIMIT else _EXP_LIMIT
     n = np.floor(t * _LOG2_E + _HALF)
@@ -113,7 +113,7 @@ def exp32(x: np.float32) -> np.float32:
     p = p * r + _E1
     p = p * r + _E0
     value = np.float32((r * r * p + r) + _ONE)
-    # 2^n in two steps: n = 128 has no float32 of its own.
+    # 2^n in two steps: 2^128 does not fit a float32.
     half = np.int32(np.int32(n) >> np.int32(1))
     first = np.int32(np.int32(half + np.int32(127)) << _EXPONENT_BITS).view(np.float32)
     second = np.int32(np.int32(np.int32(n) - half + np.int32(127)) << _EXPONENT_BITS).view(np.float32)
@@ -125,7 +125,7 @@ def exp32(x: np.float32) -> np.float32:
 
 @inline
 def sigmoid_logit(logit: np.float32) -> np.float32:
-    """1 / (1 + exp(−x)); exactly 0 and 1 from ±``LOGIT_LIMIT`` on."""
+    """1 / (1 + exp(−x)); exactly 0 or 1 at and beyond ±``LOGIT_LIMIT``."""
     value = np.float32(_ONE / (_ONE + exp32(-logit)))
     value = value if logit > -LOGIT_LIMIT else np.float32(0)
     value = value if logit < LOGIT_LIMIT else _ONE
@@ -169,7 +169,7 @@ def log(scales: FloatArray) -> FloatArray:
 
 
 def exp(ln_scales: FloatArray) -> FloatArray:
-    """Linear scales of stored logs; infinity above 88.7, which is for the caller to refuse. float32, any shape."""
+    """Linear scales of stored logs; infinity above 88.7, which the caller must refuse. float32, any shape."""
     return _map(_exps, ln_scales)
 
 

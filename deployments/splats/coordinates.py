@@ -1,15 +1,15 @@
-"""Frames: from the OpenCV camera frame, in which everything here lives, to the OpenGL one and back.
+"""Coordinate frames: from the OpenCV camera frame, which everything here uses, to the OpenGL one and back.
 
 ============  =======  =====  ========  =========================================================
-frame         x        y      z         who
+frame         x        y      z         used by
 ============  =======  =====  ========  =========================================================
 ``opencv``    right    down   forward   COLMAP, 3DGS training and its PLY files, this project
 ``opengl``    right    up     back      three.js, Blender's camera, glTF viewers
 ============  =======  =====  ========  =========================================================
 
 The two differ by half a turn about x, (x, y, z) → (x, −y, −z), which is its own inverse and keeps handedness: one function
-goes both ways. Under it a rotation is multiplied from the left by the quaternion (0, 1, 0, 0), scales and opacities stay,
-and every spherical harmonic keeps its magnitude and gets the sign of its polynomial in (x, −y, −z).
+goes both ways. It multiplies a rotation from the left by the quaternion (0, 1, 0, 0), keeps scales and opacities, and keeps every
+spherical harmonic's magnitude, with the sign of its polynomial in (x, −y, −z).
 """
 
 from typing import Literal
@@ -43,7 +43,7 @@ def to_frame(gaussians: Gaussians, frame: Frame) -> Gaussians:
     """The Gaussians, which are in the OpenCV frame, in ``frame``.
 
     Raises:
-        ValueError: An unknown frame.
+        ValueError: If the frame is unknown.
     """
     if frame not in FRAMES:
         raise ValueError(f"frame: expected one of {', '.join(FRAMES)}, got {frame!r}")

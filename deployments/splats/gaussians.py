@@ -1,8 +1,8 @@
-"""One frame of 3D Gaussians, in the one convention every module of this project uses.
+"""One frame of 3D Gaussians, in the one convention that every module of this project uses.
 
-Frame: the capture camera's OpenCV frame (x right, y down, z forward). Units: the model's own (metres where it is metric).
-Scales are linear standard deviations and opacities are probabilities: the logs and logits that files store are applied by
-:mod:`deployments.splats.activations`, at the codec's edge and nowhere else.
+Frame: the capture camera's OpenCV frame (x right, y down, z forward). Units: the model's own (metres if it is metric).
+Scales are linear standard deviations and opacities are probabilities: only codecs apply the logs and logits that files store, with
+:mod:`deployments.splats.activations`.
 """
 
 from dataclasses import dataclass

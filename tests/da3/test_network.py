@@ -128,7 +128,7 @@ def test_another_models_checkpoint_is_refused(checkpoints: Any, tmp_path: Path) 
     folder = Path(shutil.copytree(checkpoints["micro-depth"], tmp_path / "small"))
     (folder / "architecture.yaml").unlink()
     (folder / CONFIG).write_text(json.dumps({"model_name": "da3-small"}))
-    sentence(lambda: loaded(folder), "da3-small", "missing", "of another shape", "engine.params")
+    sentence(lambda: loaded(folder), "da3-small", "missing", "of the wrong shape", "engine.params")
     sentence(lambda: DepthAnything3(model="da3-giant", weights=str(folder)), "holds da3-small", "da3-giant")
 
 

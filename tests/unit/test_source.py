@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parents[2] / "deployments"
 ALLOWED = {  # What is found, and why it is no danger.
     "compile in models/da3/model.py": "of the network, by torch",
     "compile in models/da3/forward.py": "torch.compile; it takes a function, no text",
-    "load in models/da3/model.py": "da3_network.load: safetensors into a network whose layout is the package's own",
-    "create_object in models/da3/network.py": "da3_weights refuses layouts that name anything but the package's networks",
+    "load in models/da3/model.py": "network.load: safetensors into a network whose layout is the package's own",
+    "create_object in models/da3/network.py": "weights.py refuses layouts that name anything but the package's networks",
     "import_module in models/__init__.py": "the engines' own table of modules; a name from the config only chooses a row",
 }
 FORBIDDEN = {

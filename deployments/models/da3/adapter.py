@@ -1,21 +1,21 @@
-"""From the Gaussian head's raw channels to Gaussians, on the device, in one flat block for one copy out.
+"""From the Gaussian head's raw channels to Gaussians, on the device, in one flat block that is copied out at once.
 
-What the network says about a pixel, in the order of its channels (``GaussianAdapter`` of depth-anything-3 0.1.1)::
+A pixel's channels, in order (``GaussianAdapter`` of depth-anything-3 0.1.1)::
 
     0–1   offset of the ray, pixels (x, y)
     2–4   scales: (min + (max − min)·sigmoid) · depth · 0.1·(1/fx + 1/fy)
     5–8   rotation in the camera's frame, xyzw, not normalised
     9–35  spherical harmonics, 9 for each of r, g, b; degree 1 weighs 0.025, degree 2 weighs 0.00625
     36    offset of the depth
-    –     opacity comes as a probability, in a channel of its own
+    –     opacity is a probability, in a separate channel
 
 The mean lies at ``depth + offset`` along the *unit* ray through the pixel's centre plus offset.
 
 A block, float32, for n Gaussians with K coefficients: means 3n · scales 3n · quats 4n · opacities n · sh 3Kn, each row-major.
 
 One view needs none of the package's rotations: in its own camera's frame the pose is the identity. Several views go through the
-package's adapter, re-expressed in the first camera's frame, but for the rotations: the package multiplies quaternions whose wxyz
-and xyzw it mixes up, which is right for an identity pose only.
+package's adapter, expressed in the first camera's frame, except for the rotations: the package mixes up wxyz and xyzw when it
+multiplies quaternions, which is right only for an identity pose.
 """
 
 from typing import Any
@@ -28,12 +28,12 @@ SH_CHANNELS = 9
 
 
 def block_size(n: int, k: int) -> int:
-    """Numbers of a block of n Gaussians with k coefficients a colour channel."""
+    """Numbers in a block of n Gaussians with k coefficients for each colour channel."""
     return (11 + 3 * k) * n
 
 
 def sections(block: Any, n: int, k: int) -> tuple[Any, Any, Any, Any, Any]:
-    """Means, scales, quats, opacities and sh of blocks, as views.
+    """Means, scales, quats, opacities and sh of blocks, as views into them.
 
     Args:
         block: Tensor or array [..., block_size(n, k)].
@@ -69,7 +69,7 @@ def adapt_one_view(
         raw: Channels as above. float32 [B, H, W, 37].
         opacity: float32 [B, H, W].
         intrinsics: Pixels. float32 [B, 3, 3].
-        unit: What a unit of depth is in the unit of the result. float32 [B].
+        unit: Factor from units of depth to units of the result. float32 [B].
         k: Coefficients wanted.
         out: Blocks to fill. float32 [B, block_size(H·W, k)].
     """
@@ -107,7 +107,7 @@ def adapt_views(
     k: int,
     out: Tensor,
 ) -> None:
-    """Gaussians of several views of one world, in the first camera's frame.
+    """Gaussians of several views of one scene, in the first camera's frame.
 
     Args:
         depth, raw, opacity, intrinsics: As for one view, with the views as a second dimension: [B, V, …].
@@ -136,12 +136,12 @@ def survivors(out: Tensor, height: int, width: int, k: int, wishes: Tensor) -> t
 
     Args:
         out: Blocks. float32 [B, block_size(H·W, k)].
-        height, width: Of the grid.
+        height, width: Size of the grid.
         k: Coefficients.
         wishes: ``min_opacity`` and ``border`` of each session. float32 [B, 2].
 
     Returns:
-        bool [B, H·W], and how many are kept, faded to nothing, too faint and too near the border. int64 [B, 4].
+        Which are kept, bool [B, H·W]; and how many are kept, invisible, too faint and too near the border, int64 [B, 4].
     """
     opacities = sections(out, height * width, k)[3]
     faintest, border = wishes[:, :1], wishes[:, 1:]
@@ -158,7 +158,7 @@ def survivors(out: Tensor, height: int, width: int, k: int, wishes: Tensor) -> t
 
 
 def gather(block: Tensor, n: int, k: int, kept: Tensor) -> Tensor:
-    """The block of some of a block's Gaussians.
+    """A block of some of a block's Gaussians.
 
     Args:
         block: float32 [block_size(n, k)].

@@ -1,9 +1,9 @@
-"""One batch through the network, below the package's ``api``: no thread pool, no waiting for the device until the result is there.
+"""One batch through the network, below the package's ``api``: no thread pool, and no waiting for the device before the result.
 
-A batch is sessions × views × pixels; all its pictures have one size. Everything the host needs to know comes in one copy.
+A batch is sessions × views × pixels; all its pictures have one size. Everything that the host needs comes in one copy.
 
-What the package decides over a whole batch is decided for each session here, so that nobody's sky or scale depends on who shares
-the batch: the scale to metres of the nested model, and the depth given to the sky.
+Two things that the package decides over a whole batch are decided for each session here, so that they do not depend on who shares
+the batch: the nested model's scale to metres, and the depth given to the sky.
 """
 
 import math
@@ -23,7 +23,7 @@ from deployments.models.da3.adapter import adapt_one_view, adapt_views, block_si
 from deployments.models.da3.picture import MEAN, STD
 
 MAX_BATCHED_VIEWS = 8
-"""The package's heads work through more views than this in pieces, and forget the other sessions when they do."""
+"""The package's heads split more views than this into pieces, and then forget the other sessions."""
 
 _SKY = 0.3  # a pixel of at least this much sky is sky
 _ENOUGH_PX = 10
@@ -37,11 +37,11 @@ class Result:
     """What the network says about one capture, on the host.
 
     Attributes:
-        block: Gaussians as in ``da3_adapter``, or the depth of every pixel. float32 [size].
+        block: Gaussians as in ``adapter.py``, or the depth of every pixel. float32 [size].
         cameras: fx, fy, cx, cy of each view, pixels. float32 [V, 4].
         poses: First camera to each camera. float32 [V, 3, 4].
-        log_depth: Of the first view, coarse. float32 ``REFERENCE_SHAPE``.
-        pruned: Reason → Gaussians that were not copied; None when all were.
+        log_depth: Coarse log depth of the first view. float32 ``REFERENCE_SHAPE``.
+        pruned: Reason → Gaussians that were not copied; None if all were.
     """
 
     block: NDArray[np.float32]
@@ -53,7 +53,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a session's packer is going to prune; see ``FrameOptions``."""
+    """What a session's packer will prune by; see ``FrameOptions``."""
 
     min_opacity: float
     border: float
@@ -67,7 +67,7 @@ class Forward:
         net: From :func:`deployments.models.da3.network.load`.
         device: Where its weights are.
         fov_deg: Field of view across the longer side, for networks that do not predict the camera.
-        metric: Whether the depth of a network without a camera decoder is to be scaled to metres.
+        metric: Whether to scale the depth of a network without a camera decoder to metres.
     """
 
     def __init__(self, net: nn.Module, device: torch.device, fov_deg: float = 60.0, metric: bool = False) -> None:
@@ -86,12 +86,12 @@ class Forward:
 
     @torch.inference_mode()
     def run(self, pictures: NDArray[np.uint8], k: int, wishes: Sequence[Wish] | None = None) -> list[Result]:
-        """One batch.
+        """Run one batch.
 
         Args:
             pictures: uint8 [B, V, H, W, 3], sides multiples of 14.
-            k: Coefficients of Gaussians, or 0 for depth alone.
-            wishes: Of each session, to copy only what its packer would keep; None: copy all.
+            k: Coefficients of Gaussians, or 0 for depth only.
+            wishes: Each session's, to copy only what its packer would keep; None: copy all.
 
         Returns:
             A result for each of B.
@@ -131,7 +131,7 @@ class Forward:
         return results
 
     def _depth(self, pictures: NDArray[np.uint8], want_features: bool) -> tuple[Tensor, Any, Tensor, Tensor, Tensor, Tensor]:
-        """Depth [B, V, H, W], features, images, intrinsics, extrinsics, and the unit [B] of all lengths."""
+        """Depth [B, V, H, W], features, images, intrinsics, extrinsics, and the factor [B] that scales all lengths."""
         batch, views, height, width = pictures.shape[:4]
         images = self._to_device(pictures)
         features, depth, output = self._branch(self._main, images)
@@ -179,7 +179,7 @@ class Forward:
             adapt_views(net.gs_adapter, depth, raw, opacity, intrinsics, poses, unit, k, out)
 
     def _to_device(self, pictures: NDArray[np.uint8]) -> Tensor:
-        """Normalised pictures, float32 [B, V, 3, H, W]; they travel as bytes, and the same operations give the package's bits."""
+        """Normalised pictures, float32 [B, V, 3, H, W]; copied as bytes, then normalised as in the package, bit for bit."""
         images = torch.from_numpy(pictures)
         if self._device.type == "cuda":
             images = images.pin_memory().to(self._device, non_blocking=True)
@@ -189,7 +189,7 @@ class Forward:
     def _to_host(self, out: Tensor) -> Tensor:
         if self._device.type != "cuda":
             return out
-        # Pinned memory is taken from a cache and goes back to it when the last array on it is gone.
+        # Pinned memory comes from a cache, and returns to it when the last array on it is gone.
         host = torch.empty(out.shape, pin_memory=True)
         host.copy_(out, non_blocking=True)
         torch.cuda.current_stream(self._device).synchronize()
@@ -199,10 +199,10 @@ class Forward:
 def _prune(
     out: Tensor, head: int, height: int, width: int, k: int, wishes: Sequence[Wish]
 ) -> tuple[list[Tensor], list[dict[str, int] | None]]:
-    """Rows of a batch without the Gaussians that nobody will see. It waits for the device once, to know how many there are.
+    """Rows of a batch without the Gaussians that nobody will see. Waits for the device once, to know how many there are.
 
-    A session over its budget keeps them all: which of them go is decided on the whole grid. So does one without a border, as off
-    the grid the packer takes what lies outside the picture for the border.
+    A session over its budget keeps all of them, as the packer thins on the whole grid. So does one without a border: off the grid,
+    the packer would count what lies outside the picture as border.
     """
     asked = torch.tensor([[wish.min_opacity, wish.border] for wish in wishes], device=out.device)
     kept, counts = survivors(out[:, :head], height, width, k, asked)
@@ -219,9 +219,9 @@ def _prune(
 
 
 def _metres_per_unit(depth: Tensor, confidence: Tensor, metres: Tensor, sky: Tensor) -> tuple[Tensor, Tensor]:
-    """What a unit of depth is in metres, by least squares over the surer half of what is not sky; and what is not sky.
+    """Metres per unit of depth, by least squares over the more confident half of what is not sky; and what is not sky.
 
-    The package's ``_apply_depth_alignment`` without its assertion: a picture of nothing but sky is measured as it is.
+    The package's ``_apply_depth_alignment`` without its assertion: a picture of nothing but sky is measured as a whole.
 
     Args:
         depth, confidence: Of the main network. float32 [B, V, H, W].
@@ -237,7 +237,7 @@ def _metres_per_unit(depth: Tensor, confidence: Tensor, metres: Tensor, sky: Ten
     chosen = (confidence >= typical[:, None, None, None]) & ground & (metres > 1e-2) & (depth > 1e-3)
     ours, theirs = depth.where(chosen, 0).flatten(1), metres.where(chosen, 0).flatten(1)
     unit = (ours * theirs).sum(1) / (ours * ours).sum(1).clamp_min(1e-12)
-    # Nothing to measure by: better a frame in the network's own unit than none.
+    # With nothing to measure by, a frame in the network's own unit is better than none.
     return unit.where(unit > 0, 1.0), ground
 
 
@@ -252,5 +252,5 @@ def _far_sky(depth: Tensor, ground: Tensor, farthest: Tensor | None = None) -> T
 
 
 def _quantile(values: Tensor, chosen: Tensor, q: float) -> Tensor:
-    """Of the chosen values of each session; NaN where none is chosen. [B]."""
+    """The quantile of each session's chosen values; NaN if none is chosen. [B]."""
     return torch.nanquantile(values.where(chosen, torch.nan).flatten(1), q, dim=1)

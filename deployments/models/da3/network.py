@@ -1,8 +1,9 @@
-"""The network itself: built without memory, filled straight from the file, and rid of what costs time for nothing.
+"""The network itself: built without memory, filled straight from the file, and stripped of what only costs time.
 
-The package's own modules do the computing. Changed are: the rotary embedding, which asks the device for a maximum it could know
-(54 waits a frame in giant), and its positions; the depth head's second branch, whose rays nobody uses; and the camera encoder,
-which only poses given from outside would need. ``tests/da3/test_network.py`` holds the result against the original, bit by bit.
+The package's own modules do the computing. Three parts differ: the rotary embedding and its positions, where the package asks the
+device for a maximum that could be known (54 waits a frame in giant); the depth head's second branch, whose rays are unused; and the
+camera encoder, which only poses given from outside would need. ``tests/da3/test_network.py`` compares the result with the original,
+bit by bit.
 """
 
 import errno
@@ -20,11 +21,11 @@ from torch.overrides import TorchFunctionMode
 from deployments.models.da3.weights import ARCHITECTURE, NOT_INSTALLED, Checkpoint
 from deployments.models.errors import ModelUnavailable
 
-# Before the package is imported: it prints three lines a frame otherwise.
+# Set before the package is imported: otherwise it prints three lines a frame.
 os.environ.setdefault("DA3_LOG_LEVEL", "ERROR")
 try:
     with warnings.catch_warnings():
-        # It scripts one function with torch.jit, which torch 2.13 calls deprecated.
+        # It scripts one function with torch.jit, which is deprecated in torch 2.13.
         warnings.simplefilter("ignore")
         from depth_anything_3.cfg import create_object, load_config
         from depth_anything_3.model.da3 import DepthAnything3Net, NestedDepthAnything3Net
@@ -36,17 +37,17 @@ try:
 except ImportError as missing:
     raise ModelUnavailable(NOT_INSTALLED.format(missing.name or "depth-anything-3")) from None
 
-# The package sets it to False in its api. Shapes are few and come again and again.
+# The package's api sets this to False, but here the same few shapes come again and again.
 torch.backends.cudnn.benchmark = True
 
 ROPE_POSITIONS = 128
-"""Patches along a side the rotary embedding has a row for: pictures up to 1778 pixels."""
+"""Rows of the rotary embedding's table, more than the patches along a side: for pictures up to 1778 pixels."""
 
 _PREFIX = "model."
 
 
 class _Rope(RotaryPositionEmbedding2D):  # type: ignore[misc]
-    """The rotary embedding with a table of constant length: its rows do not depend on how many there are."""
+    """The rotary embedding with a table of constant length: a row does not depend on how many there are."""
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         half = tokens.shape[-1] // 2
@@ -62,7 +63,7 @@ class _Rope(RotaryPositionEmbedding2D):  # type: ignore[misc]
 
 
 class _Transformer(DinoVisionTransformer):  # type: ignore[misc]
-    """The backbone with its table of positions made on the device: the package makes part of it on the host and waits."""
+    """The backbone with its table of positions made on the device; the package makes part of it on the host, and waits."""
 
     def _prepare_rope(self, B: int, S: int, H: int, W: int, device: torch.device) -> tuple[Any, Any]:  # noqa: N803
         if self.rope is None:
@@ -74,7 +75,7 @@ class _Transformer(DinoVisionTransformer):  # type: ignore[misc]
 
 
 class _DepthHead(DualDPT):  # type: ignore[misc]
-    """The depth head without its branch for rays, which the camera decoder makes superfluous. Same depth, half the fusion."""
+    """The depth head without its branch for rays, which the camera decoder makes superfluous. Same depth for half the fusion."""
 
     def _forward_impl(self, feats: list[Tensor], H: int, W: int, patch_start_idx: int) -> dict[str, Tensor]:  # noqa: N803
         batch, _, channels = feats[0].shape
@@ -108,9 +109,9 @@ _UNUSED_IN_HEAD = ("refinenet1_aux", "refinenet2_aux", "refinenet3_aux", "refine
 
 
 class _WithoutMemory(TorchFunctionMode):
-    """Parameters on the meta device while modules are built: neither memory nor random numbers for what the file will bring.
+    """Puts parameters on the meta device while modules are built: no memory and no random numbers for what the file will fill.
 
-    ``torch.device("meta")`` would do for most, but the package reads numbers back (``linspace(…).item()``) and keeps buffers that
+    ``torch.device("meta")`` would almost do, but the package reads numbers back (``linspace(…).item()``) and keeps buffers that
     no checkpoint has; those are made by other functions and stay real.
     """
 
@@ -127,7 +128,7 @@ def build(checkpoint: Checkpoint) -> nn.Module:
     """The architecture of a checkpoint, its parameters on the meta device.
 
     Raises:
-        ModelUnavailable: If the package does not know it, or its ``architecture.yaml`` describes none.
+        ModelUnavailable: If the package does not know it, or its ``architecture.yaml`` describes no network.
     """
     if checkpoint.architecture is None and checkpoint.card.config not in MODEL_REGISTRY:
         raise ModelUnavailable(f"the installed depth-anything-3 has no {checkpoint.card.config!r}: install version 0.1.1")
@@ -144,7 +145,7 @@ def build(checkpoint: Checkpoint) -> nn.Module:
 
 
 def trim(net: nn.Module) -> nn.Module:
-    """Replace or remove, in place, what only costs time and memory; see the module's docstring."""
+    """Replace or remove, in place, what only costs time and memory; see the module."""
     for module in net.modules():
         if isinstance(module, RotaryPositionEmbedding2D):
             module.__class__ = _Rope
@@ -152,7 +153,7 @@ def trim(net: nn.Module) -> nn.Module:
             module.__class__ = _Transformer
         elif isinstance(module, DepthAnything3Net):
             module.cam_enc = None
-            # Without a camera decoder the rays are the only word on the camera.
+            # Without a camera decoder, only the rays say anything about the camera.
             if type(module.head) is DualDPT and module.cam_dec is not None:
                 module.head.__class__ = _DepthHead
                 for name in _UNUSED_IN_HEAD:
@@ -163,16 +164,16 @@ def trim(net: nn.Module) -> nn.Module:
 def load(checkpoint: Checkpoint, device: torch.device, backbone_dtype: torch.dtype) -> nn.Module:
     """A trimmed network with its weights, ready for inference.
 
-    Tensors go from the file to the device one at a time, and become the parameters themselves: beside the network there is never
-    more than one tensor in memory.
+    Tensors go from the file to the device one at a time, and become the parameters themselves: memory never holds more than one
+    tensor in addition to the network.
 
     Args:
         checkpoint: From :func:`~deployments.models.da3.weights.find`.
         device: Where it is to run.
-        backbone_dtype: Of the transformers; heads are float32 always.
+        backbone_dtype: Of the transformers; heads are always float32.
 
     Raises:
-        ModelUnavailable: If the file does not fit the architecture, naming the tensors, or the device has no room.
+        ModelUnavailable: If the file does not fit the architecture (the message names the tensors), or the device has no room.
     """
     net = build(checkpoint)
     whole = dict(net.state_dict())
@@ -180,7 +181,7 @@ def load(checkpoint: Checkpoint, device: torch.device, backbone_dtype: torch.dty
     wanted = net.state_dict()
     try:
         with safe_open(checkpoint.tensors, framework="pt", device=str(device)) as file, _memory_named(checkpoint, device):
-            stored = {name.removeprefix(_PREFIX): name for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            stored = {name.removeprefix(_PREFIX): name for name in file.keys()}  # noqa: SIM118 (not a dict)
             _check_fit(checkpoint, file, stored, wanted, whole)
             # Under no_grad and by assignment, so that no second set is ever allocated.
             tensors = {
@@ -207,14 +208,14 @@ def _check_fit(
     shapes = {name: tuple(file.get_slice(stored[name]).get_shape()) for name in wanted if name in stored}
     misshapen = [f"{name} {shapes[name]} for {tuple(wanted[name].shape)}" for name in shapes if shapes[name] != wanted[name].shape]
     if missing or misshapen:
-        parts = {"missing": missing, "of another shape": misshapen, "unexpected": unexpected}
+        parts = {"missing": missing, "of the wrong shape": misshapen, "unexpected": unexpected}
         said = "; ".join(f"{len(names)} {what} ({_few(names)})" for what, names in parts.items() if names)
         raise ModelUnavailable(
-            f"{checkpoint.tensors} is no checkpoint of {checkpoint.card.name}: tensors {said}; "
+            f"{checkpoint.tensors} is not a checkpoint of {checkpoint.card.name}: tensors {said}; "
             "check engine.params.model and .weights"
         )
     if unexpected:
-        # Nothing is wrong with the rest of it.
+        # The rest of the file is fine.
         warnings.warn(f"{checkpoint.tensors}: {len(unexpected)} tensors are not used ({_few(unexpected)})", stacklevel=3)
 
 
@@ -224,7 +225,7 @@ def _few(names: list[str]) -> str:
 
 @contextmanager
 def _memory_named(checkpoint: Checkpoint, device: torch.device) -> Iterator[None]:
-    """Turn running out of memory into a sentence."""
+    """Turn running out of memory into a sentence that says what to do."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -1,7 +1,7 @@
-"""A picture as the network wants it: its size in whole patches, bit for bit the package's own resizing. No torch here.
+"""The picture as the network wants it: a size of whole patches, resized bit for bit as in the package. No torch here.
 
-The package resizes in two steps (longest side to the resolution, then each side to a multiple of 14) and rounds to 8 bits between
-them; so do we, because a picture that differs in one bit gives other Gaussians.
+The package resizes in two steps (longest side to the resolution, then each side to a multiple of 14) and rounds to 8 bits in
+between; so do we, because a picture that differs in one bit gives different Gaussians.
 """
 
 import cv2
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 PATCH_PX = 14
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pixels, RGB, 0..1: what the backbone was trained with."""
+"""Mean and standard deviation of ImageNet's pixels, RGB, 0..1: the backbone was trained with them."""
 
 
 def fit(width: int, height: int, longest_px: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The sizes of both steps, each width and height.
+    """The sizes after both steps, each as width and height.
 
     A side below half a patch becomes one patch; the package makes it one pixel, on which the network fails.
     """
@@ -43,5 +43,5 @@ def prepare(rgb: NDArray[np.uint8], longest_px: int) -> NDArray[np.uint8]:
 
 
 def _whole_patches(px: int) -> int:
-    """The nearest multiple of a patch, the larger one of two."""
+    """The nearest multiple of a patch; of two equally near, the larger."""
     return max(PATCH_PX, (px + PATCH_PX // 2) // PATCH_PX * PATCH_PX)

@@ -1,7 +1,7 @@
-"""The Depth Anything 3 models: names, weights, licences, and what each can give. No torch here: the launcher reads it too.
+"""The Depth Anything 3 models: names, weights, licences, and what each can produce. No torch here: the launcher reads it too.
 
 Sources: the model cards of Depth Anything 3 (Lin et al. 2025, arXiv:2511.10647) and the configs in the package
-depth-anything-3 0.1.1. Of large, giant and nested only the 1.1 weights are listed: the first ones came from a training bug.
+depth-anything-3 0.1.1. Of large, giant and nested only the 1.1 weights are listed: a training bug affected the first ones.
 """
 
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ class ModelCard:
     """One model.
 
     Attributes:
-        name: What the config says.
+        name: Its name in our config.
         config: Its name in the package, as in the checkpoint's ``config.json``.
-        hub_id: Repository on the Hugging Face hub; empty for weights that exist in a local folder only.
+        hub_id: Repository on the Hugging Face hub; empty for weights that exist only in a local folder.
         revision: Commit of ``hub_id``.
         parameters_m: Parameters, millions.
         licence: SPDX identifier of the weights' licence.
@@ -43,14 +43,14 @@ class ModelCard:
 
     @property
     def kinds(self) -> tuple[SplatKind, ...]:
-        """What it can give, its default first."""
+        """What it can produce, its default first."""
         return ("native", "points") if self.gaussian_head else ("points", "lifted")
 
     def engine(self, kind: Kind = "auto") -> Engine:
         """What the page, ``/api/info`` and every reply say about it.
 
         Args:
-            kind: What a client gets that asks for nothing; ``auto``: the model's default.
+            kind: What a client gets if it asks for nothing; ``auto``: the model's default.
         """
         first = default_kind(self, kind)
         return Engine(
@@ -106,10 +106,10 @@ def model_card(name: str, revision: str = "") -> ModelCard:
 
     Args:
         name: A key of :data:`MODELS`.
-        revision: Another revision than the card's.
+        revision: A revision instead of the card's.
 
     Raises:
-        ValueError: If there is no such model, naming those there are.
+        ValueError: If there is no such model; the message names the valid ones.
     """
     if name not in MODELS:
         raise ValueError(f"da3: model {name!r} is unknown; valid are {', '.join(MODELS)}")
@@ -117,10 +117,10 @@ def model_card(name: str, revision: str = "") -> ModelCard:
 
 
 def default_kind(card: ModelCard, kind: str = "auto") -> SplatKind:
-    """The kind a client gets that asks for nothing.
+    """The kind that a client gets if it asks for nothing.
 
     Raises:
-        ValueError: If the model can't give ``kind``; for native Gaussians it names the models that can.
+        ValueError: If the model can't produce ``kind``; for native Gaussians the message names the models that can.
     """
     if kind == "auto":
         return card.kinds[0]
@@ -130,4 +130,4 @@ def default_kind(card: ModelCard, kind: str = "auto") -> SplatKind:
     if kind == "native":
         able = ", ".join(c.name for c in MODELS.values() if c.gaussian_head)
         raise ValueError(f"da3: {card.name} predicts no Gaussians: choose one of {able}, or kind: points or lifted")
-    raise ValueError(f"da3: kind: {card.name} gives auto, {', '.join(card.kinds)}; got {kind!r}")
+    raise ValueError(f"da3: kind: for {card.name} expected auto, {' or '.join(card.kinds)}; got {kind!r}")

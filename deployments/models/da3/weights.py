@@ -1,11 +1,11 @@
-"""Where a checkpoint lies: a local folder, or the hub's cache, filled once. No torch here.
+"""Where a checkpoint is: a local folder, or the hub's cache, filled once. No torch here.
 
-    python -m deployments.models.da3.weights da3-giant        # download ahead, into the cache that HF_HOME names
+    python -m deployments.models.da3.weights da3-giant        # download ahead of time, into the cache that HF_HOME names
 
 A checkpoint is a folder with ``config.json`` (``{"model_name": …}``) and ``model.safetensors``, as on the hub. A folder may bring
 its own architecture as ``architecture.yaml``, in the package's config language, for networks that the package does not list.
-Such a file names Python classes to construct, so it is refused unless they are the package's: a folder of weights must be no
-program. What other modules it may name is up to the operator: their prefixes in ``SPLATCAST_DA3_MODULES``, with spaces between.
+Such a file names Python classes to construct, so it is refused unless they are the package's: a folder of weights must not be a
+program. The operator may allow more modules by listing their prefixes in ``SPLATCAST_DA3_MODULES``, separated by spaces.
 """
 
 import errno
@@ -32,9 +32,9 @@ class Checkpoint:
     """A checkpoint on this machine.
 
     Attributes:
-        card: What it is.
+        card: The model's card.
         tensors: The safetensors file.
-        architecture: Its own architecture, or None for the package's of ``card.config``.
+        architecture: Its own architecture, or None for the package's ``card.config``.
     """
 
     card: ModelCard
@@ -43,16 +43,16 @@ class Checkpoint:
 
 
 def card_of(model: str, weights: str, revision: str = "") -> ModelCard:
-    """The card of what the config asks for, without loading or downloading anything.
+    """The card of the model that the config asks for, without loading or downloading anything.
 
     Args:
-        model: A name of the registry; empty to take what the folder says.
+        model: A name from the registry; empty to take what the folder says.
         weights: A folder with a checkpoint; empty for the hub.
-        revision: Another revision than the card's.
+        revision: A revision instead of the card's.
 
     Raises:
         ValueError: If the model is unknown.
-        ModelUnavailable: If the folder is no checkpoint, or not of ``model``.
+        ModelUnavailable: If the folder is not a checkpoint, or not of ``model``.
     """
     if not weights:
         return model_card(model or "da3-small", revision)
@@ -65,7 +65,7 @@ def card_of(model: str, weights: str, revision: str = "") -> ModelCard:
     elif known:
         (card,) = known
     elif model:
-        # Whatever it calls itself, as fine-tuned weights do: its tensors say whether it is one.
+        # Fine-tuned weights may call themselves anything: the tensors will show whether they fit.
         card = model_card(model)
     else:
         raise ModelUnavailable(
@@ -73,15 +73,15 @@ def card_of(model: str, weights: str, revision: str = "") -> ModelCard:
             f"an {ARCHITECTURE} beside it, or engine.params.model"
         )
     if model and model != card.name:
-        raise ModelUnavailable(f"{folder} holds {card.name}, the config asks for {model}: change engine.params.model or .weights")
+        raise ModelUnavailable(f"{folder} holds {card.name}; the config asks for {model}: change engine.params.model or .weights")
     return card
 
 
 def find(model: str, weights: str, revision: str = "") -> Checkpoint:
-    """The checkpoint on this machine, downloaded first if it is on the hub and not in the cache. Shows progress on stderr.
+    """The checkpoint on this machine, downloaded from the hub first if it is not in the cache. Shows progress on stderr.
 
     The cache is the hub's own (``HF_HOME``): put it on a volume that replicas share, and only the first one downloads.
-    With ``HF_HUB_OFFLINE=1`` nothing is asked of the network.
+    With ``HF_HUB_OFFLINE=1`` the network is not used at all.
 
     Raises:
         ValueError: If the model is unknown.
@@ -92,20 +92,20 @@ def find(model: str, weights: str, revision: str = "") -> Checkpoint:
     tensors, own = folder / TENSORS, folder / ARCHITECTURE
     if not tensors.is_file():
         raise ModelUnavailable(f"{tensors} is missing: a checkpoint is a folder with {CONFIG} and {TENSORS}")
-    # An architecture is taken from a folder that the operator chose, never from the network.
+    # An architecture is accepted only from a folder that the operator chose, never from the network.
     return Checkpoint(card, tensors, own if weights and own.is_file() else None)
 
 
 def _read_config(folder: Path) -> str:
     path = folder / CONFIG
     if not folder.is_dir():
-        raise ModelUnavailable(f"{folder} is no folder: engine.params.weights names a folder with {CONFIG} and {TENSORS}")
+        raise ModelUnavailable(f"{folder} is not a folder: engine.params.weights must name a folder with {CONFIG} and {TENSORS}")
     try:
         name = json.loads(path.read_text())["model_name"]
     except FileNotFoundError:
         raise ModelUnavailable(f"{path} is missing: a checkpoint is a folder with {CONFIG} and {TENSORS}") from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise ModelUnavailable(f'{path}: expected {{"model_name": …}} as on the hub') from None
+        raise ModelUnavailable(f'{path}: expected {{"model_name": …}}, as on the hub') from None
     return str(name)
 
 
@@ -130,10 +130,10 @@ def _card_of_architecture(path: Path, name: str) -> ModelCard:
 
 
 def _check_layout(part: Any, path: Path) -> None:
-    """Refuse what would run more than the package's networks.
+    """Refuse a config that could run anything but the package's networks.
 
-    Its config language can: ``__object__`` imports and calls whatever it names, and ``${eval:…}`` is Python. Weights are passed
-    around, and a folder of them must be no program.
+    The config language can: ``__object__`` imports and calls whatever it names, and ``${eval:…}`` is Python. Weights are passed
+    around, and a folder of them must not be a program.
 
     Raises:
         ModelUnavailable: Naming the entry.
@@ -180,7 +180,7 @@ def _download(card: ModelCard) -> Path:
     except (RevisionNotFoundError, GatedRepoError, RepositoryNotFoundError) as error:
         reason = f"the hub does not give {where} ({type(error).__name__}): check engine.params.revision, {elsewhere}"
     except OSError as error:
-        # A full disk is one, and so is every failure of the network.
+        # A full disk and every network failure are OSErrors.
         if error.errno == errno.ENOSPC:
             reason = f"no space for {size_gb:.1f} GB in {constants.HF_HUB_CACHE}: free some, or set HF_HOME to a larger disk"
         else:
@@ -195,11 +195,11 @@ _PACKAGES = ("torch", "depth_anything_3", "safetensors", "huggingface_hub", "ein
 
 
 def check(params: dict[str, Any]) -> None:
-    """Everything about ``engine.params`` that can be known without torch, so that a slip fails before a replica starts.
+    """Check all of ``engine.params`` that can be checked without torch, so that mistakes fail before a replica starts.
 
     Raises:
-        ValueError: If a package is not installed, the model is unknown, or it can't give the kind asked for.
-        ModelUnavailable: If the folder named is no checkpoint.
+        ValueError: If a package is not installed, the model is unknown, or it can't produce the kind asked for.
+        ModelUnavailable: If the folder named is not a checkpoint.
     """
     for package in _PACKAGES:
         if find_spec(package) is None:

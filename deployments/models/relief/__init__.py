@@ -1,1 +1,1 @@
-"""The embedded engine: a relief of whatever stands before the camera, without a depth network."""
+"""The embedded engine: a relief of whatever is in front of the camera, without a depth network."""

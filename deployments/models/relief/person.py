@@ -1,7 +1,7 @@
-"""Two small MediaPipe networks on OpenCV's DNN module: where is a person, and where is a face.
+"""Two small MediaPipe networks on OpenCV's DNN module: where a person is, and where a face is.
 
-Both come from the npm packages ``@mediapipe/selfie_segmentation`` and ``@mediapipe/face_detection`` (Apache-2.0), which the
-build copies into ``deployments/models/relief/assets``. They are made for webcams: one or two people within about two metres.
+Both come from the npm packages ``@mediapipe/selfie_segmentation`` and ``@mediapipe/face_detection`` (Apache-2.0), from which the
+build copies them into ``deployments/models/relief/assets``. They are made for webcams: one or two people within about two metres.
 
 - Segmentation: "MediaPipe Selfie Segmentation" model card (2021), general model: RGB 256×256 in 0..1 → person 0..1, 256×256.
 - Face: BlazeFace (Bazarevsky et al. 2019, arXiv:1907.05047), short range: RGB 128×128 in −1..1 → 896 anchors, each a logit
@@ -30,7 +30,7 @@ _ANCHORS_PER_CELL = ((16, 2), (8, 6))
 
 
 class MissingAssetError(RuntimeError):
-    """A network's file is not there.
+    """A network's file is missing.
 
     Attributes:
         path: Where it was expected.
@@ -41,12 +41,12 @@ class MissingAssetError(RuntimeError):
         self.path = path
 
     def __str__(self) -> str:
-        return f"{self.path} is missing: the build puts it there; run `make web` in a checkout, or `pip install .` again."
+        return f"{self.path} is missing: the build creates it; run `make web` in a checkout, or `pip install .` again."
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """The likeliest face.
+    """The most likely face.
 
     Attributes:
         score: Probability, 0..1.
@@ -63,16 +63,16 @@ class PersonNets:
     """Both networks; may be called from several threads.
 
     Args:
-        assets: Folder of the two files.
+        assets: Folder with the two files.
 
     Raises:
-        MissingAssetError: If one is not there.
+        MissingAssetError: If one is missing.
     """
 
     def __init__(self, assets: Path = ASSETS) -> None:
         self._segmentation, self._faces = _load(assets / SEGMENTATION), _load(assets / FACES)
         # The last layer but one is a transposed convolution of 2 × 2 pixels, stride 2: OpenCV 5.0 spends 20 ms of the network's
-        # 33 on it, one matrix product takes 1 ms. So the network stops before it.
+        # 33 on it, where one matrix product takes 1 ms. So the network stops before it.
         layers = list(self._segmentation.getLayerNames())
         self._features = layers[layers.index("segment") - 1]
         kernel, bias = self._segmentation.getLayer(self._segmentation.getLayerId("segment")).blobs
@@ -99,7 +99,7 @@ class PersonNets:
         return mask
 
     def find_face(self, rgb: NDArray[np.uint8]) -> Face:
-        """The likeliest face, however unlikely it is.
+        """The most likely face, however unlikely it is.
 
         Args:
             rgb: uint8 [H, W, 3].
@@ -116,7 +116,7 @@ class PersonNets:
             logits, boxes = self._faces.forward(["classificators", "regressors"])
             best = int(np.argmax(logits[0, :, 0]))
             logit, numbers = float(logits[0, best, 0]), boxes[0, best].copy()
-        # Padding may be off by half a pixel of 128: no matter for what the face is used for.
+        # Padding may be off by half a pixel of 128, which does not matter here.
         points = numbers[4:12].reshape(4, 2) + _anchors()[best] * _FACE_PX - (left, top)
         score = 1.0 / (1.0 + np.exp(-np.clip(logit, -80.0, 80.0)))
         return Face(float(score), float(numbers[2]) / small_w, (points / (small_w, small_h)).astype(np.float32))
@@ -135,6 +135,6 @@ def _anchors() -> NDArray[np.float32]:
 def _load(path: Path) -> Any:
     if not path.is_file():
         raise MissingAssetError(path)
-    # OpenCV 5's new engine gives only one of the face network's two outputs; OpenCV 4 has no choice of engines.
+    # OpenCV 5's new engine returns only one of the face network's two outputs; OpenCV 4 has no choice of engines.
     engine = getattr(cv2.dnn, "ENGINE_CLASSIC", None)
     return cv2.dnn.readNetFromTFLite(str(path), *([] if engine is None else [engine]))

@@ -1,12 +1,13 @@
-"""Is there a person, and where: one frame's evidence made calm over time.
+"""Whether there is a person, and where: each frame's evidence, smoothed over time.
 
-The track is small, and rides with the session as bytes: replicas keep nothing. It steps once a frame, not by a clock, so a
-frame rate of 10 is assumed where a time is named. Evidence and what it decides:
+The track is small and travels with the session as bytes: replicas keep nothing. It advances once a frame, not by a clock; times
+named here assume 10 frames a second. What the evidence decides:
 
-- A face (score, inside the mask) and a confident mask together start a track: a cup or a cat passes for a person in the mask
-  alone, but not in both. The first frame of a stream decides at once, later ones within 0.3 s.
-- The mask alone holds it: who turns away or covers the face stays a person. It is let go after about a second without one.
-- Another scene (mean difference of thumbnails) starts from nothing.
+- A face (by its score, inside the mask) and a confident mask together start a track: a cup or a cat passes for a person in the
+  mask alone, but not in both. The first frame of a stream decides at once, later ones within 0.3 s.
+- The mask alone holds it: someone who turns away or covers their face stays a person. It is dropped after about a second without a
+  mask.
+- A different scene (by the mean difference of thumbnails) starts from nothing.
 """
 
 import struct
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from deployments.models.relief.person import MASK_PX, Face
 
 MIN_FACE_SCORE = 0.7
-"""Of a face that may start a track. Measured: people 0.76–0.95, a cat 0.60–0.64, cups and machines below 0.53."""
+"""A face must score this much to start a track. Measured: people 0.76–0.95, a cat 0.60–0.64, cups and machines below 0.53."""
 
 _MIN_AREA, _MAX_AREA, _MIN_CORE = 0.03, 0.82, 0.80
 _ACQUIRE, _RELEASE = 0.34, 0.1
@@ -35,10 +36,10 @@ class Track:
     """What is known about the person.
 
     Attributes:
-        presence: 0 nobody … 1 somebody; the relief blends by it.
+        presence: 0 (nobody) to 1 (somebody); the relief blends by it.
         mask: The person, smoothed over time; 0 elsewhere. float32 [256, 256], the whole picture squeezed into it.
-        face_weight: 0 no face seen lately … 1.
-        face: Where it was last seen, smoothed.
+        face_weight: 0 (no face seen lately) to 1.
+        face: Where the face was last seen, smoothed.
         thumb: Tiny grey picture. uint8 [8, 8].
     """
 
@@ -71,12 +72,12 @@ class Track:
 
 
 def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDArray[np.uint8]) -> Track:
-    """The track after one more frame.
+    """The track after the next frame.
 
     Args:
         before: The track so far; None at the start.
         raw: The segmentation of this frame. float32 [256, 256].
-        face: The likeliest face of this frame.
+        face: The most likely face of this frame.
         rgb: The frame. uint8 [H, W, 3].
     """
     grey = cv2.cvtColor(cv2.resize(rgb, (64, 64), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
@@ -91,7 +92,7 @@ def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDAr
         return Track(float(somebody), mask if somebody else np.zeros_like(mask), float(seen), face, thumb)
     presence = min(1.0, before.presence + _ACQUIRE) if somebody else max(0.0, before.presence - _RELEASE)
     if somebody:
-        # Quick where much changes, as at the edge of an arm that moves; slow where the network only wavers.
+        # Quick where much changes, as at the edge of a moving arm; slow where the network only wavers.
         change = mask - before.mask
         mask = before.mask + change * (np.float32(0.45) + np.float32(0.45) * np.abs(change)) if before.presence > 0 else mask
     else:
@@ -106,7 +107,7 @@ def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDAr
 
 
 def _difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Mean difference of two thumbnails, 0..1, apart from a change of exposure."""
+    """Mean difference of two thumbnails, 0..1; a change of exposure counts half."""
     x, y = a.astype(np.float32) / 255, b.astype(np.float32) / 255
     return float(np.abs((x - x.mean()) - (y - y.mean())).mean() + 0.5 * abs(x.mean() - y.mean()))
 
@@ -118,9 +119,9 @@ def _at(mask: NDArray[np.float32], point: NDArray[np.float32]) -> float:
 
 
 def _main_parts(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], bool]:
-    """The mask without its small and doubtful patches, and whether what is left convinces.
+    """The mask without its small and doubtful patches, and whether the rest is convincing.
 
-    It must be sure of itself, neither tiny nor the whole picture, and reach the lower edge, as a head on shoulders does.
+    It must be confident, neither tiny nor the whole picture, and reach the lower edge, as a head on shoulders does.
     """
     count, labels, stats, _ = cv2.connectedComponentsWithStats((raw > 0.5).astype(np.uint8), connectivity=4)
     if count < 2:

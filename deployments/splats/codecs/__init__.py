@@ -1,6 +1,6 @@
 """What a codec is, and the table of all codecs.
 
-A new codec is one file with a class of the :class:`Codec` shape, and one line in :data:`CODECS`.
+A new codec is one file with a class that implements :class:`Codec`, and one line in :data:`CODECS`.
 """
 
 from typing import Protocol
@@ -23,7 +23,7 @@ class Codec(Protocol):
     Attributes:
         name: Key in :data:`CODECS`, and the name on the wire.
         media_type: For the HTTP ``Content-Type``.
-        suffix: Of a file, with the dot.
+        suffix: For file names, with the dot.
     """
 
     @property
@@ -34,19 +34,19 @@ class Codec(Protocol):
     def suffix(self) -> str: ...  # noqa: D102
 
     def encode(self, gaussians: Gaussians) -> NDArray[np.uint8]:
-        """The Gaussians as a file or message body. Fresh, contiguous, uint8 [size].
+        """The Gaussians as a file or message body. A new, contiguous array, uint8 [size].
 
         Raises:
-            BadGaussians: Naming the first Gaussian and the field that cannot be stored.
+            BadGaussians: Naming the first Gaussian that can't be stored, and the field.
         """
         ...
 
     def decode(self, buffer: Buffer) -> Gaussians:
-        """The Gaussians in ``buffer``, as exact as the format is (its module says how exact).
+        """The Gaussians in ``buffer``, as exact as the format (its module says how exact).
 
         Raises:
-            BadBytes: Not this format, or values no Gaussian can have.
-            Truncated: Too few bytes.
+            BadBytes: If it is not this format, or holds values that no Gaussian can have.
+            Truncated: If there are too few bytes.
         """
         ...
 

@@ -1,8 +1,8 @@
-"""What the original protocol's two replies hold: the standard PLY, and coloured points, in the frames that its pages show them in.
+"""The contents of the original protocol's two replies: the standard PLY, and coloured points, in the frames that its pages expect.
 
-Neither page turns what it gets. The one for PLY puts it into three.js's world (x right, y up, z towards the viewer) before a
-camera at (0, 0, 3) that looks along −z: moved there, the picture is seen from where it was taken. The one for points negates z
-itself, so y points up and z forward, which is a left-handed frame.
+Neither page turns what it gets. The one for PLY puts it into three.js's world (x right, y up, z towards the viewer), in front of a
+camera at (0, 0, 3) that looks along −z: with the capture camera moved there, the picture is seen from where it was taken. The one
+for points negates z itself, so y points up and z forward, which is a left-handed frame.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ _PLY, _POINTS = PlyCodec(frame="opengl"), PointsCodec()
 
 
 def encode_ply(gaussians: Gaussians) -> NDArray[np.uint8]:
-    """A PLY for a camera at (0, 0, 3) of three.js's world. Raises what :meth:`PlyCodec.encode` does."""
+    """A PLY for a camera at (0, 0, 3) in three.js's world. Raises what :meth:`PlyCodec.encode` does."""
     return _PLY.encode(replace(gaussians, means=gaussians.means - _CAMERA))
 
 

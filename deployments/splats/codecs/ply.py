@@ -1,4 +1,4 @@
-"""The ``ply`` codec: the 3DGS file every splat tool reads. For export and for the original protocol, not for streaming.
+"""The ``ply`` codec: the 3DGS file that every splat tool reads. For export and the original protocol, not for streaming.
 
 A text header (:mod:`deployments.splats.codecs.ply_header`), then a row of little-endian float32 for each Gaussian:
 
@@ -18,13 +18,13 @@ property                  columns  meaning
 14 columns and 56 bytes a Gaussian at degree 0. Source: the PLY written by Kerbl et al. 2023
 (graphdeco-inria/gaussian-splatting, ``scene/gaussian_model.py``, ``save_ply``).
 
-Exact: centres, coefficients, quaternions. Logs and logits are within ``activations.MAX_RELATIVE_ERROR``; a scale comes back
+Centres, coefficients and quaternions are exact. Logs and logits are within ``activations.MAX_RELATIVE_ERROR``; a scale comes back
 within 1e-5 relative, an opacity within 1e-6; 0 and 1 come back exactly. Infinite logits, which writers without a clamp store
-for opacities 0 and 1, are read as those, and ln −∞ as scale 0; any other number that is not finite is refused. Quaternions are
+for opacities 0 and 1, are read as such, and a log of −∞ as scale 0; any other number that is not finite is refused. Quaternions are
 stored as they are and normalised when read.
 
-The frame: 3DGS files are in the frame of the cameras that trained them, which is OpenCV's, so that is the default; a viewer
-with y up (SparkJS, three.js) turns the scene half a turn about x. ``frame="opengl"`` stores it turned.
+3DGS files are in the frame of the cameras that trained them, which is OpenCV's, so that is the default; a viewer with y up
+(SparkJS, three.js) turns the scene half a turn about x. ``frame="opengl"`` stores it already turned.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ from deployments.splats.errors import BadBytes, Buffer, as_bytes, no_direction, 
 from deployments.splats.gaussians import SH_COEFFICIENTS, FloatArray, Gaussians
 from deployments.splats.kernel import for_kernel, inline, kernel
 
-# Gaussians worked on at a time: their logs wait in the first-level cache (512 × 4 × 4 bytes) for the rows to be written.
+# Gaussians processed at a time: their logs wait in the first-level cache (512 × 4 × 4 bytes) until the rows are written.
 _BLOCK = 512
 _REST_TO_DEGREE = {0: 0, 9: 1, 24: 2, 45: 2}
 
@@ -50,7 +50,7 @@ class PlyCodec:
 
     Attributes:
         normals: Also write ``nx ny nz`` (zeros): 17 columns at degree 0.
-        frame: Frame of the file; what is encoded and what decoding returns is always in the OpenCV frame.
+        frame: Frame of the file; ``Gaussians`` are always in the OpenCV frame.
     """
 
     normals: bool = False
@@ -67,12 +67,12 @@ class PlyCodec:
         """A complete PLY file. uint8 [header + N · 4 · columns].
 
         Raises:
-            BadGaussians: A number is not finite, a scale is negative, or a quaternion has no direction.
+            BadGaussians: If a number is not finite, a scale is negative, or a quaternion has no direction.
         """
         g = to_frame(gaussians, self.frame)
         names = property_names(g.sh_degree, self.normals)
         header = write_header(names, len(g))
-        # Numba compiles aligned and unaligned arrays apart: start so that the rows lie on a multiple of 4.
+        # Numba compiles aligned and unaligned arrays separately: start so that the rows lie on a multiple of 4.
         size, lead = len(header) + 4 * len(names) * len(g), -len(header) % 4
         out = np.empty(lead + size, np.uint8)[lead:]
         out[: len(header)] = np.frombuffer(header, np.uint8)
@@ -91,13 +91,13 @@ class PlyCodec:
         return out
 
     def decode(self, buffer: Buffer) -> Gaussians:
-        """The Gaussians of a PLY, whatever the order of its properties; others are ignored, bytes after the vertices too.
+        """The Gaussians in a PLY, whatever the order of its properties; unknown ones and bytes after the vertices are ignored.
 
-        Spherical harmonics of degree 3 are read to degree 2.
+        Spherical harmonics of degree 3 are read up to degree 2.
 
         Raises:
-            BadBytes: No binary little-endian PLY of Gaussians, or a number that is not finite.
-            Truncated: The file ends before its vertices do.
+            BadBytes: If it is not a binary little-endian PLY of Gaussians, or a number is not finite.
+            Truncated: If the file ends before its vertices do.
         """
         data = as_bytes(self.name, buffer)
         table = read_header(data)
@@ -118,7 +118,7 @@ class PlyCodec:
 
 
 def property_names(sh_degree: int, normals: bool = False) -> tuple[str, ...]:
-    """The columns in the order in which they are written."""
+    """The columns in the order they are written."""
     rest = 3 * (SH_COEFFICIENTS[sh_degree] - 1)
     return (
         *("x", "y", "z"),
@@ -132,7 +132,7 @@ def property_names(sh_degree: int, normals: bool = False) -> tuple[str, ...]:
 
 
 def _columns(table: VertexTable, data: NDArray[np.uint8]) -> tuple[NDArray[np.intp], FloatArray]:
-    """Where the columns of a degree 0, 1 or 2 file are, in our order, and the rows they are columns of."""
+    """The indices of a file's columns in our order, up to degree 2, and its rows."""
     names = table.dtype.names or ()
     rest = sum(1 for name in names if name.startswith("f_rest_"))
     if rest not in _REST_TO_DEGREE:
@@ -208,7 +208,7 @@ def _log_all(scales: FloatArray, out: FloatArray) -> np.int32:
     bad = np.int32(0)
     for i in range(scales.size):
         out[i] = log_scale(scales[i])
-        # As unsigned, everything from infinity on is infinite, NaN or has its sign bit set.
+        # As unsigned, everything from infinity up is infinite, NaN or has its sign bit set.
         bad = np.int32(bad | np.int32(np.float32(scales[i]).view(np.uint32) >= np.uint32(0x7F800000)))
     return bad
 

@@ -1,8 +1,8 @@
-"""The text at the start of a PLY file: written for our layout, read for anybody's.
+"""The text at the start of a PLY file: written in our layout, read in anyone's.
 
-A header is ASCII lines ended by ``\\n``: ``ply``, ``format binary_little_endian 1.0``, ``element vertex N``, one ``property``
-line a column, and exactly ``end_header\\n``. (G. Turk, The PLY Polygon File Format, 1994.) What is read here is hostile until
-checked: sizes are compared with the bytes that are there before anything is allocated from them.
+A header is ASCII lines that end with ``\\n``: ``ply``, ``format binary_little_endian 1.0``, ``element vertex N``, a ``property``
+line for each column, and exactly ``end_header\\n``. (G. Turk, The PLY Polygon File Format, 1994.) Input is hostile until checked:
+sizes are compared with the bytes that are there before anything is allocated from them.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deployments.splats.errors import BadBytes, Truncated
 
 MAX_HEADER_BYTES = 65536
-"""Longest header read; SparkJS's own limit."""
+"""Longest header read; SparkJS has the same limit."""
 MAX_PROPERTIES = 1024
 
 _END = b"end_header\n"
@@ -36,7 +36,7 @@ class VertexTable:
     Attributes:
         offset: First byte of the first vertex.
         count: Vertices, all of them within the file.
-        dtype: One vertex: a packed structure with a field a property.
+        dtype: One vertex: a packed structure with a field for each property.
     """
 
     offset: int
@@ -55,15 +55,15 @@ def read_header(data: NDArray[np.uint8]) -> VertexTable:
     """Find the vertices of a PLY file.
 
     Raises:
-        BadBytes: No PLY, another format than binary little-endian, a malformed line, a list property in or before the
+        BadBytes: If it is not a PLY, not binary little-endian, or has a malformed line, a list property in or before the
             vertices, or no vertices. ``offset`` is that of the line.
-        Truncated: The file ends before the header or the vertices do.
+        Truncated: If the file ends before the header or the vertices do.
     """
     head = data[:MAX_HEADER_BYTES].tobytes()
     if not head.startswith(b"ply\n"):
         if b"ply\n".startswith(head):
             raise Truncated("ply", len(head), "the first line 'ply'", f"{len(head)} bytes")
-        raise BadBytes("ply", 0, "the first line 'ply' ended by a bare newline", repr(head[:16]))
+        raise BadBytes("ply", 0, "the first line 'ply' and a bare newline", repr(head[:16]))
     end = head.find(b"\n" + _END)
     if end < 0:
         if len(data) >= MAX_HEADER_BYTES:
@@ -117,7 +117,7 @@ def _stride(fields: list[tuple[str, str]]) -> int:
 
 
 def _count(text: str, start: int) -> int:
-    # isdecimal also admits other scripts' digits; 18 digits keep every product within 64 bits times a stride Python can hold.
+    # isdecimal alone would accept other scripts' digits; 18 digits fit into 64 bits.
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
         raise BadBytes("ply", start, "a count of up to 18 digits", repr(text[:40]))
     return int(text)

@@ -14,8 +14,8 @@ offset  type        meaning
 …       u8 [n, 3]   red, green, blue: round(255 · (0.5 + SH_C0 · DC)), clamped to 0..255
 ======  ==========  ====================================================================
 
-Lost: scales, rotations, opacities, view dependence. A decoded point is a round, opaque Gaussian of ``POINT_SCALE``; its colour
-is within 1/510 of the original, clamped to 0..1; its centre is exact.
+Scales, rotations, opacities and view dependence are lost. A decoded point is a round, opaque Gaussian of ``POINT_SCALE``; its
+colour is within 1/510 of the original, clamped to 0..1; its centre is exact.
 """
 
 import struct
@@ -34,7 +34,7 @@ HEADER = struct.Struct("<4sB3xII")
 POINT_BYTES = 15
 
 POINT_SCALE = 0.001
-"""Standard deviation of a decoded point, model units; what SparkJS gives to points of a PLY."""
+"""Standard deviation of a decoded point, model units; SparkJS gives the same to a PLY's points."""
 
 _DC_OF = rgb_to_dc(np.arange(256, dtype=np.float32) / np.float32(255))
 _C0, _HALF, _ZERO, _FULL = np.float32(SH_C0), np.float32(0.5), np.float32(0), np.float32(255)
@@ -52,7 +52,7 @@ class PointsCodec:
         """The frame's centres and colours. uint8 [16 + 15 · N].
 
         Raises:
-            BadGaussians: A centre or a DC coefficient is not finite.
+            BadGaussians: If a centre or a DC coefficient is not finite.
         """
         n = len(gaussians)
         out = np.empty(HEADER.size + POINT_BYTES * n, np.uint8)
@@ -67,8 +67,8 @@ class PointsCodec:
         """The points as round, opaque Gaussians of ``POINT_SCALE``.
 
         Raises:
-            BadBytes: Another magic or version, non-zero padding, trailing bytes, or a centre that is not finite.
-            Truncated: Fewer bytes than the header announces.
+            BadBytes: For a wrong magic or version, non-zero padding, trailing bytes, or a centre that is not finite.
+            Truncated: If there are fewer bytes than the header announces.
         """
         xyz, rgb = split_points(buffer)
         n = len(xyz)
@@ -87,14 +87,14 @@ class PointsCodec:
 
 
 def split_points(buffer: Buffer) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The two arrays of a ``points`` buffer, as views of it.
+    """The two arrays of a ``points`` buffer, as views into it.
 
     Returns:
         Centres, float32 [N, 3], and colours, uint8 [N, 3].
 
     Raises:
-        BadBytes: Another magic or version, non-zero padding, or trailing bytes.
-        Truncated: Fewer bytes than the header announces.
+        BadBytes: For a wrong magic or version, non-zero padding, or trailing bytes.
+        Truncated: If there are fewer bytes than the header announces.
     """
     data = as_bytes("points", buffer)
     if len(data) < HEADER.size:
