@@ -37,7 +37,7 @@ def test_lowered_quality_is_said_with_its_cause_and_full_quality_is_quiet(open_v
     viewer = open_viewer(f"{serve('--lowered').url}/?{STREAM}&min_opacity=0&max_splats=800", size=(900, 640))
     viewer.wait("splatcast.state.shown?.quality.splats_share < 1")
     viewer.wait("document.querySelector('#quality').textContent === '62% detail, 320 px'")
-    assert viewer.page.inner_text("#quality-note") == "Fewer splats: the network takes too long for more."
+    assert viewer.page.inner_text("#quality-note") == "Less detail: the network takes too long for more."
 
     viewer.page.click("#settings-toggle")
     assert viewer.page.is_checked("#set-adapt") and viewer.page.is_enabled("#set-fewest")
