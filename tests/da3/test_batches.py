@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deployments.models.da3.forward import Result
 from deployments.models.da3.model import DepthAnything3
-from deployments.pipeline import DecodedCapture, Prediction
+from deployments.pipeline import DecodedCapture, PredictedCapture, Prediction
 from deployments.stream.errors import FrameError, InferenceFailed, WrongViewCount
 from deployments.stream.frames import FrameRequest
 from deployments.stream.options import FrameOptions
@@ -174,8 +174,8 @@ def test_pruning_before_the_copy_gives_the_packers_own_frame(checkpoints: Any, o
     captures = [capture(0, **options), capture(1)]
     early = predictions(faded(checkpoints["micro"], prune_on_device=True).predict(captures))
     late = predictions(faded(checkpoints["micro"], prune_on_device=False).predict(captures))
-    for a, b in zip(early, late, strict=True):
-        x, y = packer.pack(a), packer.pack(b)
+    for asked, a, b in zip(captures, early, late, strict=True):
+        x, y = (packer.pack(PredictedCapture(prediction, asked.request)) for prediction in (a, b))
         assert not isinstance(x, FrameError) and not isinstance(y, FrameError)
         assert x.pruned == y.pruned and x.count == y.count
         np.testing.assert_array_equal(x.data, y.data)
