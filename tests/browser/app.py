@@ -7,7 +7,6 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import uvicorn
 from msgspec import structs
@@ -21,7 +20,7 @@ from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage, FrameError
 from deployments.stream.frames import Capture, PackedFrame
-from deployments.stream.options import FrameOptions, OptionLimits
+from deployments.stream.options import FrameOptions
 from deployments.stream.quality import Quality, Setting
 from deployments.stream.session import Session
 
@@ -59,19 +58,18 @@ class Still:
 
 
 class Pipeline(LocalPipeline):
-    """The local pipeline with a licence note and, if asked, other colours or every second frame cut short."""
+    """The local pipeline with a licence note and, if asked, options of its own or every second frame cut short."""
 
     licence_note = ""
     corrupt = False
-    colors: Literal["own", "jpeg"] | None = None
+    forced: dict[str, str]
     _frames = 0
 
     async def describe(self) -> messages.Engine:
         return dataclasses.replace(await super().describe(), licence_note=self.licence_note)
 
     async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
-        if self.colors:
-            capture.request.options = dataclasses.replace(capture.request.options, colors=self.colors)
+        capture.request.options = dataclasses.replace(capture.request.options, **self.forced)  # type: ignore[arg-type]
         outcome = await super().__call__(capture)
         self._frames += 1
         if self.corrupt and isinstance(outcome, PackedFrame) and self._frames % 2 == 0:
@@ -113,8 +111,8 @@ def main() -> None:
     parser.add_argument("--token", default=None)
     parser.add_argument("--acks", type=Path, default=None, help="where to write every ack, a JSON line each")
     parser.add_argument("--still", action="store_true", help="every frame is the first one")
-    parser.add_argument("--codecs", default="depth,packed,points,ply", help="what is offered")
-    parser.add_argument("--colors", default=None, choices=("own", "jpeg"), help="of depth, whatever the client asks for")
+    parser.add_argument("--codec", help="whatever the client asks for")
+    parser.add_argument("--colors", choices=("own", "jpeg"), help="of depth, whatever the client asks for")
     parser.add_argument("--lowered", action="store_true", help="400 splats, 320 of 504 px, for streams that adapt")
     options = parser.parse_args()
     if options.acks:
@@ -125,11 +123,11 @@ def main() -> None:
         Session._on_hello = _refuse_hello  # type: ignore[method-assign]
     messages.PROTOCOL = options.protocol
     params = {"splats": 3072, "fail_every": options.fail_every} if options.engine == "synthetic" else {}
-    offered = OptionLimits(codecs=tuple(options.codecs.split(",")))
-    args = GraphArgs(max_sessions=options.max_sessions, option_limits=offered)
+    args = GraphArgs(max_sessions=options.max_sessions)
     model = load_model(options.engine, **params)
     pipeline = Pipeline(Still(model) if options.still else model, args.frames, args.pack)
-    pipeline.licence_note, pipeline.corrupt, pipeline.colors = options.licence_note, options.corrupt, options.colors
+    pipeline.licence_note, pipeline.corrupt = options.licence_note, options.corrupt
+    pipeline.forced = {name: value for name in ("codec", "colors") if (value := getattr(options, name))}
     pipeline.warm_up()
     config = uvicorn.Config(
         create_app(pipeline, args, token=options.token),

@@ -254,7 +254,8 @@ def test_the_browser_check_passes(open_viewer: OpenViewer, synthetic: AppServer)
     viewer.wait("window.splatcastSelftest?.done")
     lines = viewer.page.evaluate("splatcastSelftest.lines")
     assert [line for line in lines if line["result"] != "pass"] == []
-    assert len(lines) >= 14
+    assert len(lines) >= 16
+    assert [line for line in lines if line["name"] == "Decoding depth, and lifting it"]
 
 
 def test_the_licences_can_be_read_from_the_help(open_viewer: OpenViewer, synthetic: AppServer):

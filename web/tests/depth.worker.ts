@@ -1,0 +1,60 @@
+// What the viewer does with a `depth` reply, in a worker as there, for tests/browser/test_depth.py.
+
+import { GridPainter } from "../src/codecs/pictures.js";
+import type { SplatsMessage } from "../src/stream/messages.js";
+import { BufferPool } from "../src/stream/pool.js";
+import { ReplyDecoder } from "../src/stream/reply_decoder.js";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What a test asks; bytes travel as base64, as Playwright has no other way for them. */
+type Question =
+  | { ask: "paint"; picture: string; width: number; height: number; orientation: number | null }
+  | { ask: "decode"; data: string; own: string | null; times: number };
+
+const painter = new GridPainter();
+const pool = new BufferPool();
+const decoder = new ReplyDecoder(pool);
+
+self.onmessage = async (event: MessageEvent<Question>) => {
+  try {
+    self.postMessage(await answer(event.data));
+  } catch (error) {
+    self.postMessage({ error: String(error) });
+  }
+};
+
+async function answer(question: Question): Promise<object> {
+  if (question.ask === "paint") {
+    const { width, height, orientation } = question;
+    const picture = bytesOf(question.picture);
+    const rgba = orientation
+      ? await painter.paintJpeg({ data: picture, orientation }, width, height)
+      : await painter.paint(picture, width, height);
+    return { bytes: base64(rgba) };
+  }
+  const own = question.own === null ? null : bytesOf(question.own);
+  const message = { codec: "depth", data: bytesOf(question.data) } as SplatsMessage;
+  const times: number[] = [];
+  let words: Uint8Array = new Uint8Array(0);
+  let count = 0;
+  for (let i = 0; i < question.times; i++) {
+    const began = performance.now();
+    const reply = await decoder.decode(message, own, 400_000);
+    times.push(performance.now() - began);
+    count = reply.count;
+    if (i === question.times - 1) words = new Uint8Array(reply.words.slice(0, 4 * count).buffer);
+    pool.give(reply.words.buffer);
+  }
+  return { bytes: base64(words), count, times };
+}
+
+function bytesOf(text: string): Bytes {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+function base64(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  return btoa(text);
+}
