@@ -68,8 +68,9 @@ def test_the_load_tool_imports_only_what_the_product_depends_on() -> None:
 
 
 def make_load(*variables: str) -> str:
-    """What ``make load`` would run, where ``make run`` has not been run yet."""
-    clean = {name: value for name, value in os.environ.items() if name not in ("URL", "SESSIONS", "FPS", "SECONDS", "ARGS", "PORT")}
+    """What ``make load`` would run, where ``make run`` has not been run yet, and whatever make runs these tests."""
+    variables_of_make = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "URL", "SESSIONS", "FPS", "SECONDS", "ARGS", "PORT")
+    clean = {name: value for name, value in os.environ.items() if name not in variables_of_make}
     command = ["make", "--dry-run", "load", "VENV=not-made-yet", *variables]
     return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True).stdout
 
