@@ -175,7 +175,7 @@ def _class(difference: int, unit: int) -> int:
 def _predict_row(
     r: I32, v: int, first: int, across: int, dv: int, du: int, unit: int, guesses: I32, others: I32, groups: I32
 ) -> None:
-    """Predict the pixels of a row in one pass, from what earlier passes left; nothing branches, so that it is quick.
+    """Predict the pixels of a row in one pass, from what earlier passes left.
 
     Args:
         r: What is known so far.
@@ -188,22 +188,41 @@ def _predict_row(
         groups: Class of the difference of a and b; 8 at an edge.
     """
     height, width = r.shape
-    jump = 16 * unit
     near, far = v + dv < height, v >= 3 * dv and v + 3 * dv < height
     row_a, row_b = r[v - dv], r[v + dv if near else v - dv]
     row_c, row_d = r[v - 3 * dv if far else v - dv], r[v + 3 * dv if far else v - dv]
-    for u in range(first, width, across):
+    # Columns with all four neighbours, in whole steps of the pass; the few on both sides of them are predicted one by one.
+    start = first if 3 * du <= first else first + across
+    end = max(start, width - 3 * du) if far else start
+    for u in range(first, start, across):
         a = row_a[u - du]
-        b = row_b[u + du] if near and u + du < width else a
-        inside = far and u >= 3 * du and u + 3 * du < width
-        c = row_c[u - 3 * du] if inside else a
-        d = row_d[u + 3 * du] if inside else b
-        gap = abs(a - b)
-        smooth = inside and abs(a - c) <= jump and abs(b - d) <= jump
-        between = (9 * (a + b) - c - d + 8) >> 4 if smooth else (a + b + 1) >> 1
-        guesses[u] = a if gap > jump else between
-        others[u] = b
-        groups[u] = 8 if gap > jump else _class(gap, unit)
+        _predict(a, row_b[u + du] if near and u + du < width else a, a, a, False, unit, u, guesses, others, groups)
+    if far:
+        n = (end - start + across - 1) // across
+        a_s, b_s, c_s, d_s = row_a[start - du :], row_b[start + du :], row_c[start - 3 * du :], row_d[start + 3 * du :]
+        out_g, out_o, out_c = guesses[start:], others[start:], groups[start:]
+        if across == 1:
+            for i in range(n):
+                _predict(a_s[i], b_s[i], c_s[i], d_s[i], True, unit, i, out_g, out_o, out_c)
+        else:
+            for i in range(0, n * across, across):
+                _predict(a_s[i], b_s[i], c_s[i], d_s[i], True, unit, i, out_g, out_o, out_c)
+        start += n * across
+    for u in range(start, width, across):
+        a = row_a[u - du]
+        _predict(a, row_b[u + du] if near and u + du < width else a, a, a, False, unit, u, guesses, others, groups)
+
+
+@inline
+def _predict(a: int, b: int, c: int, d: int, has_all: bool, unit: int, u: int, guesses: I32, others: I32, groups: I32) -> None:
+    """One pixel, without a branch, so that many are predicted at once."""
+    jump = 16 * unit
+    gap = abs(a - b)
+    smooth = has_all and abs(a - c) <= jump and abs(b - d) <= jump
+    between = (9 * (a + b) - c - d + 8) >> 4 if smooth else (a + b + 1) >> 1
+    guesses[u] = a if gap > jump else between
+    others[u] = b
+    groups[u] = 8 if gap > jump else _class(gap, unit)
 
 
 @inline
