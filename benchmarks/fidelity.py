@@ -34,7 +34,7 @@ from deployments.stream.options import FrameOptions
 
 F32 = NDArray[np.float32]
 
-STEPS = (512, 256, 128, 64)
+STEPS = (768, 512, 256, 128, 64)
 """Of the median inverse depth, as so many in it."""
 ORBIT_DEG = (0, 10, -10, 20, -20)
 BEST_DB = 100.0

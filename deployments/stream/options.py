@@ -40,7 +40,7 @@ class FrameOptions:
     codec: str = "auto"
     colors: Colors = "jpeg"
     representation: Representation = "auto"
-    depth_step: float = 1 / 512
+    depth_step: float = 1 / 768
     max_splats: int = 200_000
     min_opacity: float = 0.1
     border: float = 0.03

@@ -172,7 +172,7 @@ class World:
             self.made.append((self.link.now_s, options, count))
             size = count * BYTES_A_SPLAT[codec]
             if codec == "depth":
-                size *= BYTES_A_DOUBLING ** math.log2(512 * options.depth_step)
+                size *= BYTES_A_DOUBLING ** math.log2(options.depth_step / FrameOptions().depth_step)
             packed = PackedFrame(
                 codec,
                 "lifted",

@@ -95,7 +95,7 @@ def test_depth_is_measured_with_every_layer(tmp_path: Path) -> None:
     subject = subjects.relief(PX)
     assert subject.layered.layer_count == 2
     found = fidelity.measure(subject, tmp_path, 1)
-    finest = next(row for row in found["rows"] if row["name"] == "depth, own picture, 1/512")
+    finest = next(row for row in found["rows"] if row["name"] == "depth, own picture, 1/768")
     assert min(finest["psnr"]) > 35
     front = LayeredDepth(tuple(type(v)(v.camera, v.layers[:1], v.picture, v.pose) for v in subject.layered.views))
     assert found["splats"] > len(lift_and_prune(front, border=0.03, min_opacity=0.1)[0])

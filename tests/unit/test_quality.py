@@ -147,18 +147,18 @@ def test_depth_goes_through_two_megabits_at_eight_frames_a_second() -> None:
     assert len(shown) / 40.0 >= 8.0
     assert p95_s(world, 20.0) <= 0.45
     assert all(count == FULL_SPLATS or options.depth_step == COARSEST_STEP for _, options, count in world.made)
-    assert {1 / 512, COARSEST_STEP} < set(steps(world, 0.0)), "coarser depth comes before a smaller grid"
+    assert {FrameOptions().depth_step, COARSEST_STEP} < set(steps(world, 0.0)), "coarser depth comes before a smaller grid"
 
 
 def test_depth_on_a_link_that_narrows_and_widens_is_fine_again_within_half_a_minute() -> None:
     world = World(Link(50.0, 0.06), codecs=DEPTH, fps=10.0).run(20.0)
-    assert set(steps(world, 10.0)) == {1 / 512}
+    assert set(steps(world, 10.0)) == {FrameOptions().depth_step}
     world.link.mbit_s = 2.0
     world.run(50.0)
     assert p95_s(world, 30.0, 50.0) <= 0.45
     world.link.mbit_s = 50.0
     world.run(90.0)
-    assert set(steps(world, 80.0)) == {1 / 512} and set(world.splats(80.0)) == {FULL_SPLATS}
+    assert set(steps(world, 80.0)) == {FrameOptions().depth_step} and set(world.splats(80.0)) == {FULL_SPLATS}
 
 
 def test_beyond_the_coarsest_depth_the_grid_gets_smaller() -> None:
@@ -170,7 +170,7 @@ def test_beyond_the_coarsest_depth_the_grid_gets_smaller() -> None:
 def test_a_client_that_is_slow_to_show_depth_gets_a_smaller_grid_and_not_a_coarser_one() -> None:
     world = World(Link(100.0), codecs=DEPTH, show_s=0.5, fps=10.0).run(60.0)
     assert {cause for _, cause in world.causes} >= {"client"} and np.median(world.splats(30.0)) < 0.7 * FULL_SPLATS
-    assert set(steps(world, 30.0)) == {1 / 512}
+    assert set(steps(world, 30.0)) == {FrameOptions().depth_step}
 
 
 def test_a_fast_link_is_left_at_full_quality() -> None:
