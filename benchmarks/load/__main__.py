@@ -20,7 +20,7 @@ from benchmarks.command import BenchmarkError, command, publish, start_report
 from benchmarks.load.arguments import is_loopback, parse
 from benchmarks.load.report import VERSION, build_report
 from benchmarks.load.run import run
-from benchmarks.load.schedule import CLOSED_LOOP, Step, ramp, steps
+from benchmarks.load.schedule import CLOSED_LOOP, ramp, steps
 from benchmarks.load.session import Client
 from benchmarks.load.table import describe
 from benchmarks.processes import NotMeasured, ServerProcesses, find_server
@@ -72,14 +72,16 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         raise BenchmarkError(str(error)) from None
     info = fetch_info(args.url, token)
     forth = encode_clip(CLIP_S, CLIP_FPS, *args.frame, 80)
-    client = Client(args.url, [*forth, *forth[-2:0:-1]], args.codecs, args.options, token=token)
     kinds = [kind for kind, count in args.mix.items() for _ in range(count)]
-    measured = Step(len(kinds), args.warmup_s, args.warmup_s + args.duration_s)
-    parts = steps(args.ramp, args.warmup_s, args.step_s) if args.ramp else [measured]
+    spans = max(1, len(args.link))
+    each_s = args.step_s if args.ramp else args.duration_s / spans
+    parts = steps(args.ramp or [len(kinds)] * spans, args.warmup_s, each_s)
     schedules = ramp(parts, CLOSED_LOOP if args.closed_loop else args.fps)
+    profiles = [(part.from_s, profile) for part, profile in zip(parts, args.link, strict=False)]
+    client = Client(args.url, [*forth, *forth[-2:0:-1]], args.codecs, args.options, token=token, profiles=profiles)
     processes, not_measured = server_processes(args.url)
     outcome = asyncio.run(run(client, schedules, DRAIN_S, kinds, processes))
-    return {"server": info, **build_report(outcome, args.max_lag_ms, parts if args.ramp else (), not_measured)}
+    return {"server": info, **build_report(outcome, args.max_lag_ms, parts if len(parts) > 1 else (), not_measured)}
 
 
 def server_processes(url: str) -> tuple[ServerProcesses | None, str]:

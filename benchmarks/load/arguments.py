@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from benchmarks.command import between, names, new_parser, rising_counts
 from benchmarks.load.kinds import KINDS, parse_mix
+from benchmarks.load.link import Profile
 from deployments.client import DEFAULT_CODECS
 from deployments.models import ENGINES
 
@@ -42,6 +43,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     who.add_argument("--closed-loop", action="store_true", help="send a frame when the last one is answered; ignores --fps")
     who.add_argument("--duration-s", type=between(0.1, 3600.0), default=60.0, help="how long, unless it is a ramp (%(default)s)")
     who.add_argument("--warmup-s", type=between(0.0, 600.0), default=3.0, help="seconds before that (%(default)s)")
+    link = "what everyone's link carries toward them, and its round trip; several: one after the other, such as 50:60,2:60,50:60"
+    who.add_argument(
+        "--link", type=_profiles, default=[], metavar="MBIT[:MS],…", help=link + ", such as 50:60,2:60,50:60 (no limit)"
+    )
     what = parser.add_argument_group("what they send and ask for")
     what.add_argument("--frame", type=_size, default=(640, 480), metavar="WxH", help="size of the pictures (640x480)")
     what.add_argument("--codecs", type=names, default=list(DEFAULT_CODECS), help="codecs offered, best first, separated by commas")
@@ -57,8 +62,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if args.local != "synthetic" and (args.latency_ms, args.splats) != (None, None):
         parser.error("--latency-ms and --splats belong to the synthetic engine: they need --local synthetic")
     args.mix = args.mix or {"viewer": args.ramp[-1] if args.ramp else args.sessions}
-    if address.scheme == "wss" and any(KINDS[kind].link != "direct" for kind in args.mix):
-        parser.error("--mix: slow, deaf and vanishing clients come through a relay, which needs a ws:// address")
+    relayed = any(KINDS[kind].link != "direct" for kind in args.mix)
+    if address.scheme == "wss" and (args.link or relayed):
+        parser.error("--link, and slow, deaf and vanishing clients, come through a relay, which needs a ws:// address")
+    if args.link and (relayed or args.ramp):
+        parser.error(
+            "--link is for viewers who are all there from the start: not with --ramp, nor with slow, deaf or vanishing clients"
+        )
     args.options = dict(args.option)
     del args.option
     return args
@@ -88,6 +98,14 @@ def _size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal() and 16 <= int(width) <= 4096 and 16 <= int(height) <= 4096):
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT from 16x16 to 4096x4096, got {text!r}")
     return int(width), int(height)
+
+
+def _profiles(text: str) -> list[Profile]:
+    number, found = between(0.01, 10_000.0), []
+    for part in text.split(","):
+        mbit_s, colon, round_trip_ms = part.partition(":")
+        found.append(Profile(number(mbit_s), between(0.0, 10_000.0)(round_trip_ms) if colon else 0.0))
+    return found
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from benchmarks.load.kinds import KINDS, SLOW_MBIT
-from benchmarks.load.link import Link, open_link
+from benchmarks.load.link import Link, Profile, open_link
 from benchmarks.load.original import OriginalReply, OriginalStream, connect_original
 from benchmarks.load.schedule import Schedule, next_refresh_s
 from deployments.client import DEFAULT_CODECS, ClientError, Stream, connect
@@ -73,6 +73,7 @@ class Client:
             unanswered.
         silence_s: How long a client that vanished keeps its connection half-open before it breaks.
         token: The server's access token, if it has one.
+        profiles: Since when, in seconds since the run's start, everyone's link is like what; empty: it is direct.
     """
 
     url: str
@@ -83,6 +84,7 @@ class Client:
     patience_s: float = 2.0
     silence_s: float = 0.0
     token: str | None = field(default=None, repr=False)
+    profiles: Sequence[tuple[float, Profile]] = ()
 
 
 class LoadSession:
@@ -137,9 +139,10 @@ class LoadSession:
     async def _open(self) -> AsyncIterator[Stream | OriginalStream]:
         client, url = self._client, self._client.url
         async with AsyncExitStack() as stack:
-            if self._kind.link != "direct":
-                mbit_s = SLOW_MBIT if self._kind.link == "narrow" else None
-                self._link = await stack.enter_async_context(open_link(url, mbit_s))
+            if client.profiles or self._kind.link != "direct":
+                narrow = Profile(SLOW_MBIT) if self._kind.link == "narrow" else Profile()
+                at_first = client.profiles[0][1] if client.profiles else narrow
+                self._link = await stack.enter_async_context(open_link(url, at_first))
                 url = self._link.url
             if self._kind.is_original:
                 opening: Any = connect_original(url, client.open_timeout_s, client.token)
@@ -174,6 +177,7 @@ class LoadSession:
         reading = asyncio.ensure_future(self._read(stream))
         writing = asyncio.ensure_future(self._write(stream) if self._kind.sends else self._ping(stream))
         showing = asyncio.ensure_future(self._show(stream))
+        varying = asyncio.ensure_future(self._vary_link())
         deadline_s = self.schedule.end_s + drain_s
         try:
             # A server that no longer reads may hold up the writer forever.
@@ -196,9 +200,15 @@ class LoadSession:
             if reading.done():
                 reading.result()
         finally:
-            for task in (reading, writing, showing):
+            for task in (reading, writing, showing, varying):
                 task.cancel()
-            await asyncio.gather(reading, writing, showing, return_exceptions=True)
+            await asyncio.gather(reading, writing, showing, varying, return_exceptions=True)
+
+    async def _vary_link(self) -> None:
+        for from_s, profile in self._client.profiles:
+            await asyncio.sleep(from_s - self._now_s())
+            assert self._link
+            self._link.profile = profile
 
     async def _ping(self, stream: Stream | OriginalStream) -> None:
         assert isinstance(stream, Stream)

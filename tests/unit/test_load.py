@@ -6,6 +6,7 @@ import time
 from argparse import ArgumentTypeError
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from benchmarks.figures import percentiles, table
 from benchmarks.load.__main__ import local_config, main, server_processes
 from benchmarks.load.arguments import is_loopback, parse
 from benchmarks.load.kinds import KINDS, parse_mix
-from benchmarks.load.link import open_link
+from benchmarks.load.link import Profile, open_link
 from benchmarks.load.original import OriginalReply
 from benchmarks.load.original import parse as parse_original
 from benchmarks.load.report import build_report, client_limits, fairness, quality_changes, server_usage
@@ -464,7 +465,7 @@ async def test_a_narrow_link_carries_what_it_may_and_a_stopped_one_nothing() -> 
     listener = await asyncio.start_server(talk, "127.0.0.1", 0)
     url = f"ws://127.0.0.1:{listener.sockets[0].getsockname()[1]}/ws"
     async with listener:
-        async with open_link(url, mbit_s=8.0) as link:
+        async with open_link(url, Profile(8.0)) as link:
             reader, writer = await connected_to(link.url)
             began_s = time.monotonic()
             assert await reader.readexactly(200_000) == bytes(200_000)
@@ -483,6 +484,53 @@ async def test_a_narrow_link_carries_what_it_may_and_a_stopped_one_nothing() -> 
             with suppress(ConnectionError):
                 await asyncio.wait_for(_all_of(reader), 5.0)
             writer.close()
+
+
+async def test_a_long_link_delays_both_ways_and_changes_when_it_is_told_to() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(1 << 16):
+            writer.write(chunk)
+        writer.close()
+
+    listener = await asyncio.start_server(echo, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{listener.sockets[0].getsockname()[1]}/ws"
+
+    async def there_and_back_s(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes) -> float:
+        began_s = time.monotonic()
+        writer.write(sent)
+        assert await reader.readexactly(len(sent)) == sent
+        return time.monotonic() - began_s
+
+    async with listener, open_link(url, Profile(round_trip_ms=200.0)) as link:
+        reader, writer = await connected_to(link.url)
+        assert await there_and_back_s(reader, writer, b"far") >= 0.19
+        link.profile = Profile(0.8)
+        assert await there_and_back_s(reader, writer, bytes(range(200)) * 100) >= 0.19, "20 kB at 0.8 Mbit/s"
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_viewers_behind_links_that_change_are_reported_span_by_span() -> None:
+    async with stub_server(StubPipeline()) as url:
+        profiles = [(0.0, Profile(50.0, 20.0)), (0.5, Profile(50.0, 300.0))]
+        parts = steps([1, 1], 0.0, 0.5)
+        outcome = await run(replace(client(url), profiles=profiles), ramp(parts, 20.0), drain_s=5.0)
+    near, far = build_report(outcome, 1e6, parts)["steps"]
+    assert near["age_ms"]["p50"] < 200 < far["age_ms"]["max"]
+
+
+@pytest.mark.parametrize("argv", [["--link", "2:60", "--ramp", "1,2"], ["--link", "2:60", "--mix", "slow:1"]])
+def test_links_are_for_viewers_who_are_there_from_the_start(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(argv)
+    assert "--link is for viewers" in capsys.readouterr().err
+
+
+def test_links_are_read() -> None:
+    assert parse(["--link", "50:60,2"]).link == [Profile(50.0, 60.0), Profile(2.0)]
+    with pytest.raises(SystemExit):
+        parse(["--link", "fast"])
 
 
 async def connected_to(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
