@@ -10,7 +10,7 @@ all cases; and a router asks each replica for its queue's length only where it d
 
 
 class ShortestQueue(FIFOMixin, RequestRouter):  # type: ignore[misc]
-    """Serve's own router compares two replicas, chosen at random: with four of which one is idle, every second frame goes to a busy one.
+    """Serve's own router compares two replicas at random: with four of which one is idle, every second frame goes to a busy one.
 
     A request here is a frame and takes as long as any other, a tenth of a second perhaps, so to wait behind one costs a frame's
     age what nothing else wins back. For ``request_router_config`` in a serve config.
