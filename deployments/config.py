@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from deployments.splats.codecs import CODECS, depth_heads
-from deployments.stages.decode import FrameLimits
+from deployments.stages.decode import FrameLimits, PhotoLimits
 from deployments.stages.pack import PackSettings
 from deployments.stream.admission import AdmissionLimits
 from deployments.stream.errors import BadMessage
@@ -140,7 +140,8 @@ class GraphArgs(_Section):
     Attributes:
         engine: The model.
         batch: Batching of its inputs.
-        frames: What the decoder accepts.
+        frames: What the decoder accepts of a stream.
+        photos: What it accepts of ``/api/splat``.
         options: What a client that asks for nothing gets.
         option_limits: What a client may ask for. ``codecs`` must contain ``packed`` and ``points``, between which ``auto`` chooses;
             it does not bind clients of the original protocol, which can't ask.
@@ -156,6 +157,7 @@ class GraphArgs(_Section):
     engine: EngineArgs = EngineArgs()
     batch: BatchArgs = BatchArgs()
     frames: Annotated[FrameLimits, AfterValidator(_all_positive)] = FrameLimits()
+    photos: Annotated[PhotoLimits, AfterValidator(_all_positive)] = PhotoLimits()
     options: FrameOptions = FrameOptions()
     option_limits: Annotated[OptionLimits, AfterValidator(_all_positive), AfterValidator(_codecs_exist)] = OptionLimits()
     session: Annotated[SessionLimits, AfterValidator(_all_positive)] = SessionLimits()

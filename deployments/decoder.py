@@ -18,14 +18,14 @@ logger = logging.getLogger("ray.serve.splatcast")
 class FrameDecoder:
     """Decodes the views of a capture."""
 
-    def __init__(self, limits: FrameLimits) -> None:
-        self._limits = limits
+    def __init__(self, frames: FrameLimits, photos: FrameLimits) -> None:
+        self._frames, self._photos = frames, photos
 
     async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
         """Decode all views, or say which rule one of them breaks."""
         try:
             # In a thread: a large picture takes most of a second, and the decoders release the GIL.
-            return await asyncio.to_thread(decode_capture, capture, self._limits)
+            return await asyncio.to_thread(decode_capture, capture, self._frames, self._photos)
         except Exception:
             logger.exception("decoding failed", extra=frame_fields(capture.request.frame_id))
             return GraphFailed()

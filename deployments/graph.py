@@ -33,7 +33,7 @@ def build_app(args: GraphArgs) -> Application:
     if args.engine.gpu_wait_s and str(args.engine.params.get("device", "")).startswith("cuda") and ray.is_initialized():
         wait_for_gpu(ray.cluster_resources, args.engine.gpu_wait_s)
 
-    decoder = FrameDecoder.bind(args.frames)  # type: ignore[attr-defined]
+    decoder = FrameDecoder.bind(args.frames, args.photos)  # type: ignore[attr-defined]
     inference = GaussianInference.bind(args.engine, args.batch)  # type: ignore[attr-defined]
     packer = SplatPacker.bind(args.pack)  # type: ignore[attr-defined]
     return Ingress.bind(decoder, inference, packer, args)  # type: ignore[attr-defined]

@@ -157,6 +157,7 @@ class _Api:
                 "codecs": list(choice.codecs),
                 "options": asdict(self._args.options),
                 "limits": {**asdict(session), **asdict(choice), **asdict(frames), "max_sessions": self._args.max_sessions},
+                "photos": asdict(self._args.photos),
             }
         )
 

@@ -6,6 +6,10 @@ JPEGs, has been given no room for more). A picture comes out whole or not at all
 grey.
 
 Choices a caller may want to know:
+    Pictures at least twice as large as is useful are scaled down, JPEGs while they are decoded.
+    CMYK becomes RGB without a colour profile, 16 bits a channel become 8.
+    A JPEG that libjpeg reads with no worse a warning than of bytes too many before a restart or end marker is taken; some webcams
+    write them.
     Transparency is composited on black, as a browser does when it makes a JPEG from a canvas.
     EXIF orientation is applied for all three types; other EXIF data is ignored. So are colour profiles: sRGB is assumed.
     Animations (APNG, animated WebP) are refused: a frame is one moment.
@@ -15,11 +19,12 @@ JPEG takes 40, and are decoded two at a time in a process.
 """
 
 import io
+import re
 import struct
 import threading
 import time
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import simplejpeg
@@ -30,7 +35,7 @@ from deployments.pipeline import DecodedCapture
 from deployments.splats.codecs.depth import Jpeg
 from deployments.splats.codecs.depth_heads import NAME
 from deployments.splats.layers import upright
-from deployments.stages.image_files import Picture, read_picture, stored_png
+from deployments.stages.image_files import Picture, check_png_pixels, read_picture
 from deployments.stages.jpeg_metadata import strip_metadata
 from deployments.stream.errors import (
     FrameEmpty,
@@ -53,11 +58,13 @@ class FrameLimits:
         min_px: Smallest width and height.
         max_width: Largest width, pixels.
         max_height: Largest height, pixels.
-        max_pixels: Most pixels of all views of a frame together. 12 megapixels take 0.05 s and 40 MB as JPEG (110 MB if
-            progressive), up to 1 s and 340 MB as PNG or WebP. A hostile WebP takes up to 3 s and 620 MB, and still 510 MB at one
-            megapixel: its lossless pixels, or its alpha plane, may carry 65,536 groups of prefix codes, one for each 16 pixels.
-        decode_px: Longest useful side, pixels, if the client's ``inference_px`` leaves it open; larger JPEGs are scaled down
-            while they are decoded.
+        max_pixels: Most pixels of all views of a frame together.
+        max_whole_pixels: Most pixels of a picture that has to be held whole while it is decoded: PNG, WebP, progressive JPEG. 12
+            megapixels take 110 MB as progressive JPEG, up to 1 s and 340 MB as PNG or WebP. A hostile WebP takes up to 3 s and
+            620 MB, and still 510 MB at one megapixel: its lossless pixels, or its alpha plane, may carry 65,536 groups of prefix
+            codes, one for each 16 pixels.
+        decode_px: Longest useful side, pixels, if the client's ``inference_px`` leaves it open; pictures at least twice as
+            large are scaled down, JPEGs while they are decoded.
     """
 
     max_frame_bytes: int = 4 * 1024 * 1024
@@ -65,20 +72,38 @@ class FrameLimits:
     max_width: int = 4096
     max_height: int = 4096
     max_pixels: int = 12_000_000
+    max_whole_pixels: int = 12_000_000
     decode_px: int = 1024
 
 
-def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | FrameError:
+@dataclass(frozen=True, slots=True)
+class PhotoLimits(FrameLimits):
+    """Of a picture that somebody uploads: what phones and cameras make."""
+
+    max_frame_bytes: int = 64 * 1024 * 1024
+    max_width: int = 32_767
+    max_height: int = 32_767
+    max_pixels: int = 100_000_000
+    max_whole_pixels: int = 25_000_000
+
+
+def decode_capture(
+    capture: Capture,
+    frames: FrameLimits = FrameLimits(),  # frozen
+    photos: FrameLimits = PhotoLimits(),  # frozen
+) -> DecodedCapture | FrameError:
     """Decode all views of a capture: the decode stage of the graph.
 
     Args:
         capture: Encoded views; the session limits their number.
-        limits: What is accepted.
+        frames: What is accepted of a stream.
+        photos: What is accepted of a photo.
 
     Returns:
         The pixels, with the time that this took noted as ``decode``; or, returned and not raised, why this frame is refused.
     """
     start = time.perf_counter()
+    limits = photos if capture.request.is_photo else frames
     try:
         if not capture.views:
             raise FrameEmpty
@@ -91,7 +116,7 @@ def decode_capture(capture: Capture, limits: FrameLimits) -> DecodedCapture | Fr
         if pixels > limits.max_pixels:
             raise TooManyPixels(pixels, limits.max_pixels)
         wanted_px = capture.request.options.inference_px or limits.decode_px
-        views = tuple(_decode(picture, wanted_px) for picture in pictures)
+        views = tuple(_decode(picture, wanted_px, limits) for picture in pictures)
         if NAME in capture.request.codecs and capture.request.options.colors == "jpeg":
             coded = (Jpeg(strip_metadata(p.data), p.orientation) for p in pictures if p.kind == "jpeg")
             capture.request.pictures = tuple(coded)
@@ -107,8 +132,9 @@ def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArra
     Args:
         data: A JPEG, PNG or WebP file.
         limits: What is accepted.
-        wanted_px: Longest useful side, pixels; 0: full size. A JPEG at least twice as large is scaled by 1/2, 1/4 or 1/8
-            while it is decoded, never below this; other pictures, and 4:4:1 JPEGs, come in full size.
+        wanted_px: Longest useful side, pixels; 0: full size. A JPEG at least twice as large is scaled by 1/2, 1/4 or 1/8 while
+            it is decoded, other pictures by a whole number afterwards; never below this, nor with its shorter side below
+            ``limits.min_px``. CMYK and 4:4:1 JPEGs come in full size.
 
     Returns:
         RGB, upright. uint8 [H, W, 3], C-contiguous.
@@ -116,7 +142,7 @@ def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArra
     Raises:
         FrameError: One of its subclasses, saying what was expected and what came.
     """
-    return _decode(_read_header(data, limits), wanted_px)
+    return _decode(_read_header(data, limits), wanted_px, limits)
 
 
 def _read_header(data: bytes, limits: FrameLimits) -> Picture:
@@ -125,52 +151,95 @@ def _read_header(data: bytes, limits: FrameLimits) -> Picture:
     if len(data) > limits.max_frame_bytes:
         raise FrameTooLarge(len(data), limits.max_frame_bytes)
     picture = read_picture(data)
-    _check_size(picture.width, picture.height, limits)
+    _check_size(picture, limits)
     return picture
 
 
-def _decode(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
+def _decode(picture: Picture, wanted_px: int, limits: FrameLimits) -> NDArray[np.uint8]:
     if picture.kind == "jpeg":
-        pixels = _decode_jpeg(picture, wanted_px)
+        pixels = _decode_jpeg(picture, wanted_px, limits)
     elif picture.kind == "png":
-        pixels = _decode_with_pillow(PngImagePlugin.PngImageFile, replace(picture, data=stored_png(picture)))
+        check_png_pixels(picture)
+        pixels = _decode_with_pillow(PngImagePlugin.PngImageFile, picture, wanted_px, limits)
     else:
-        pixels = _decode_with_pillow(WebPImagePlugin.WebPImageFile, picture)
+        pixels = _decode_with_pillow(WebPImagePlugin.WebPImageFile, picture, wanted_px, limits)
     return upright(pixels, picture.orientation)
 
 
-def _decode_jpeg(picture: Picture, wanted_px: int) -> NDArray[np.uint8]:
+def _decode_jpeg(picture: Picture, wanted_px: int, limits: FrameLimits) -> NDArray[np.uint8]:
     # Only 1/2, 1/4 and 1/8 (min_factor 2) are faster than full size; libjpeg takes the strongest that does not go below min_*.
-    side = "min_width" if picture.width >= picture.height else "min_height"
-    scaling = {side: wanted_px, "min_factor": 2} if wanted_px else {}
+    longer, shorter = ("width", "height") if picture.width >= picture.height else ("height", "width")
+    scaling = {f"min_{longer}": wanted_px, f"min_{shorter}": limits.min_px, "min_factor": 2} if wanted_px else {}
     try:
-        # strict turns libjpeg's warnings (premature end, corrupt data) into errors instead of grey areas.
         try:
             height, width, layout, _ = simplejpeg.decode_jpeg_header(picture.data)
         except KeyError:  # It has no name for 4:4:1. A buffer of the size we read keeps it from decoding anything larger.
-            buffer = np.empty(picture.width * picture.height * 3, np.uint8)
-            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(picture.data, "RGB", strict=True, buffer=buffer)
+            _check_whole(picture, limits)
+            pixels = _decode_whole_jpeg(picture.data, "RGB", buffer=np.empty(picture.width * picture.height * 3, np.uint8))
             height, width, _ = pixels.shape
             _check_announced(picture, (width, height), "RGB")
             return pixels
         _check_announced(picture, (width, height), layout)
-        return simplejpeg.decode_jpeg(picture.data, "RGB", strict=True, **scaling)  # type: ignore[no-any-return]
+        if layout in ("CMYK", "YCCK"):
+            return _rgb_of_cmyk(_decode_whole_jpeg(picture.data, "CMYK", **scaling))
+        return _decode_whole_jpeg(picture.data, "RGB", **scaling)
     except ValueError as error:
         raise ImageBroken(str(error)[:120]) from None
 
 
+def _decode_whole_jpeg(data: bytes, layout: str, **how: Any) -> NDArray[np.uint8]:
+    """All of a JPEG's pixels: one that ends early or is corrupt is no picture, but bytes too many do no harm.
+
+    Raises:
+        ValueError: What libjpeg says.
+    """
+    try:
+        # strict makes an error of libjpeg's first warning. Without it, what is missing is grey.
+        return simplejpeg.decode_jpeg(data, layout, strict=True, **how)  # type: ignore[no-any-return]
+    except ValueError as error:
+        too_many = _TOO_MANY_BYTES.search(str(error))
+        if too_many is None or int(too_many[1]) > MAX_EXTRA_BYTES:
+            raise
+        if too_many[2] == "d9":  # After the last pixel, and before it there was nothing to warn of.
+            return simplejpeg.decode_jpeg(data, layout, strict=False, **how)  # type: ignore[no-any-return]
+        unpadded = _PADDING.sub(b"", data)
+        if unpadded == data:
+            raise
+        return _decode_whole_jpeg(unpadded, layout, **how)
+
+
+MAX_EXTRA_BYTES: Final = 64
+"""Before a marker. More are pixels that the header does not speak of."""
+_TOO_MANY_BYTES: Final = re.compile(r"(\d+) extraneous bytes before marker 0x(d[0-79])")
+_PADDING: Final = re.compile(rb"(?<!\xff)\0+(?=\xff[\xd0-\xd7\xd9])")
+"""Zeros before a restart or end marker. Codes end with ones, so that few pictures have them there by right."""
+
+
+def _rgb_of_cmyk(cmyk: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Without a profile, as browsers do; ink is stored inverted, as Adobe's programs and everyone after them store it."""
+    ink = cmyk.astype(np.uint16)
+    return ((ink[..., :3] * ink[..., 3:] + 127) // 255).astype(np.uint8)
+
+
 def _decode_with_pillow(
-    decoder: type[PngImagePlugin.PngImageFile | WebPImagePlugin.WebPImageFile], picture: Picture
+    decoder: type[PngImagePlugin.PngImageFile | WebPImagePlugin.WebPImageFile],
+    picture: Picture,
+    wanted_px: int,
+    limits: FrameLimits,
 ) -> NDArray[np.uint8]:
     """RGB on black. Calling one decoder directly avoids Pillow's registry and, except for WebP, its process-wide limit."""
+    longer, shorter = max(picture.width, picture.height), min(picture.width, picture.height)
+    factor = max(1, min(longer // wanted_px, shorter // limits.min_px)) if wanted_px else 1
     try:
         with _FEW_AT_A_TIME, decoder(io.BytesIO(picture.data)) as image:
             _check_announced(picture, image.size, image.mode)
+            if image.mode == "I;16":  # The upper eight bits, as Pillow takes them of 16-bit colours.
+                return np.array(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB").reduce(factor))
             # A palette with transparency must go straight to RGBA: on the way through RGB, Pillow warns.
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                rgba = image.convert("RGBA")
+                rgba = image.convert("RGBA").reduce(factor)
                 return np.array(Image.composite(rgba, Image.new("RGBA", rgba.size), rgba.getchannel("A")))[..., :3]
-            return np.array(image.convert("RGB"))
+            return np.array(image.convert("RGB").reduce(factor))
     except Image.DecompressionBombError:  # Raised before any pixels, and only if max_pixels allows more than Pillow does.
         raise ImageSizeRefused(picture.width, picture.height, "at most 179 megapixels in a WebP") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
@@ -180,7 +249,7 @@ def _decode_with_pillow(
 
 _FEW_AT_A_TIME = threading.BoundedSemaphore(2)
 
-LAYOUTS: Final = frozenset(("Gray", "YCbCr", "1", "L", "LA", "P", "RGB", "RGBA"))
+LAYOUTS: Final = frozenset(("Gray", "YCbCr", "CMYK", "YCCK", "1", "L", "LA", "P", "I;16", "RGB", "RGBA"))
 """The accepted colour layouts, as simplejpeg and Pillow name them: at most four bytes a pixel."""
 
 
@@ -193,8 +262,17 @@ def _check_announced(picture: Picture, size: tuple[int, int], layout: str) -> No
         raise UnsupportedColor(f"in the colour layout {layout}")
 
 
-def _check_size(width: int, height: int, limits: FrameLimits) -> None:
+def _check_size(picture: Picture, limits: FrameLimits) -> None:
+    width, height = picture.width, picture.height
     small = min(width, height) < limits.min_px
     if small or width > limits.max_width or height > limits.max_height or width * height > limits.max_pixels:
         least, most = f"{limits.min_px}×{limits.min_px}", f"{limits.max_width}×{limits.max_height}"
         raise ImageSizeRefused(width, height, f"{least} to {most}, and at most {limits.max_pixels / 1e6:g} megapixels")
+    if picture.kind != "jpeg" or picture.is_progressive:
+        _check_whole(picture, limits)
+
+
+def _check_whole(picture: Picture, limits: FrameLimits) -> None:
+    if picture.width * picture.height > limits.max_whole_pixels:
+        most = f"{limits.max_whole_pixels / 1e6:g} megapixels in a PNG, a WebP or a progressive JPEG"
+        raise ImageSizeRefused(picture.width, picture.height, f"at most {most}; save it as an ordinary JPEG")

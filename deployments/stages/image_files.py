@@ -19,6 +19,9 @@ from deployments.stream.errors import ImageBroken, UnsupportedColor, Unsupported
 MAX_SEGMENTS: Final = 2048
 """Segments before a JPEG's pixels, or chunks of a PNG or WebP. Cameras write dozens; a million would cost half a second."""
 
+MAX_JUNK_BYTES: Final = 4096
+"""Between the segments of a JPEG's header, all together: makers' software leaves a few."""
+
 MAX_SCANS: Final = 32
 """Scans of a progressive JPEG. Encoders write 6 to 14; each costs a pass over the picture, and thousands fit in a file."""
 
@@ -34,7 +37,9 @@ class Picture:
         width: As stored, pixels.
         height: As stored, pixels.
         orientation: EXIF's, 1 to 8; 1 is upright.
-        data: The file with nothing but the picture in it (a JPEG is unchanged).
+        data: The file with nothing but the picture in it: of a JPEG only what lies before the first marker and after the last one,
+            such as a clip or a second picture, is left out.
+        is_progressive: A JPEG that comes in several passes: its decoder holds all of it, whatever size is asked for.
     """
 
     kind: Literal["jpeg", "png", "webp"]
@@ -42,6 +47,7 @@ class Picture:
     height: int
     orientation: int
     data: bytes
+    is_progressive: bool = False
 
 
 def read_picture(data: bytes) -> Picture:
@@ -52,7 +58,7 @@ def read_picture(data: bytes) -> Picture:
 
     Raises:
         UnsupportedImage: If it is of another type, or animated.
-        UnsupportedColor: If it is CMYK or has more than 8 bits a channel.
+        UnsupportedColor: If it is a JPEG with more than 8 bits a channel.
         ImageBroken: If it is truncated, or not what it declares.
     """
     try:
@@ -75,12 +81,26 @@ JPEG_SEGMENTS: Final = frozenset((0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)))
 RST) have none: a reader that skips one as if it had a length sees a different file than libjpeg from there on."""
 
 
+_SCAN_END: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+"""Within coded pixels FF is followed by 00 or a restart marker; fill bytes may come before a marker."""
+
+
 def _read_jpeg(data: bytes) -> Picture:
+    if data.startswith(b"\xff\xd8\xff\xd8"):  # Written twice by some cameras; libjpeg takes one.
+        data = data[2:]
     size: tuple[int, int] | None = None
-    at, orientation = 2, 1
+    at, kept_from, orientation, progressive = 2, 0, 1, False
+    kept: list[bytes] = []
+    junk = 0
     for _ in range(MAX_SEGMENTS):
-        if data[at] != 0xFF:
-            raise ImageBroken(f"a JPEG marker was expected at byte {at}")
+        if data[at] != 0xFF or data[at + 1] == 0:
+            # As libjpeg looks for the next marker, but what it skips is cut out, so that there is nothing it could take for one.
+            kept.append(data[kept_from:at])
+            found = re.compile(rb"\xff+[^\x00\xff]").search(data, at, at + MAX_JUNK_BYTES + 2)
+            junk += found.start() - at if found else MAX_JUNK_BYTES + 1
+            if found is None or junk > MAX_JUNK_BYTES:
+                raise ImageBroken(f"a JPEG marker was expected at byte {at}")
+            at = kept_from = found.start()
         marker = data[at + 1]
         if marker == 0xFF:  # A fill byte.
             at += 1
@@ -92,27 +112,47 @@ def _read_jpeg(data: bytes) -> Picture:
             if size:
                 raise ImageBroken("the JPEG declares its size twice")
             bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
-            size = width, height
+            size, progressive = (width, height), marker == 0xC2
             if bits != 8:
                 raise UnsupportedColor(f"a JPEG with {bits} bits a channel")
-            if components not in (1, 3):
-                raise UnsupportedColor("a CMYK JPEG" if components == 4 else f"a JPEG with {components} channels")
+            if components not in (1, 3, 4):
+                raise UnsupportedColor(f"a JPEG with {components} channels")
         elif 0xC3 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             raise UnsupportedImage(f"a lossless, hierarchical or arithmetic-coded JPEG (SOF{marker - 0xC0})")
         elif marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
             orientation = _exif_orientation(data[at + 10 : at + 2 + length])
         elif marker == 0xDA:
-            # In coded pixels 00 follows FF, so every FF DA from here on begins another pass over the picture.
-            scans = data.count(b"\xff\xda", at)
-            if scans > MAX_SCANS:
-                raise ImageBroken(f"the JPEG has {scans} scans; at most {MAX_SCANS} are accepted")
             if not size:
                 raise ImageBroken("the JPEG does not declare its size")
-            return Picture("jpeg", *size, orientation, data)
+            kept.append(data[kept_from : _end_of_scans(data, at)])
+            return Picture("jpeg", *size, orientation, b"".join(kept) if len(kept) > 1 else kept[0], progressive)
         elif marker not in JPEG_SEGMENTS:
             raise ImageBroken(f"the marker FF{marker:02X} is not allowed before the JPEG's pixels")
         at += 2 + length
     raise ImageBroken(f"more than {MAX_SEGMENTS} segments come before the JPEG's pixels")
+
+
+def _end_of_scans(data: bytes, at: int) -> int:
+    """Where the picture ends whose first scan begins at ``at``: behind its end marker, or at the file's end if it has none.
+
+    What follows, such as a motion photo's clip or the second picture of a stereo camera, is not this picture's.
+
+    Raises:
+        ImageBroken: If it has too many scans.
+    """
+    scans = 0
+    for _ in range(MAX_SEGMENTS):
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        scans += data[at + 1] == 0xDA
+        if scans > MAX_SCANS:
+            raise ImageBroken(f"the JPEG has {scans} scans or more; at most {MAX_SCANS} are accepted")
+        found = _SCAN_END.search(data, at + 2 + length)
+        if found is None:
+            return len(data)  # The decoder will say what is missing.
+        if found[1] == b"\xd9":
+            return found.end()
+        at = found.end() - 2
+    raise ImageBroken(f"the JPEG has more than {MAX_SEGMENTS} segments between its pixels")
 
 
 # --- PNG: W3C, third edition. Signature, then chunks: length u32, type 4 bytes, data, CRC-32 of type and data ---
@@ -123,11 +163,9 @@ PNG_ORDER: Final = re.compile(rb"IHDR(PLTE)?(tRNS)?(IDAT)*IEND")
 
 
 def _read_png(data: bytes) -> Picture:
-    length, kind, width, height, bits = struct.unpack_from(">I4sIIB", data, 8)
+    length, kind, width, height = struct.unpack_from(">I4sII", data, 8)
     if (length, kind) != (13, b"IHDR"):
         raise ImageBroken("the PNG does not begin with its header")
-    if bits > 8:
-        raise UnsupportedColor(f"a PNG with {bits} bits a channel")
     kept, kinds, orientation, at = [PNG_MAGIC], b"", 1, 8
     for _ in range(MAX_SEGMENTS):
         (length,) = struct.unpack_from(">I", data, at)
@@ -151,11 +189,10 @@ def _read_png(data: bytes) -> Picture:
     raise ImageBroken(f"the PNG has more than {MAX_SEGMENTS} chunks")
 
 
-def stored_png(picture: Picture) -> bytes:
-    """A PNG with its pixels inflated and stored, exactly as many bytes as its header declares.
+def check_png_pixels(picture: Picture) -> None:
+    """Inflate a PNG's pixels once and keep nothing: are there exactly as many bytes as its header declares?
 
-    If the pixels end early, Pillow silently shows black rows. Inflating here finds that, bounds what an IDAT bomb may unfold to,
-    and leaves the decoder only copying to do.
+    If the pixels end early, Pillow silently shows black rows; and this bounds what an IDAT bomb may unfold to.
 
     Args:
         picture: Of kind ``png``; the caller has checked its size.
@@ -163,26 +200,27 @@ def stored_png(picture: Picture) -> bytes:
     Raises:
         ImageBroken: If there are fewer or more pixels than declared, or they are corrupt.
     """
-    expected = _png_pixel_bytes(picture)
-    kept, packed, at = [PNG_MAGIC], [], 8
-    while at < len(picture.data):
-        (length,) = struct.unpack_from(">I", picture.data, at)
-        if picture.data[at + 4 : at + 8] == b"IDAT":
-            packed.append(picture.data[at + 8 : at + 8 + length])
-        elif picture.data[at + 4 : at + 8] != b"IEND":
-            kept.append(picture.data[at : at + 12 + length])
-        at += 12 + length
-    inflater = zlib.decompressobj()
+    # One byte more than allowed: by then the stream must have ended and its checksum been compared.
+    left, at, inflater = _png_pixel_bytes(picture) + 1, 8, zlib.decompressobj()
     try:
-        # One byte more than allowed: by then the stream must have ended and its checksum been compared.
-        pixels = inflater.decompress(b"".join(packed), expected + 1)
+        while at < len(picture.data) and left > 0:
+            (length,) = struct.unpack_from(">I", picture.data, at)
+            if picture.data[at + 4 : at + 8] == b"IDAT":
+                packed = picture.data[at + 8 : at + 8 + length]
+                while packed and left > 0:
+                    left -= len(inflater.decompress(packed, min(left, _INFLATED_AT_ONCE)))
+                    packed = inflater.unconsumed_tail
+            at += 12 + length
+        while left > 0 and not inflater.eof and (more := inflater.decompress(b"", min(left, _INFLATED_AT_ONCE))):
+            left -= len(more)
     except zlib.error:
         raise ImageBroken("the pixels of the PNG are corrupt") from None
-    if len(pixels) != expected or not inflater.eof:
-        more = "more" if len(pixels) > expected else "fewer"
-        raise ImageBroken(f"the PNG holds {more} pixels than its header declares, or is truncated")
-    kept += [_png_chunk(b"IDAT", zlib.compress(pixels, 0)), _png_chunk(b"IEND", b"")]
-    return b"".join(kept)
+    if left != 1 or not inflater.eof:
+        more_or_fewer = "fewer" if left > 1 else "more"
+        raise ImageBroken(f"the PNG holds {more_or_fewer} pixels than its header declares, or is truncated")
+
+
+_INFLATED_AT_ONCE: Final = 1 << 20
 
 
 ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -193,17 +231,13 @@ def _png_pixel_bytes(picture: Picture) -> int:
     """Bytes of the inflated pixels: rows of packed pixels, each after one filter byte."""
     bits, color, _, _, interlaced = struct.unpack_from(">BBBBB", picture.data, 24)
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color)
-    if channels is None or bits not in (1, 2, 4, 8) or interlaced > 1:
+    if channels is None or bits not in (1, 2, 4, 8, 16) or interlaced > 1:
         raise ImageBroken("the PNG's header makes no sense")
     total = 0
     for left, top, across, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
         columns, rows = len(range(left, picture.width, across)), len(range(top, picture.height, down))
         total += rows * (1 + (columns * channels * bits + 7) // 8) if columns else 0
     return total
-
-
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))))
 
 
 # --- WebP: RFC 9649. RIFF, size u32, WEBP, then chunks: type 4 bytes, size u32, data, a pad byte if odd ---
@@ -258,6 +292,10 @@ def _webp_file(width: int, height: int, transparent: bool, chunks: bytes) -> byt
 # --- Shared by all three ---
 
 
+_TIFF_INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
+"""TIFF's type → struct's. Orientation should be an unsigned 16-bit number; some software writes others."""
+
+
 def _exif_orientation(tiff: bytes) -> int:
     """The orientation tag of the first image directory, 1 to 8; 1 (upright) if it is missing or makes no sense."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
@@ -267,8 +305,9 @@ def _exif_orientation(tiff: bytes) -> int:
         (at,) = struct.unpack_from(order + "I", tiff, 4)
         (entries,) = struct.unpack_from(order + "H", tiff, at)
         for entry in range(min(entries, 256)):
-            tag, kind, count, value = struct.unpack_from(order + "HHIH", tiff, at + 2 + 12 * entry)
-            if (tag, kind, count) == (0x0112, 3, 1):
+            tag, kind, count = struct.unpack_from(order + "HHI", tiff, at + 2 + 12 * entry)
+            if tag == 0x0112 and kind in _TIFF_INTEGERS and count == 1:
+                (value,) = struct.unpack_from(order + _TIFF_INTEGERS[kind], tiff, at + 10 + 12 * entry)
                 return value if 1 <= value <= 8 else 1
     except struct.error:
         pass

@@ -6,7 +6,7 @@ For tests, for benchmarks that measure what the graph costs, and for anyone who 
 import asyncio
 
 from deployments.models.base import SplatModel
-from deployments.stages.decode import FrameLimits, decode_capture
+from deployments.stages.decode import FrameLimits, PhotoLimits, decode_capture
 from deployments.stages.pack import Packer, PackSettings
 from deployments.stages.predict import predict_batch
 from deployments.stream.errors import FrameError
@@ -17,9 +17,15 @@ from deployments.stream.messages import Engine
 class LocalPipeline:
     """A :class:`~deployments.pipeline.Pipeline` over one model in this process."""
 
-    def __init__(self, model: SplatModel, frames: FrameLimits | None = None, pack: PackSettings | None = None) -> None:
+    def __init__(
+        self,
+        model: SplatModel,
+        frames: FrameLimits | None = None,
+        pack: PackSettings | None = None,
+        photos: FrameLimits | None = None,
+    ) -> None:
         self._model = model
-        self._frame_limits = frames or FrameLimits()
+        self._frame_limits, self._photo_limits = frames or FrameLimits(), photos or PhotoLimits()
         self._packer = Packer(pack or PackSettings())
 
     def warm_up(self) -> None:
@@ -29,7 +35,7 @@ class LocalPipeline:
 
     def run(self, capture: Capture) -> PackedFrame | FrameError:
         """Decode, predict and pack one capture, in the caller's thread."""
-        decoded = decode_capture(capture, self._frame_limits)
+        decoded = decode_capture(capture, self._frame_limits, self._photo_limits)
         if isinstance(decoded, FrameError):
             return decoded
         (predicted,) = predict_batch(self._model, [decoded])

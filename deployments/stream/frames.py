@@ -27,6 +27,7 @@ class FrameRequest:
         pressure: Recent frames wanted from the ingress over frames served; autoscaling goes by this.
         timings: Stage (``decode``, ``infer``, ``pack``) → milliseconds spent in it.
         batch_size: Captures predicted together with this one, itself included.
+        is_photo: One picture that somebody uploaded, which may be larger than a stream's.
         pictures: The views as the camera coded them, without their metadata, if the reply may have to carry them.
     """
 
@@ -37,6 +38,7 @@ class FrameRequest:
     pressure: float = 1.0
     timings: dict[str, float] = field(default_factory=dict)
     batch_size: int = 1
+    is_photo: bool = False
     pictures: tuple[Jpeg, ...] = ()
 
 

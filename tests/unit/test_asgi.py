@@ -1,6 +1,7 @@
 """The HTTP side and the WebSocket shell over a pipeline without Ray."""
 
 import asyncio
+import base64
 import io
 import logging
 import threading
@@ -25,7 +26,7 @@ from deployments.stream import messages
 from deployments.stream.errors import FrameError, GraphFailed
 from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Ack, Dropped, Error, Frame, Hello, Splats, Welcome
-from tests.pictures import jpeg
+from tests.pictures import jpeg, saved
 
 ARGS = GraphArgs.model_validate({"engine": {"name": "synthetic", "params": {"splats": 300}}, "session": {"max_in_flight": 1}})
 
@@ -150,13 +151,72 @@ def test_the_ply_opens_in_an_independent_reader(client: TestClient) -> None:
         ("format=ply", b"", 400, "frame_empty", "empty"),
         ("format=ply", b"GIF89a and more", 415, "unsupported_image", "JPEG"),
         ("format=ply", jpeg()[:200], 422, "image_broken", "decoded"),
-        ("format=ply", jpeg() + bytes(ARGS.frames.max_frame_bytes), 413, "frame_too_large", "limit"),
+        ("format=ply", jpeg() + bytes(ARGS.photos.max_frame_bytes), 413, "frame_too_large", "limit"),
+        (
+            "format=ply",
+            b"data:image/jpeg;base64,/9j/4AAQ",
+            415,
+            "http_415",
+            "curl --data-binary @photo.jpg 'http://testserver/api/splat'",
+        ),
+        ("format=ply", base64.b64encode(jpeg()), 415, "http_415", "looks like base64"),
     ],
 )
 def test_a_refused_picture_says_why(client: TestClient, query: str, body: bytes, status: int, code: str, words: str) -> None:
     answer = client.post(f"/api/splat?{query}", content=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert words in answer.json()["message"]
+
+
+def test_what_curl_d_makes_of_a_picture_is_recognised(client: TestClient) -> None:
+    stripped = saved(Image.effect_noise((256, 256), 90), "JPEG").replace(b"\n", b"").replace(b"\r", b"")
+    answer = client.post("/api/splat", content=stripped, headers={"content-type": "application/x-www-form-urlencoded"})
+    assert answer.status_code == 415 and "curl's -d" in answer.json()["message"]
+
+
+def test_the_file_of_a_form_is_the_picture(client: TestClient) -> None:
+    answer = client.post("/api/splat?format=ply", files={"file": ("photo.jpg", jpeg(), "image/jpeg")}, data={"note": "hello"})
+    assert answer.status_code == 200 and answer.content.startswith(b"ply")
+
+
+def test_a_form_of_several_files_or_none_is_refused(client: TestClient) -> None:
+    two = client.post("/api/splat", files=[("a", ("a.jpg", jpeg())), ("b", ("b.jpg", jpeg()))])
+    assert two.status_code == 400 and "holds 2 files: expected one" in two.json()["message"]
+    none = client.post("/api/splat", files={"note": (None, b"hello")})
+    assert none.status_code == 400 and "holds 0 files" in none.json()["message"]
+
+
+def test_a_broken_form_is_refused(client: TestClient) -> None:
+    answer = client.post("/api/splat", content=b"--x\r\nno header", headers={"content-type": "multipart/form-data; boundary=y"})
+    assert answer.status_code == 400 and "form" in answer.json()["message"]
+    answer = client.post("/api/splat", content=b"x", headers={"content-type": "multipart/form-data"})
+    assert answer.status_code == 400 and "form" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(4032, 3024), (8064, 6048), (11_118, 3820), (17, 4000)])
+def test_a_photo_of_any_phone_becomes_splats(client: TestClient, width: int, height: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = saved(Image.linear_gradient("L").resize((width, height)), "JPEG", exif=exif.tobytes())
+    answer = client.post("/api/splat?format=ply&max_splats=2000", content=photo)
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_photo_may_be_larger_than_a_frame_but_not_than_a_photo(client: TestClient) -> None:
+    wall = saved(Image.new("L", (12_000, 8_400)), "JPEG")
+    answer = client.post("/api/splat", content=wall)
+    assert answer.status_code == 422 and "12000×8400 pixels" in answer.json()["message"]
+    whole = saved(Image.new("L", (6000, 4500)), "PNG")
+    answer = client.post("/api/splat", content=whole)
+    assert answer.status_code == 422 and "save it as an ordinary JPEG" in answer.json()["message"]
+
+
+def test_uploads_that_fill_the_memory_wait_outside(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.http.photo.MAX_HELD_BYTES", 1000)
+    answer = client.post("/api/splat", content=bytes(2000))
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
+    monkeypatch.undo()
+    assert client.post("/api/splat", content=jpeg()).status_code == 200, "what they held is given back"
 
 
 def test_a_body_that_lies_about_its_length_is_cut_at_the_limit(client: TestClient) -> None:
