@@ -15,7 +15,7 @@ Choices a caller may want to know:
     Animations (APNG, animated WebP) are refused: a frame is one moment.
 
 Any number of threads may decode JPEGs at once; simplejpeg and Pillow release the GIL. PNG and WebP take up to 620 MB each, where a
-JPEG takes 40, and are decoded two at a time in a process.
+JPEG takes 10 (80 if it is progressive), and are decoded two at a time in a process.
 """
 
 import io
@@ -59,10 +59,10 @@ class FrameLimits:
         max_width: Largest width, pixels.
         max_height: Largest height, pixels.
         max_pixels: Most pixels of all views of a frame together.
-        max_whole_pixels: Most pixels of a picture that has to be held whole while it is decoded: PNG, WebP, progressive JPEG. 12
-            megapixels take 110 MB as progressive JPEG, up to 1 s and 340 MB as PNG or WebP. A hostile WebP takes up to 3 s and
-            620 MB, and still 510 MB at one megapixel: its lossless pixels, or its alpha plane, may carry 65,536 groups of prefix
-            codes, one for each 16 pixels.
+        max_whole_pixels: Most pixels of a picture that has to be held whole while it is decoded: PNG, WebP, progressive JPEG. 24
+            megapixels take 80 MB as progressive JPEG, 210 to 310 as PNG, 430 as WebP, and up to 1 s; any other JPEG takes 10 MB,
+            even of 100. A hostile WebP takes up to 3 s and 620 MB, and still 510 MB at one megapixel: its lossless pixels, or its
+            alpha plane, may carry 65,536 groups of prefix codes, one for each 16 pixels.
         decode_px: Longest useful side, pixels, if the client's ``inference_px`` leaves it open; pictures at least twice as
             large are scaled down, JPEGs while they are decoded.
     """

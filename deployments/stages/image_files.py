@@ -317,7 +317,7 @@ def _exif_orientation(tiff: bytes) -> int:
 _SIGNATURES: Final = (
     (rb"GIF8", "a GIF"),
     (rb"BM", "a BMP"),
-    (rb"....ftyp(hei|hev|mif|msf)", "a HEIC image"),
+    (rb"....ftyp(hei|hev|mif|msf)", "a HEIC image (an iPhone makes JPEGs with Settings, Camera, Formats, Most Compatible)"),
     (rb"....ftypavi", "an AVIF image"),
     (rb"....ftyp", "an MP4 or QuickTime video"),
     (rb"II\*\0|MM\0\*", "a TIFF or raw image"),

@@ -226,7 +226,7 @@ BAD = {
     "gif": (saved(scene(), "GIF"), "unsupported_image", "a GIF: expected"),
     "bmp": (saved(scene(), "BMP"), "unsupported_image", "a BMP"),
     "tiff": (saved(scene(), "TIFF"), "unsupported_image", "a TIFF"),
-    "heic": (b"\0\0\0\x18ftypheic" + bytes(40), "unsupported_image", "a HEIC image"),
+    "heic": (b"\0\0\0\x18ftypheic" + bytes(40), "unsupported_image", "Most Compatible"),
     "avif": (b"\0\0\0\x20ftypavif" + bytes(40), "unsupported_image", "an AVIF image"),
     "jpeg xl": (b"\xff\x0a" + bytes(40), "unsupported_image", "a JPEG XL image"),
     "webm": (b"\x1a\x45\xdf\xa3" + bytes(40), "unsupported_image", "a WebM"),
