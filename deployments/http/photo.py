@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -19,6 +20,7 @@ from deployments.http.access import Places
 from deployments.http.admitted import AdmittedPipeline
 from deployments.pipeline import Overloaded
 from deployments.splats.codecs import CODECS
+from deployments.splats.files import FORMATS, FileOptions
 from deployments.stream.errors import BadMessage, FrameEmpty, FrameError, FrameTooLarge, ImageBroken, UnsupportedImage
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.messages import Engine
@@ -57,14 +59,14 @@ class Photos:
         self._held_bytes = 0
 
     async def splat(self, request: Request) -> Response:
-        """Answer one request. Query: ``format``, and any option of a stream by its name."""
-        options = self._options(request)
+        """Answer one request. Query: ``format``, ``layout``, ``frame``, and any option of a stream by its name."""
         engine = await self._describe()
+        options, file = self._options(request, engine)
         with self._places.take(request.scope):
             try:
                 with anyio.fail_after(BODY_TIMEOUT_S):
                     body = await self._picture(request)
-                frame = FrameRequest(options, frame_id=f"photo-{uuid4().hex[:12]}/0", is_photo=True)
+                frame = FrameRequest(options, frame_id=f"photo-{uuid4().hex[:12]}/0", file=file)
                 outcome = await self._pipeline(Capture((body,), frame))
             except TimeoutError:
                 raise HTTPException(408, f"The picture did not arrive within {BODY_TIMEOUT_S:g} s.") from None
@@ -74,20 +76,24 @@ class Photos:
             if hint := _how_to_send(outcome, body, request):
                 raise HTTPException(415, hint)
             raise outcome
-        return _file(outcome, options.codec, engine)
+        return _file(outcome, file.format, engine)
 
-    def _options(self, request: Request) -> FrameOptions:
+    def _options(self, request: Request, engine: Engine) -> tuple[FrameOptions, FileOptions]:
         query = dict(request.query_params)
-        name = query.pop("format", "ply")
         if "codec" in query:
             raise HTTPException(400, "codec: a file's codec is its format; use 'format'")
         limits = self._args.option_limits
-        formats = [codec for codec in limits.codecs if codec in CODECS]
-        if name not in formats:
-            raise HTTPException(400, f"format: expected one of {', '.join(formats)}, got {name!r:.40}")
-        options = replace(self._args.options, codec=name, representation="points" if name == "points" else "splats")
+        if (name := query.get("format", "ply")) in CODECS and name not in limits.codecs:
+            raise HTTPException(400, f"format: this server does not offer {name}")
+        unit = "metres" if engine.metric else "the model's own"
+        comments = (f"unit: {unit}", f"engine: {engine.name} ({engine.label})", f"licence: {engine.licence} {engine.licence_note}")
+        wishes: dict[str, Any] = {key: query.pop(key) for key in ("format", "layout", "frame") if key in query}
         try:
-            return limits.apply(options, {key: _number(value) for key, value in query.items()})
+            file = FileOptions(**wishes, comments=comments)
+            options = replace(self._args.options, representation="points" if file.is_points else "splats")
+            return limits.apply(options, {key: _number(value) for key, value in query.items()}), file
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from None
         except BadMessage as error:
             raise HTTPException(400, error.reason) from None
 
@@ -191,15 +197,15 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/=\r\n]{64,}")
 
 
 def _file(frame: PackedFrame, name: str, engine: Engine) -> Response:
-    codec = CODECS[name]
+    form = FORMATS[name]
     headers = {
-        "content-disposition": f'attachment; filename="splatcast-{time.strftime("%Y%m%d-%H%M%S")}{codec.suffix}"',
+        "content-disposition": f'attachment; filename="splatcast-{time.strftime("%Y%m%d-%H%M%S")}{form.suffix}"',
         "x-splatcast-label": engine.label,
         "x-splatcast-licence": engine.licence,
         "x-splatcast-kind": frame.kind,
         "x-splatcast-count": str(frame.count),
     }
-    return Response(frame.data.tobytes(), media_type=codec.media_type, headers=headers)
+    return Response(frame.data.tobytes(), media_type=form.media_type, headers=headers)
 
 
 def _number(value: str) -> str | int | float:

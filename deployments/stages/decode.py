@@ -103,7 +103,7 @@ def decode_capture(
         The pixels, with the time that this took noted as ``decode``; or, returned and not raised, why this frame is refused.
     """
     start = time.perf_counter()
-    limits = photos if capture.request.is_photo else frames
+    limits = photos if capture.request.file else frames
     try:
         if not capture.views:
             raise FrameEmpty

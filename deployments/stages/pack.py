@@ -15,6 +15,7 @@ from deployments.pipeline import PredictedCapture, Prediction
 from deployments.splats import pruning
 from deployments.splats.codecs import CODECS, Codec, depth, depth_heads, original
 from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.files import encode_file
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import LayeredDepth, resize_layers
 from deployments.splats.lifting import fit_grid
@@ -86,7 +87,9 @@ class Packer:
         if name == "auto":
             unlifted = "points" if prediction.kind == "points" else "packed"
             name = depth_heads.NAME if predicts_depth and depth_heads.NAME in request.codecs else unlifted
-        if name != depth_heads.NAME:
+        if request.file:
+            packed = self._pack_gaussians(request.file.format, prediction, request)
+        elif name != depth_heads.NAME:
             packed = self._pack_gaussians(name, prediction, request)
         elif isinstance(prediction.scene, LayeredDepth):
             packed = _pack_depth(prediction.scene, prediction, request)
@@ -109,7 +112,8 @@ class Packer:
         else:
             gaussians, pruned = pruning.prune(prediction.scene, prediction.camera, **wishes)
         total = {reason: count + done.get(reason, 0) for reason, count in pruned.items()}
-        return PackedFrame(name, prediction.kind, len(gaussians), self._encode[name](gaussians), prediction.camera, total, request)
+        data = encode_file(gaussians, request.file, self._encode) if request.file else self._encode[name](gaussians)
+        return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request)
 
 
 def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameRequest) -> PackedFrame:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from deployments.splats.camera import Camera
 from deployments.splats.codecs.depth import Jpeg
+from deployments.splats.files import FileOptions
 from deployments.stream.options import FrameOptions
 
 SplatKind = Literal["native", "lifted", "points"]
@@ -27,7 +28,7 @@ class FrameRequest:
         pressure: Recent frames wanted from the ingress over frames served; autoscaling goes by this.
         timings: Stage (``decode``, ``infer``, ``pack``) → milliseconds spent in it.
         batch_size: Captures predicted together with this one, itself included.
-        is_photo: One picture that somebody uploaded, which may be larger than a stream's.
+        file: What somebody wants of an uploaded photo, which may be larger than a stream's pictures; None: it is a stream's frame.
         pictures: The views as the camera coded them, without their metadata, if the reply may have to carry them.
     """
 
@@ -38,7 +39,7 @@ class FrameRequest:
     pressure: float = 1.0
     timings: dict[str, float] = field(default_factory=dict)
     batch_size: int = 1
-    is_photo: bool = False
+    file: FileOptions | None = None
     pictures: tuple[Jpeg, ...] = ()
 
 

@@ -22,18 +22,19 @@ from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, LAYERED, MADE_B
 SPARK = Path(__file__).parents[2] / "web/node_modules/@sparkjsdev/spark/dist/spark.module.js"
 
 
-def spark_words(plys: list[bytes], bundle: Path = SPARK) -> list[NDArray[np.uint32]]:
-    """The packed words SparkJS makes of PLY files, at its default ranges. uint32 [N, 4] each.
+def spark_words(files: list[bytes], bundle: Path = SPARK, suffix: str = "ply") -> list[NDArray[np.uint32]]:
+    """The packed words SparkJS makes of files, at its default ranges. uint32 [N, 4] each.
 
     Args:
-        plys: The files.
+        files: Their bytes.
+        suffix: What they are: ``ply``, ``spz`` or ``splat``.
         bundle: ``spark.module.js`` of npm's ``@sparkjsdev/spark``.
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = []
-        for i, ply in enumerate(plys):
-            Path(folder, f"{i}.ply").write_bytes(ply)
-            paths += [f"{folder}/{i}.ply", f"{folder}/{i}.words"]
+        for i, data in enumerate(files):
+            Path(folder, f"{i}.{suffix}").write_bytes(data)
+            paths += [f"{folder}/{i}.{suffix}", f"{folder}/{i}.words"]
         subprocess.run(["node", str(FOLDER / "spark.mjs"), str(bundle), *paths], check=True)
         return [np.fromfile(path, "<u4").reshape(-1, 4) for path in paths[1::2]]
 

@@ -1,6 +1,6 @@
-// Has SparkJS itself decode PLY files, in Node, and writes the packed words it makes of them.
+// Has SparkJS itself decode splat files, in Node, and writes the packed words it makes of them.
 //
-//   node spark.mjs <@sparkjsdev/spark/dist/spark.module.js> <in.ply> <out.words> [<in.ply> <out.words> ...]
+//   node spark.mjs <@sparkjsdev/spark/dist/spark.module.js> <in.ply|spz|splat> <out.words> [<in.…> <out.words> ...]
 //
 // SparkJS decodes in a worker: its script and its WASM module are strings inside the bundle. This runs that script with a
 // stand-in for the worker's global scope, and calls the same `loadPackedSplats` as `new PackedSplats({fileBytes})` does.
@@ -36,7 +36,7 @@ send({ name: "init-wasm", module: await WebAssembly.compile(Buffer.from(stringCo
 for (let id = 0; id < files.length; id += 2) {
   const reply = new Promise((resolve) => replies.set(id, resolve));
   const fileBytes = new Uint8Array(fs.readFileSync(files[id]));
-  send({ id, name: "loadPackedSplats", args: { fileBytes, fileType: "ply" } });
+  send({ id, name: "loadPackedSplats", args: { fileBytes, fileType: files[id].split(".").pop() } });
   const { result, error } = await reply;
   if (error) throw error;
   fs.writeFileSync(files[id + 1], Buffer.from(result.packedArray.buffer, 0, result.numSplats * 16));

@@ -71,7 +71,7 @@ class PlyCodec:
         """
         g = to_frame(gaussians, self.frame)
         names = property_names(g.sh_degree, self.normals)
-        header = write_header(names, len(g))
+        header = write_header(np.dtype([(name, "<f4") for name in names]), len(g))
         # Numba compiles aligned and unaligned arrays separately: start so that the rows lie on a multiple of 4.
         size, lead = len(header) + 4 * len(names) * len(g), -len(header) % 4
         out = np.empty(lead + size, np.uint8)[lead:]
@@ -118,8 +118,8 @@ class PlyCodec:
 
 
 def property_names(sh_degree: int, normals: bool = False) -> tuple[str, ...]:
-    """The columns in the order they are written."""
-    rest = 3 * (SH_COEFFICIENTS[sh_degree] - 1)
+    """The columns in the order they are written; degrees up to 3."""
+    rest = 3 * ((sh_degree + 1) ** 2 - 1)
     return (
         *("x", "y", "z"),
         *(("nx", "ny", "nz") if normals else ()),

@@ -5,6 +5,7 @@ line for each column, and exactly ``end_header\\n``. (G. Turk, The PLY Polygon F
 sizes are compared with the bytes that are there before anything is allocated from them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +45,18 @@ class VertexTable:
     dtype: np.dtype[np.void]
 
 
-def write_header(properties: tuple[str, ...], count: int) -> bytes:
-    """The header of ``count`` vertices with these float32 properties."""
-    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
-    lines += [f"property float {name}" for name in properties]
+def write_header(vertex: np.dtype[np.void], count: int, comments: Sequence[str] = ()) -> bytes:
+    """The header of ``count`` vertices.
+
+    Args:
+        vertex: One vertex: float32 and uint8 fields.
+        count: How many there are.
+        comments: Lines about the file; what is not printable ASCII is replaced.
+    """
+    lines = ["ply", "format binary_little_endian 1.0"]
+    lines += ["comment " + "".join(c if " " <= c <= "~" else "?" for c in comment) for comment in comments]
+    lines += [f"element vertex {count}"]
+    lines += [f"property {'uchar' if vertex[name] == np.uint8 else 'float'} {name}" for name in vertex.names or ()]
     return ("\n".join(lines) + "\n").encode("ascii") + _END
 
 

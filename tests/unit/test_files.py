@@ -1,0 +1,207 @@
+"""Files for other tools, each read by a reader that is not ours where there is one."""
+
+import io
+import json
+import struct
+from pathlib import Path
+
+import gsply
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from plyfile import PlyData
+from starlette.testclient import TestClient
+
+from deployments.config import GraphArgs
+from deployments.http.app import create_app
+from deployments.models import load_model
+from deployments.splats.activations import SH_C0
+from deployments.splats.codecs import CODECS
+from deployments.splats.coordinates import half_turn_x
+from deployments.splats.errors import BadGaussians
+from deployments.splats.files import FORMATS, LAYOUTS, FileOptions, encode_file
+from deployments.splats.gaussians import SH_COEFFICIENTS, Gaussians
+from deployments.stages.local import LocalPipeline
+from tests.pictures import jpeg
+from tests.unit.test_codecs_spark import needs_spark, numbers_of
+from tests.vectors.make import spark_words
+from tests.vectors.reference import PACKED_NUMBERS
+
+ENCODE = {name: codec.encode for name, codec in CODECS.items()}
+
+
+def frame(degree: int = 0, n: int = 500) -> Gaussians:
+    rng = np.random.default_rng(3)
+    quats = rng.normal(size=(n, 4))
+    return Gaussians(
+        means=rng.normal((0.3, -0.5, 3), 1, (n, 3)).astype(np.float32),
+        scales=np.exp(rng.uniform(-6, -2, (n, 3))).astype(np.float32),
+        quats=(quats / np.linalg.norm(quats, axis=1, keepdims=True)).astype(np.float32),
+        opacities=rng.uniform(0.05, 0.95, n).astype(np.float32),
+        sh=rng.uniform(-0.9, 0.9, (n, SH_COEFFICIENTS[degree], 3)).astype(np.float32),
+    )
+
+
+def file(g: Gaussians, **options: object) -> bytes:
+    return encode_file(g, FileOptions(**options), ENCODE).tobytes()
+
+
+def vertices(data: bytes) -> NDArray[np.void]:
+    found: NDArray[np.void] = PlyData.read(io.BytesIO(data))["vertex"].data
+    return found
+
+
+def rgb_of(g: Gaussians) -> NDArray[np.float64]:
+    return np.clip(0.5 + SH_C0 * g.sh[:, 0].astype(float), 0, 1) * 255
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("axes", ["opencv", "opengl"])
+def test_a_ply_of_every_layout_and_frame_says_what_it_is_and_holds_it(layout: str, axes: str) -> None:
+    g = frame()
+    data = file(g, layout=layout, frame=axes, comments=("licence: Apache-2.0", "engine: größer\nthan a line"))
+    seen, stored = vertices(data), half_turn_x(g) if axes == "opengl" else g
+    assert np.array_equal(np.stack([seen[axis] for axis in "xyz"], 1), stored.means)
+    about = PlyData.read(io.BytesIO(data)).comments
+    assert f"frame: {axes}" in about[0] and about[1:] == ["licence: Apache-2.0", "engine: gr??er?than a line"]
+    if layout in ("rgb", "points"):
+        colours = np.stack([seen[name] for name in ("red", "green", "blue")], 1)
+        assert colours.dtype == np.uint8 and np.abs(colours - rgb_of(g)).max() <= 0.5
+    if layout == "points":
+        assert seen.dtype.names == ("x", "y", "z", "red", "green", "blue")
+    else:
+        back = CODECS["ply"].decode(np.frombuffer(data, np.uint8))
+        assert np.array_equal(back.means, stored.means) and np.allclose(back.scales, g.scales, rtol=1e-5)
+        assert np.allclose(back.opacities, g.opacities, atol=1e-6)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2])
+def test_the_layout_of_the_first_implementation_has_its_62_columns_in_its_order(degree: int) -> None:
+    g = frame(degree)
+    seen = vertices(file(g, layout="inria"))
+    names = seen.dtype.names
+    assert len(names) == 62 and seen.dtype.itemsize == 248 and names[3:6] == ("nx", "ny", "nz")
+    assert names[6:9] == ("f_dc_0", "f_dc_1", "f_dc_2") and names[9] == "f_rest_0" and names[54] == "opacity"
+    bands = SH_COEFFICIENTS[degree] - 1
+    rest = np.stack([seen[f"f_rest_{i}"] for i in range(45)], 1).reshape(-1, 3, 15)
+    assert np.array_equal(rest[:, :, :bands], g.sh[:, 1:].transpose(0, 2, 1)) and not rest[:, :, bands:].any()
+    read = gsply.apply_pre_activations(gsply.plyread(_saved(file(g, layout="inria"), "f.ply")), inplace=False)
+    assert np.allclose(read.means, g.means) and np.allclose(read.scales, g.scales, rtol=1e-4)
+
+
+def _saved(data: bytes, name: str) -> Path:
+    import tempfile
+
+    path = Path(tempfile.mkdtemp()) / name
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2])
+def test_an_spz_is_read_back_by_its_library(degree: int) -> None:
+    g = frame(degree)
+    read = gsply.apply_pre_activations(gsply.read_spz(_saved(file(g, format="spz"), "f.spz")), inplace=False)
+    turned = half_turn_x(g)
+    assert np.abs(read.means - turned.means).max() < 3e-4
+    assert np.abs(np.log(read.scales / g.scales)).max() < 0.04 and np.abs(read.opacities - g.opacities).max() < 0.01
+    if degree:
+        assert np.abs(read.shN - turned.sh[:, 1:]).max() < 0.04, "a byte a coefficient, for −1 to 1"
+
+
+@needs_spark
+@pytest.mark.parametrize(("suffix", "steps"), [("spz", 6.0), ("splat", 2.1)])
+def test_spark_shows_the_other_files_as_it_shows_the_ply(suffix: str, steps: float) -> None:
+    g = frame()
+    axes = FORMATS[suffix].frame
+    (found,) = spark_words([file(g, format=suffix)], suffix=suffix)
+    (expected,) = spark_words([file(g, frame=axes)])
+    if suffix == "splat":
+        expected = expected[np.argsort(-g.opacities * g.scales.prod(axis=1, dtype=np.float64), kind="stable")]
+    apart = np.abs(numbers_of(found) - numbers_of(expected))
+    for name, column in zip(PACKED_NUMBERS, apart.T, strict=True):
+        if name in ("red", "green", "blue", "opacity") or name.startswith("scale") or (suffix == "splat" and name in "xyz"):
+            assert column.max() <= steps, name
+
+
+def test_a_glb_is_points_with_colours_and_y_up() -> None:
+    g = frame()
+    data = file(g, format="glb", comments=("licence: Apache-2.0",))
+    magic, version, size, length, kind = struct.unpack_from("<4sIII4s", data)
+    assert (magic, version, size, kind) == (b"glTF", 2, len(data), b"JSON") and length % 4 == 0
+    about = json.loads(data[20 : 20 + length])
+    binary_length, binary_kind = struct.unpack_from("<I4s", data, 20 + length)
+    body = data[28 + length :]
+    assert binary_kind == b"BIN\0" and len(body) == binary_length == about["buffers"][0]["byteLength"]
+    positions = np.frombuffer(body, "<f4", 3 * len(g)).reshape(-1, 3)
+    assert np.array_equal(positions, half_turn_x(g).means)
+    accessor = about["accessors"][0]
+    assert np.allclose(accessor["min"], positions.min(0)) and np.allclose(accessor["max"], positions.max(0))
+    colours = np.frombuffer(body, np.uint8, offset=12 * len(g)).reshape(-1, 4)
+    assert np.abs(colours[:, :3] - rgb_of(g)).max() <= 0.5 and (colours[:, 3] == 255).all()
+    assert about["asset"]["extras"]["comments"] == ["licence: Apache-2.0"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_file_of_nothing_and_of_one_splat_is_a_file(name: str, n: int) -> None:
+    assert len(file(frame(n=n), format=name)) > 0 or (name, n) == ("splat", 0)
+
+
+@pytest.mark.parametrize("name", ["ply", "spz", "packed", "points"])
+def test_numbers_that_no_file_can_hold_are_refused(name: str) -> None:
+    g = frame()
+    g.means[7, 1] = np.nan
+    with pytest.raises(BadGaussians, match="means"):
+        file(g, format=name)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"format": "obj"}, "one of ply, splat, spz, glb"),
+        ({"layout": "odd"}, "one of standard, inria, rgb, points"),
+        ({"frame": "left"}, "one of opencv, opengl"),
+        ({"format": "spz", "layout": "rgb"}, "layouts are for ply"),
+        ({"format": "glb", "frame": "opencv"}, "y up"),
+    ],
+)
+def test_what_a_file_cannot_be_is_refused_with_what_it_can(options: dict[str, str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        FileOptions(**options)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+    args = GraphArgs.model_validate({"engine": {"name": "synthetic", "params": {"splats": 300}}})
+    pipeline = LocalPipeline(load_model(args.engine.name, **args.engine.params))
+    pipeline.warm_up()
+    static = tmp_path_factory.mktemp("static")
+    (static / "index.html").write_text("viewer")
+    return TestClient(create_app(pipeline, args, static))
+
+
+@pytest.mark.parametrize(
+    ("query", "magic", "suffix"),
+    [
+        ("", b"ply\n", ".ply"),
+        ("?format=ply&layout=inria&frame=opengl", b"ply\n", ".ply"),
+        ("?format=ply&layout=points", b"ply\n", ".ply"),
+        ("?format=spz", b"\x1f\x8b", ".spz"),
+        ("?format=splat", b"", ".splat"),
+        ("?format=glb", b"glTF", ".glb"),
+        ("?format=packed", b"SPPK", ".sppk"),
+    ],
+)
+def test_the_server_answers_with_the_file_that_is_asked_for(client: TestClient, query: str, magic: bytes, suffix: str) -> None:
+    answer = client.post(f"/api/splat{query}", content=jpeg())
+    assert answer.status_code == 200, answer.text
+    assert answer.content.startswith(magic) and suffix in answer.headers["content-disposition"]
+    if magic == b"ply\n":
+        about = PlyData.read(io.BytesIO(answer.content)).comments
+        assert [line.split(":")[0] for line in about] == ["frame", "unit", "engine", "licence"]
+
+
+@pytest.mark.parametrize("query", ["layout=odd", "frame=left", "format=obj", "format=spz&layout=rgb"])
+def test_the_server_refuses_other_files(client: TestClient, query: str) -> None:
+    answer = client.post(f"/api/splat?{query}", content=jpeg())
+    assert answer.status_code == 400 and ("expected one of" in answer.json()["message"] or "for ply" in answer.json()["message"])
