@@ -43,8 +43,9 @@ async function answer(question: Question): Promise<object> {
     const reply = await decoder.decode(message, own, 400_000);
     times.push(performance.now() - began);
     count = reply.count;
-    if (i === question.times - 1) words = new Uint8Array(reply.words.slice(0, 4 * count).buffer);
-    pool.give(reply.words.buffer);
+    if (!("words" in reply.content)) throw new Error("expected words, got pixels");
+    if (i === question.times - 1) words = new Uint8Array(reply.content.words.slice(0, 4 * count).buffer);
+    pool.give(reply.content.words.buffer);
   }
   return { bytes: base64(words), count, times };
 }

@@ -1,6 +1,7 @@
 // The panel of statistics, the connection's dot and the engine's label.
 
 import { nowMs } from "../clock.js";
+import { DEPTH_NAME } from "../codecs/depth.js";
 import { QualityLine } from "../figures/quality.js";
 import type { Stats } from "../figures/statistics.js";
 import type { State } from "../state.js";
@@ -61,7 +62,7 @@ export class Hud {
   }
 
   private showStats(): void {
-    const { shown, running } = this.store.get();
+    const { shown, running, lift } = this.store.get();
     byId("stats").hidden = !shown && !running;
     if (document.hidden || byId("stats").hidden) return;
     const stats = this.stats();
@@ -73,7 +74,9 @@ export class Hud {
     setText(byId("kilobytes"), live ? `${stats.kilobytesPerFrame.toFixed(0)} KB` : "–");
     if (shown) {
       setText(byId("splats"), shown.count.toLocaleString("en"));
-      setText(byId("kind"), `${shown.kind}, ${shown.codec}`);
+      const isLifted = shown.codec === DEPTH_NAME;
+      setText(byId("kind"), `${shown.kind}, ${shown.codec}${shown.onGpu ? " (GPU)" : ""}`);
+      byId("kind").title = isLifted && lift ? `Lifted ${shown.onGpu ? "on the GPU" : "in a worker"}. ${lift.why}` : "";
       this.showStages(shown.timingsMs);
     }
     this.showQuality(running && shown ? shown.quality : null);

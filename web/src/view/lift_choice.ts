@@ -1,0 +1,28 @@
+// Where depth frames are lifted: on the GPU if that is one and does it right, else in the stream's worker, for good.
+
+import type { Stage } from "./stage.js";
+
+/** What the page's address asks for. */
+export type LiftWish = "auto" | "gpu" | "worker";
+
+export interface LiftChoice {
+  readonly where: "gpu" | "worker";
+  /** A sentence for people. */
+  readonly why: string;
+}
+
+/** Drawing is done by the processor: on the page's thread it would do what the worker does beside it. */
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+
+/** Tries the GPU, unless it is not wanted. Never rejects. */
+export async function chooseLift(stage: Pick<Stage, "rendererName" | "checkLift">, wish: LiftWish): Promise<LiftChoice> {
+  if (wish === "worker") return { where: "worker", why: "The page's address asks for it." };
+  const name = stage.rendererName;
+  if (wish === "auto" && SOFTWARE.test(name)) return { where: "worker", why: `Drawing is done in software (${name}).` };
+  try {
+    await stage.checkLift();
+  } catch (error) {
+    return { where: "worker", why: `The GPU lifts otherwise: ${error instanceof Error ? error.message : String(error)}.` };
+  }
+  return { where: "gpu", why: wish === "gpu" ? "The page's address asks for it." : name };
+}
