@@ -15,7 +15,7 @@ export const PIXEL_WORDS = 2;
 
 /** The server's constants, see splats/lifting.py and splats/layer_lifting.py. */
 export const MAX_SLOPE = 3.5;
-const OPACITY = Math.fround(0.98);
+export const OPACITY = Math.fround(0.98);
 const JUMP = 0.02;
 const HIDDEN_GROWTH = Math.fround(1.35);
 const SMALLEST = Math.fround(1e-6);
