@@ -254,8 +254,9 @@ def test_the_browser_check_passes(open_viewer: OpenViewer, synthetic: AppServer)
     viewer.wait("window.splatcastSelftest?.done")
     lines = viewer.page.evaluate("splatcastSelftest.lines")
     assert [line for line in lines if line["result"] != "pass"] == []
-    assert len(lines) >= 16
-    assert [line for line in lines if line["name"] == "Decoding depth, and lifting it"]
+    assert len(lines) >= 18
+    for name in ("Decoding depth, and lifting it", "Lifting depth on the GPU", "It looks as what the processor lifts"):
+        assert [line for line in lines if line["name"] == name]
 
 
 def test_the_licences_can_be_read_from_the_help(open_viewer: OpenViewer, synthetic: AppServer):

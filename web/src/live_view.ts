@@ -31,7 +31,7 @@ export class LiveView implements PlayerEvents {
     const failed = (why: string): void => problems.report(workerFailed(why));
     this.stream = new Stream(workerUrl, (message) => this.receive(message), failed);
     void chooseLift(this.player.stage, lift).then((choice) => this.lifts(choice));
-    canvas.addEventListener("webglcontextlost", () => this.lifts({ where: "worker", why: "The 3D view was lost once." }));
+    canvas.addEventListener("webglcontextlost", () => this.lifts({ where: "worker", why: "the 3D view was lost once." }));
   }
 
   /** Until the GPU has shown that it can, and from when it no longer can, the worker lifts. */

@@ -69,7 +69,7 @@ const broken = async (): Promise<void> => {
 };
 
 test("a GPU that passes lifts, one that doesn't leaves it to the worker", async () => {
-  assert.deepEqual(await chooseLift({ rendererName: GPU, checkLift: fine }, "auto"), { where: "gpu", why: GPU });
+  assert.deepEqual(await chooseLift({ rendererName: GPU, checkLift: fine }, "auto"), { where: "gpu", why: `${GPU}.` });
   const choice = await chooseLift({ rendererName: GPU, checkLift: broken }, "gpu");
   assert.equal(choice.where, "worker");
   assert.match(choice.why, /got 9/);

@@ -74,9 +74,10 @@ export class Hud {
     setText(byId("kilobytes"), live ? `${stats.kilobytesPerFrame.toFixed(0)} KB` : "–");
     if (shown) {
       setText(byId("splats"), shown.count.toLocaleString("en"));
-      const isLifted = shown.codec === DEPTH_NAME;
       setText(byId("kind"), `${shown.kind}, ${shown.codec}${shown.onGpu ? " (GPU)" : ""}`);
-      byId("kind").title = isLifted && lift ? `Lifted ${shown.onGpu ? "on the GPU" : "in a worker"}. ${lift.why}` : "";
+      const lifted = `Lifted ${shown.onGpu ? "on the GPU" : "in a worker"}: ${lift?.why ?? "the GPU is being tried"} `;
+      const busy = `A frame keeps this page busy for ${stats.busyP95Ms.toFixed(1)} ms (95%).`;
+      byId("kind").title = (shown.codec === DEPTH_NAME ? lifted : "") + (live ? busy : "");
       this.showStages(shown.timingsMs);
     }
     this.showQuality(running && shown ? shown.quality : null);

@@ -7,22 +7,24 @@ export type LiftWish = "auto" | "gpu" | "worker";
 
 export interface LiftChoice {
   readonly where: "gpu" | "worker";
-  /** A sentence for people. */
+  /** For people: the end of a sentence. */
   readonly why: string;
 }
 
 /** Drawing is done by the processor: on the page's thread it would do what the worker does beside it. */
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
+const ASKED = "the page's address asks for it.";
+
 /** Tries the GPU, unless it is not wanted. Never rejects. */
 export async function chooseLift(stage: Pick<Stage, "rendererName" | "checkLift">, wish: LiftWish): Promise<LiftChoice> {
-  if (wish === "worker") return { where: "worker", why: "The page's address asks for it." };
+  if (wish === "worker") return { where: "worker", why: ASKED };
   const name = stage.rendererName;
-  if (wish === "auto" && SOFTWARE.test(name)) return { where: "worker", why: `Drawing is done in software (${name}).` };
+  if (wish === "auto" && SOFTWARE.test(name)) return { where: "worker", why: `drawing is done in software (${name}).` };
   try {
     await stage.checkLift();
   } catch (error) {
-    return { where: "worker", why: `The GPU lifts otherwise: ${error instanceof Error ? error.message : String(error)}.` };
+    return { where: "worker", why: `the GPU does not do it right, ${error instanceof Error ? error.message : String(error)}.` };
   }
-  return { where: "gpu", why: wish === "gpu" ? "The page's address asks for it." : name };
+  return { where: "gpu", why: wish === "gpu" ? ASKED : `${name}.` };
 }

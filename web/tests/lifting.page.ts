@@ -1,0 +1,121 @@
+// What a depth frame costs the viewer, in a page of its own, for benchmarks/lifting.py: decoded in depth.worker.ts, then uploaded,
+// lifted, sorted and drawn as the player does it.
+
+import { LIFTED_RANGE } from "../src/codecs/lift.js";
+import type { FrameContent } from "../src/stream/thread.js";
+import { Stage } from "../src/view/stage.js";
+
+interface Measured {
+  renderer: string;
+  splats: number;
+  /** In the worker: bytes to words, or to pixels. */
+  decodeMs: number[];
+  /** On the page's thread: upload and lifting, the start of the sort, the drawing. */
+  busyMs: number[];
+  /** The longest time the page's thread was held up from the frame's arrival until the GPU had drawn it, whatever by. */
+  blockedMs: number[];
+  /** From arrival until the GPU had drawn it. */
+  drawnMs: number[];
+}
+
+declare global {
+  interface Window {
+    measure(data: string, own: string, rounds: number, width: number, height: number): Promise<Record<string, Measured>>;
+  }
+}
+
+window.measure = async (data, own, rounds, width, height) => {
+  const canvas = document.createElement("canvas");
+  document.body.append(canvas);
+  const stage = new Stage(canvas, { dirty: () => undefined, sortFailed: () => undefined });
+  stage.exactOrder = true;
+  stage.renderer.setSize(width, height, false);
+  stage.camera.near = 0.02;
+  stage.camera.far = 200;
+  stage.camera.aspect = width / height;
+  stage.camera.updateProjectionMatrix();
+  await stage.ready;
+  await stage.checkLift();
+  const worker = new Worker("/worker.js", { type: "module" });
+  const measured: Record<string, Measured> = {};
+  const free: Record<string, ArrayBuffer> = {};
+  // In turn, so that whatever slows the machine slows both; the first round warms up.
+  for (let round = 0; round <= rounds; round++) {
+    for (const way of ["worker", "gpu"]) {
+      const question = { ask: "hand over", data, own, onPage: way === "gpu", free: free[way] ?? new ArrayBuffer(0) };
+      const { content, count, ms } = await decode(worker, question);
+      const shown = await show(stage, content);
+      const row = { renderer: stage.rendererName, splats: count, decodeMs: [], busyMs: [], blockedMs: [], drawnMs: [] };
+      measured[way] ??= row;
+      free[way] = shown.free;
+      if (round === 0) continue;
+      measured[way].decodeMs.push(ms);
+      measured[way].busyMs.push(shown.busyMs);
+      measured[way].blockedMs.push(shown.blockedMs);
+      measured[way].drawnMs.push(shown.drawnMs);
+    }
+  }
+  if (stage.glErrors > 0) throw new Error(`expected no GL error, got ${stage.glErrors}`);
+  return measured;
+};
+
+async function decode(
+  worker: Worker,
+  question: { free: ArrayBuffer },
+): Promise<{ content: FrameContent; count: number; ms: number }> {
+  const answer = new Promise<MessageEvent>((resolve) => {
+    worker.onmessage = resolve;
+  });
+  worker.postMessage(question, [question.free]);
+  const message = (await answer).data;
+  if (message.error) throw new Error(message.error);
+  return message;
+}
+
+interface Shown {
+  busyMs: number;
+  blockedMs: number;
+  drawnMs: number;
+  free: ArrayBuffer;
+}
+
+async function show(stage: Stage, content: FrameContent): Promise<Shown> {
+  const pulse = takePulse();
+  const beganMs = performance.now();
+  let free: ArrayBuffer;
+  if ("words" in content) {
+    free = stage.replace(content.words, LIFTED_RANGE).buffer;
+  } else {
+    stage.lift(content);
+    free = content.pixels.buffer;
+  }
+  const sorted = stage.sort();
+  const waitsMs = performance.now();
+  await sorted;
+  const goesOnMs = performance.now();
+  stage.draw();
+  const endedMs = performance.now();
+  await stage.finished();
+  const drawnMs = performance.now() - beganMs;
+  return { busyMs: waitsMs - beganMs + endedMs - goesOnMs, blockedMs: pulse.stop(), drawnMs, free };
+}
+
+/** Posts a message to itself, again and again: the longest time between two of them is how long the thread was held up. */
+function takePulse(): { stop(): number } {
+  const { port1, port2 } = new MessageChannel();
+  let lastMs = performance.now();
+  let longestMs = 0;
+  port1.onmessage = () => {
+    const now = performance.now();
+    longestMs = Math.max(longestMs, now - lastMs);
+    lastMs = now;
+    port2.postMessage(null);
+  };
+  port2.postMessage(null);
+  return {
+    stop() {
+      port1.close();
+      return Math.max(longestMs, performance.now() - lastMs);
+    },
+  };
+}
