@@ -160,7 +160,9 @@ test("the address sets what it names and nothing else", () => {
 });
 
 test("an address that can't be read leaves the defaults", () => {
-  const config = readConfig("http://localhost:8000/?source=moon&max_splats=many&representation=fog&view=a,b&autostart=0&lift=moon");
+  const config = readConfig(
+    "http://localhost:8000/?source=moon&max_splats=many&representation=fog&view=a,b&autostart=0&lift=moon",
+  );
   assert.equal(config.socketUrl, "ws://localhost:8000/ws");
   assert.equal(config.source, "camera");
   assert.ok(!config.autostart);
