@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { LIFTED_RANGE, Lifter } from "../src/codecs/lift.js";
+import { depthFrame } from "../src/codecs/test_depth.js";
 import { WORDS } from "../src/codecs/words.js";
+import type { SplatsMessage } from "../src/stream/messages.js";
+import { BufferPool } from "../src/stream/pool.js";
+import { ReplyDecoder } from "../src/stream/reply_decoder.js";
 import { checkFrame, differenceBetween, wordsOf } from "../src/view/lift_check.js";
 import { chooseLift } from "../src/view/lift_choice.js";
 import { pivotOfPixels } from "../src/view/pivot.js";
@@ -93,4 +98,25 @@ test("the view turns about the nearer half of what is in the middle of the first
   assert.ok(pivot > 1.1 && pivot < 1.6, `${pivot}`);
   const none = { ...frame, pixels: frame.pixels.map((word, i) => (i % 2 === 0 ? word & 0xffffff : word)) };
   assert.equal(pivotOfPixels(none), 0);
+});
+
+test("the page gets pixels that lift to the words it would have got, unless they are too many for a texture", async () => {
+  const reply = { codec: "depth", data: depthFrame() } as SplatsMessage;
+  const here = await new ReplyDecoder(new BufferPool()).decode(reply, null, 3000);
+  assert.ok("words" in here.content);
+  const decoder = new ReplyDecoder(new BufferPool());
+  decoder.liftsOnPage = true;
+  const onPage = await decoder.decode(reply, null, 3000);
+  assert.ok("pixels" in onPage.content);
+  assert.equal(onPage.count, here.count);
+  assert.equal(onPage.pivot, here.pivot);
+  assert.ok(here.pivot > 0);
+  const words = new Uint32Array(here.content.words.length);
+  new Lifter().lift(onPage.content, LIFTED_RANGE, words);
+  assert.deepEqual(words, here.content.words);
+  const small = new ReplyDecoder(new BufferPool(), 1000);
+  small.liftsOnPage = true;
+  const tooMany = await small.decode(reply, null, 3000);
+  assert.ok("words" in tooMany.content);
+  assert.deepEqual(tooMany.content.words, here.content.words);
 });

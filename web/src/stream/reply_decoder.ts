@@ -13,8 +13,8 @@ import type { SplatsMessage } from "./messages.js";
 import type { BufferPool } from "./pool.js";
 import type { FrameContent } from "./thread.js";
 
-/** Of a texture: what every browser has. A frame of more pixels is lifted here. */
-const MOST_ROWS = 2048;
+/** Pixels that the page can lift: 2048 rows of a texture are what every browser has. */
+const MOST_ON_PAGE = 2048 * ROW;
 
 export interface DecodedReply {
   readonly count: number;
@@ -31,7 +31,11 @@ export class ReplyDecoder {
   private readonly lifter = new Lifter();
   private readonly painter = new GridPainter();
 
-  constructor(private readonly pool: BufferPool) {}
+  /** @param mostOnPage Frames with room for more pixels are lifted here, whatever {@link liftsOnPage} says. */
+  constructor(
+    private readonly pool: BufferPool,
+    private readonly mostOnPage = MOST_ON_PAGE,
+  ) {}
 
   /**
    * Decodes one reply; the next one must wait for it, as buffers are shared.
@@ -59,9 +63,12 @@ export class ReplyDecoder {
     for (const view of frame.views) {
       for (const layer of view.layers) colors.push(await this.colorsOf(view, layer, own));
     }
-    if (this.liftsOnPage && Math.max(frame.pixels, budget) <= MOST_ROWS * ROW) {
-      const content = toPixels(frame, colors, this.pool.take(frame.pixels, budget, PIXEL_WORDS));
-      return { count: content.count, content, pivot: pivotOfPixels(content) };
+    if (this.liftsOnPage) {
+      const room = this.pool.take(frame.pixels, budget, PIXEL_WORDS);
+      if (room.length <= PIXEL_WORDS * this.mostOnPage) {
+        const content = toPixels(frame, colors, room);
+        return { count: content.count, content, pivot: pivotOfPixels(content) };
+      }
     }
     const size = frame.pixels * PIXEL_WORDS;
     if (this.scratch.length < size) this.scratch = new Uint32Array(size);

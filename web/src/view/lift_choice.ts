@@ -11,7 +11,7 @@ export interface LiftChoice {
   readonly why: string;
 }
 
-/** Drawing is done by the processor: on the page's thread it would do what the worker does beside it. */
+/** Renderers that are the processor: the pass takes it three times as long as the worker's loop (docs/benchmarks.md). */
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
 const ASKED = "the page's address asks for it.";

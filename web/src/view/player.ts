@@ -130,7 +130,7 @@ export class Player {
     // A moving view doesn't wait for its order: that lags by a fraction of a degree, while waiting would show as stutter.
     if (!sorted && this.stage.exactOrder && this.moved) this.stage.sortSoon();
     const waitsMs = performance.now();
-    await sorted;
+    if (sorted) await sorted;
     const goesOnMs = performance.now();
     this.stage.draw();
     if (frame) this.events.busy(waitsMs - beganMs + performance.now() - goesOnMs);
