@@ -20,7 +20,7 @@ from deployments.stages.decode import FrameLimits, decode_frame
 from deployments.stages.jpeg_metadata import strip_metadata
 from tests.browser.conftest import AppServer, Viewer, Worker
 from tests.browser.depth_frame import lift_frame, read_source
-from tests.browser.test_viewer import picture_of
+from tests.browser.test_viewer import SET_BUDGET, WATCH_FOR_BLANKS, picture_of
 from tests.pictures import saved
 from tests.server import ROOT
 
@@ -170,19 +170,73 @@ def test_depth_shows_what_splats_lifted_by_the_server_show(
     open_viewer: OpenViewer, still: dict[str, AppServer], tmp_path: Path, query: str
 ):
     (tmp_path / "person.jpg").write_bytes(encode_clip(seconds=0.2, fps=5, width=640, height=480)[0])
-    own, ours, sent = shown_by(open_viewer, still["depth"], tmp_path / "person.jpg", query)
-    jpeg, theirs, _ = shown_by(open_viewer, still["jpeg"], tmp_path / "person.jpg", query)
-    lifted, reference, sent_too = shown_by(open_viewer, still["packed"], tmp_path / "person.jpg", query)
-    assert sent == sent_too
-    assert (own["codec"], jpeg["codec"], lifted["codec"]) == ("depth", "depth", "packed")
-    assert own["kind"] == jpeg["kind"] == lifted["kind"]
-    assert own["count"] == jpeg["count"] == lifted["count"]
-    drawn = (ours[..., 3] > 0) | (reference[..., 3] > 0)
-    assert drawn.mean() > 0.5
-    like = psnr_db(on_black(ours)[drawn], on_black(reference)[drawn])
-    print(f"{own['count']} splats, {like:.1f} dB")
-    assert like >= 45
-    assert np.array_equal(theirs, ours), "the JPEG that the server sends back is the picture that was sent"
+    picture = tmp_path / "person.jpg"
+    lifted, reference, sent = shown_by(open_viewer, still["packed"], picture, query)
+    pictures = {}
+    for way in ("worker", "gpu"):
+        own, ours, sent_too = shown_by(open_viewer, still["depth"], picture, f"{query}&lift={way}")
+        assert sent == sent_too
+        assert (own["codec"], own["onGpu"], lifted["codec"]) == ("depth", way == "gpu", "packed")
+        assert own["kind"] == lifted["kind"]
+        assert own["count"] == lifted["count"]
+        drawn = (ours[..., 3] > 0) | (reference[..., 3] > 0)
+        assert drawn.mean() > 0.5
+        like = psnr_db(on_black(ours)[drawn], on_black(reference)[drawn])
+        print(f"{way}: {own['count']} splats, {like:.1f} dB")
+        assert like >= 45
+        pictures[way] = ours
+    jpeg, theirs, _ = shown_by(open_viewer, still["jpeg"], picture, f"{query}&lift=worker")
+    assert (jpeg["codec"], jpeg["count"]) == ("depth", lifted["count"])
+    assert np.array_equal(theirs, pictures["worker"]), "the JPEG that the server sends back is the picture that was sent"
+
+
+@pytest.mark.parametrize("exact", [1, 0], ids=["exact order", "low latency"])
+def test_on_the_gpu_frames_replace_each_other_in_place(open_viewer: OpenViewer, relief: AppServer, exact: int):
+    query = f"source=sample&autostart=1&width=160&fps=30&adapt=0&max_splats=6000&lift=gpu&exact={exact}"
+    viewer = open_viewer(f"{relief.url}/?{query}", size=(160, 120))
+    viewer.wait("splatcast.state.shown?.onGpu")
+    viewer.page.evaluate(WATCH_FOR_BLANKS)
+    textures = {}
+    for splats, room in (("6000", "> 4096"), ("2000", "<= 4096"), ("6000", "> 4096")):
+        viewer.page.evaluate(SET_BUDGET, splats)
+        viewer.wait(f"splatcast.renderer.capacity {room}")
+        viewer.wait("splatcast.renderer.activeSplats === splatcast.state.shown.count")
+        viewer.wait_shown(10)
+        textures.setdefault(room, viewer.get("renderer.textures"))
+        assert viewer.get("renderer.textures") == textures[room]
+    watched = viewer.page.evaluate("watched")
+    assert watched["pictures"] > 20 and watched["blank"] == 0
+    assert viewer.get("state.shown.onGpu")
+
+
+def test_software_rendering_lifts_in_a_worker_unless_told_otherwise(open_viewer: OpenViewer, relief: AppServer):
+    viewer = open_viewer(f"{relief.url}/?source=sample&autostart=1&width=160&fps=5&max_splats=2000")
+    viewer.wait_shown(2)
+    assert viewer.get("state.lift.where") == "worker"
+    assert "SwiftShader" in viewer.get("state.lift.why")
+    assert viewer.get("state.shown.codec") == "depth" and not viewer.get("state.shown.onGpu")
+
+
+# What a driver may do to a shader: this one cuts the bits off that a half has no room for, and thinks nothing of it.
+CARELESS_DRIVER = """
+    const { shaderSource } = WebGL2RenderingContext.prototype;
+    WebGL2RenderingContext.prototype.shaderSource = function (shader, text) {
+        shaderSource.call(this, shader, text.replace('& 0x7fffffffu', '& 0x7fff0000u'));
+    };
+"""
+
+
+def test_a_gpu_that_lifts_otherwise_is_found_out_and_the_worker_lifts(browser: Browser, relief: AppServer):
+    page = browser.new_page()
+    page.add_init_script(CARELESS_DRIVER)
+    viewer = Viewer(page, f"{relief.url}/?source=sample&autostart=1&width=160&fps=5&max_splats=2000&lift=gpu")
+    viewer.wait("splatcast.state.lift")
+    assert viewer.get("state.lift.where") == "worker"
+    assert "more than a step apart" in viewer.get("state.lift.why")
+    viewer.wait_shown(2)
+    assert viewer.get("state.shown.codec") == "depth" and not viewer.get("state.shown.onGpu")
+    page.close()
+    assert viewer.complaints == []
 
 
 def test_a_broken_depth_reply_is_a_card_and_an_ack_and_the_next_one_is_shown(open_viewer: OpenViewer, serve: Serve, tmp_path: Path):

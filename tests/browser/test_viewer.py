@@ -50,8 +50,9 @@ def psnr_db(a: NDArray[np.float64], b: NDArray[np.float64], where: NDArray[np.bo
     return float(10 * np.log10(255**2 / np.mean((a[where] - b[where]) ** 2)))
 
 
-def test_the_picture_from_the_capture_viewpoint_is_the_cameras_picture(open_viewer: OpenViewer, relief: AppServer):
-    assert_the_viewer_shows_the_camera(open_viewer, relief.url)
+@pytest.mark.parametrize("lift", ["worker", "gpu"])
+def test_the_picture_from_the_capture_viewpoint_is_the_cameras_picture(open_viewer: OpenViewer, relief: AppServer, lift: str):
+    assert_the_viewer_shows_the_camera(open_viewer, relief.url, lift)
 
 
 @pytest.mark.cluster
@@ -60,8 +61,8 @@ def test_the_same_through_the_whole_ray_serve_graph(open_viewer: OpenViewer):
         assert_the_viewer_shows_the_camera(open_viewer, server.url)
 
 
-def assert_the_viewer_shows_the_camera(open_viewer: OpenViewer, url: str) -> None:
-    viewer = open_viewer(f"{url}/?source=camera&autostart=1&max_splats=8000&width=320&fps=1", size=(640, 480))
+def assert_the_viewer_shows_the_camera(open_viewer: OpenViewer, url: str, lift: str = "auto") -> None:
+    viewer = open_viewer(f"{url}/?source=camera&autostart=1&max_splats=8000&width=320&fps=1&lift={lift}", size=(640, 480))
     viewer.wait_shown(3)
     # Stopped, and the last frame sent is the one on the screen: what was captured and what is drawn are the same moment.
     viewer.page.click("#start")
@@ -254,8 +255,9 @@ def test_the_browser_check_passes(open_viewer: OpenViewer, synthetic: AppServer)
     viewer.wait("window.splatcastSelftest?.done")
     lines = viewer.page.evaluate("splatcastSelftest.lines")
     assert [line for line in lines if line["result"] != "pass"] == []
-    assert len(lines) >= 16
-    assert [line for line in lines if line["name"] == "Decoding depth, and lifting it"]
+    assert len(lines) >= 18
+    for name in ("Decoding depth, and lifting it", "Lifting depth on the GPU", "It looks as what the processor lifts"):
+        assert [line for line in lines if line["name"] == name]
 
 
 def test_the_licences_can_be_read_from_the_help(open_viewer: OpenViewer, synthetic: AppServer):

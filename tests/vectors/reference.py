@@ -63,7 +63,7 @@ def read_packed(data: bytes) -> Fields:
 
 
 def read_points(data: bytes) -> Fields:
-    """Centres and colours."""
+    """Centres and colours; everything else is the same for every point."""
     magic, version, n, zero = struct.unpack_from("<4sB3xII", data)
     assert (magic, version, zero, len(data)) == (b"SPPT", 1, 0, 16 + 15 * n)
     rgb = np.frombuffer(data, np.uint8, offset=16 + 12 * n).reshape(n, 3)
@@ -71,7 +71,7 @@ def read_points(data: bytes) -> Fields:
         "means": np.frombuffer(data, "<f4", 3 * n, 16).reshape(n, 3).astype(np.float64),
         "scales": np.full((n, 3), 0.001),
         "quats": np.tile([1.0, 0, 0, 0], (n, 1)),
-        "opacities": np.ones(n),
+        "opacities": np.full(n, 0.98),
         "sh": ((rgb / 255 - 0.5) / C0)[:, None, :],
     }
 

@@ -36,7 +36,7 @@ export class App {
     this.store = new Store(initialState(config));
     this.problems = new Problems(this.store);
     const canvas = byId<HTMLCanvasElement>("view");
-    this.view = new LiveView(canvas, asset("socket.worker.js"), this.store, this.problems, access);
+    this.view = new LiveView(canvas, asset("socket.worker.js"), this.store, this.problems, access, config.lift);
     const { player, stream, statistics } = this.view;
     player.orbit.still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 

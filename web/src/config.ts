@@ -1,6 +1,7 @@
 // The page's address → Config. A parameter that can't be read is ignored: a link from elsewhere should still open the page.
 
 import type { FrameOptions } from "./stream/messages.js";
+import type { LiftWish } from "./view/lift_choice.js";
 
 export type SourceKind = "camera" | "sample" | "file";
 
@@ -12,6 +13,8 @@ export interface Config {
   readonly autostart: boolean;
   /** Orbit at first: degrees to the right, degrees up, distance relative to the default one. */
   readonly view: readonly [yawDeg: number, pitchDeg: number, distance: number];
+  /** Where depth frames are to be lifted. */
+  readonly lift: LiftWish;
   /** Settings that differ from the defaults. */
   readonly settings: Partial<Settings>;
   /** WebSocket of the server. */
@@ -112,5 +115,7 @@ export function readConfig(address: string): Config {
   const view =
     [yaw, pitch, distance].every(Number.isFinite) && distance > 0 ? ([yaw, pitch, distance] as const) : ([0, 0, 1] as const);
   const autostart = query.has("autostart") && query.get("autostart") !== "0";
-  return Object.freeze({ source, autostart, view, settings, socketUrl: socket.href });
+  const where = query.get("lift");
+  const lift = where === "gpu" || where === "worker" ? where : "auto";
+  return Object.freeze({ source, autostart, view, lift, settings, socketUrl: socket.href });
 }

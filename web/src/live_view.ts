@@ -5,10 +5,11 @@ import { Statistics } from "./figures/statistics.js";
 import type { State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { Stream } from "./stream/stream.js";
-import type { DecodedFrame, FromSocket, ServerRefusal } from "./stream/thread.js";
+import { bufferOf, type DecodedFrame, type FromSocket, type ServerRefusal } from "./stream/thread.js";
 import { badReply, notDrawn, refused, serverGone, tokenAsked, workerFailed } from "./ui/problem_texts.js";
 import type { Problems } from "./ui/problems.js";
 import type { Store } from "./ui/store.js";
+import { chooseLift, type LiftChoice, type LiftWish } from "./view/lift_choice.js";
 import { Player, type PlayerEvents } from "./view/player.js";
 
 export class LiveView implements PlayerEvents {
@@ -24,10 +25,20 @@ export class LiveView implements PlayerEvents {
     private readonly store: Store<State>,
     private readonly problems: Problems,
     private readonly access: Access,
+    lift: LiftWish,
   ) {
     this.player = new Player(canvas, this);
     const failed = (why: string): void => problems.report(workerFailed(why));
     this.stream = new Stream(workerUrl, (message) => this.receive(message), failed);
+    void chooseLift(this.player.stage, lift).then((choice) => this.lifts(choice));
+    canvas.addEventListener("webglcontextlost", () => this.lifts({ where: "worker", why: "the 3D view was lost once." }));
+  }
+
+  /** Until the GPU has shown that it can, and from when it no longer can, the worker lifts. */
+  private lifts(choice: LiftChoice): void {
+    if (this.store.get().lift?.where === "worker") return;
+    this.stream.liftsOnPage = choice.where === "gpu";
+    this.store.set({ lift: choice });
   }
 
   shown(frame: DecodedFrame): void {
@@ -35,14 +46,15 @@ export class LiveView implements PlayerEvents {
     this.stream.shown(frame, shownMs);
     this.statistics.shown(frame, shownMs);
     const { seq, count, codec, kind, quality, timings_ms: timingsMs } = frame;
-    this.store.set({ shown: { seq, count, codec, kind, quality, timingsMs } });
+    const onGpu = "pixels" in frame.content;
+    this.store.set({ shown: { seq, count, codec, kind, quality, timingsMs, onGpu } });
     this.problems.settle("shown");
   }
 
   superseded(frame: DecodedFrame): void {
     this.statistics.counts.supersededInClient++;
     this.stream.skipped(frame);
-    this.freed(frame.words.buffer);
+    this.freed(bufferOf(frame.content));
   }
 
   failed(frame: DecodedFrame | null, error: unknown): void {
@@ -55,6 +67,10 @@ export class LiveView implements PlayerEvents {
 
   freed(buffer: ArrayBuffer): void {
     this.stream.recycle(buffer);
+  }
+
+  busy(ms: number): void {
+    this.statistics.busy(ms, nowMs());
   }
 
   private receive(message: Exclude<FromSocket, { type: "lastCapture" }>): void {

@@ -1,14 +1,17 @@
 // `/selftest`: checks this browser alone, line by line. The result is on `window.splatcastSelftest` for programs.
 
 import { DEPTH_NAME, DepthDecoder } from "./codecs/depth.js";
+import { PIXEL_WORDS } from "./codecs/depth_pixels.js";
 import { codecNamed } from "./codecs/index.js";
+import { LIFTED_RANGE } from "./codecs/lift.js";
 import { GridPainter } from "./codecs/pictures.js";
 import { depthFrame, differenceFrom, liftedFrame } from "./codecs/test_depth.js";
 import { aScene, expectedRange, expectedWords, sceneAs } from "./codecs/test_scene.js";
 import type { SplatsMessage } from "./stream/messages.js";
 import { BufferPool } from "./stream/pool.js";
 import { ReplyDecoder } from "./stream/reply_decoder.js";
-import { Stage } from "./view/stage.js";
+import { checkFrame, differenceBetween, wordsOf } from "./view/lift_check.js";
+import { rendererName, Stage } from "./view/stage.js";
 
 interface Check {
   name: string;
@@ -60,6 +63,9 @@ const checks: Check[] = [
   { name: "Decoders refuse broken data", run: checkRefusals },
   { name: "Spark starts", run: startSpark },
   { name: "A splat has its colour and place", run: () => checkPixels([255, 64, 32], [32, 96, 255]) },
+  // Where one of these fails, the viewer lifts in a worker.
+  { name: "Lifting depth on the GPU", run: checkGpuLift, optional: true },
+  { name: "It looks as what the processor lifts", run: checkGpuPicture, optional: true },
   { name: "The next frame replaces it in place", run: () => checkPixels([40, 220, 80], [250, 240, 60]) },
   { name: "No WebGL error", run: () => expect(stage.glErrors === 0, "no GL error", `${stage.glErrors}`) },
 ];
@@ -110,8 +116,7 @@ function expect(ok: boolean, what: string, got = "none"): string {
 function checkWebGl(): string {
   const gl = document.createElement("canvas").getContext("webgl2");
   if (!gl) throw new Error("expected a WebGL2 context; turn on hardware acceleration, or use a newer browser");
-  const info = gl.getExtension("WEBGL_debug_renderer_info");
-  const name = info ? String(gl.getParameter(info.UNMASKED_RENDERER_WEBGL)) : String(gl.getParameter(gl.RENDERER));
+  const name = rendererName(gl);
   // Browsers keep a few contexts at a time: give this one back.
   gl.getExtension("WEBGL_lose_context")?.loseContext();
   return name;
@@ -166,9 +171,10 @@ async function checkDepth(): Promise<string> {
   const data = depthFrame();
   const expected = liftedFrame();
   const reply = { codec: DEPTH_NAME, data } as SplatsMessage;
-  const { words, count } = await new ReplyDecoder(new BufferPool()).decode(reply, null, 2048);
+  const { content, count } = await new ReplyDecoder(new BufferPool()).decode(reply, null, 2048);
   expect(4 * count === expected.length, `${expected.length / 4} splats`, `${count}`);
-  const difference = differenceFrom(expected, words);
+  if (!("words" in content)) throw new Error("expected words, got pixels");
+  const difference = differenceFrom(expected, content.words);
   if (difference) throw new Error(`expected ${difference}`);
   return `${count} splats, ${data.length} bytes`;
 }
@@ -236,17 +242,63 @@ async function startSpark(): Promise<string> {
   return "";
 }
 
-/** Two splats at depth 2: `upperLeft` where x and y are negative in the capture camera's frame, `lowerRight` opposite. */
-async function checkPixels(upperLeft: [number, number, number], lowerRight: [number, number, number]): Promise<string> {
-  const scene = aScene(upperLeft, lowerRight);
-  const decoded = codecNamed("packed").decode(sceneAs("packed", scene), new Uint32Array(2048 * 4), CAMERA);
-  stage.replace(decoded.words, decoded.range);
+/** Draws what the stage has, onto a canvas that can be read. */
+async function drawn(): Promise<CanvasRenderingContext2D> {
   await stage.sort();
   stage.draw();
   const copy = document.createElement("canvas");
   copy.width = copy.height = 64;
   const context = copy.getContext("2d", { willReadFrequently: true })!;
   context.drawImage(stage.renderer.domElement, 0, 0);
+  return context;
+}
+
+/** The words that the GPU makes of the server's frame are the server's, and those of the viewer's own check the processor's. */
+async function checkGpuLift(): Promise<string> {
+  const expected = liftedFrame();
+  const reply = { codec: DEPTH_NAME, data: depthFrame() } as SplatsMessage;
+  const decoder = new ReplyDecoder(new BufferPool());
+  decoder.liftsOnPage = true;
+  const { content, count } = await decoder.decode(reply, null, 2048);
+  if (!("pixels" in content)) throw new Error("expected pixels, got words");
+  expect(4 * count === expected.length, `${expected.length / 4} splats`, `${count}`);
+  const difference = differenceBetween(expected, stage.liftedWords(content));
+  if (difference) throw new Error(`expected ${difference}`);
+  await stage.checkLift();
+  return rendererName(stage.renderer.getContext() as WebGL2RenderingContext);
+}
+
+/** As the codec `packed` is held to. */
+const LEAST_DB = 45;
+
+async function checkGpuPicture(): Promise<string> {
+  const details: string[] = [];
+  for (const isRound of [false, true]) {
+    const frame = checkFrame(isRound);
+    const words = new Uint32Array((frame.pixels.length / PIXEL_WORDS) * 4);
+    words.set(wordsOf(frame));
+    const pictures: ImageData[] = [];
+    for (const replace of [() => stage.replace(words, LIFTED_RANGE), () => stage.lift(frame)]) {
+      replace();
+      pictures.push((await drawn()).getImageData(0, 0, 64, 64));
+      expect(stage.activeSplats === frame.count, `${frame.count} splats drawn`, `${stage.activeSplats}`);
+    }
+    const [theirs, ours] = pictures as [ImageData, ImageData];
+    const covered = theirs.data.filter((value, i) => (i & 3) === 3 && value > 0).length;
+    const squares = theirs.data.reduce((sum, value, i) => sum + (value - ours.data[i]!) ** 2, 0);
+    const db = 10 * Math.log10((255 ** 2 * 4 * covered) / Math.max(squares, 1e-9));
+    expect(covered > 1000 && db >= LEAST_DB, `at least ${LEAST_DB} dB over 1000 pixels`, `${db.toFixed(1)} dB over ${covered}`);
+    details.push(`${frame.count} splats, ${db.toFixed(1)} dB`);
+  }
+  return details.join("; ");
+}
+
+/** Two splats at depth 2: `upperLeft` where x and y are negative in the capture camera's frame, `lowerRight` opposite. */
+async function checkPixels(upperLeft: [number, number, number], lowerRight: [number, number, number]): Promise<string> {
+  const scene = aScene(upperLeft, lowerRight);
+  const decoded = codecNamed("packed").decode(sceneAs("packed", scene), new Uint32Array(2048 * 4), CAMERA);
+  stage.replace(decoded.words, decoded.range);
+  const context = await drawn();
   // Depth 2, x = ±0.5, focal length 64: 16 pixels from the centre.
   for (const [x, y, want] of [[16, 16, upperLeft] as const, [48, 48, lowerRight] as const]) {
     const got = [...context.getImageData(x, y, 1, 1).data.subarray(0, 3)];

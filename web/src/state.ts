@@ -3,6 +3,7 @@
 import { type Config, DEFAULT_SETTINGS, type Settings, type SourceKind } from "./config.js";
 import type { Engine, FrameOptions, Limits, QualityState } from "./stream/messages.js";
 import type { ConnectionStatus } from "./stream/thread.js";
+import type { LiftChoice } from "./view/lift_choice.js";
 
 export interface State {
   /** State of the WebSocket. */
@@ -27,6 +28,8 @@ export interface State {
   settings: Settings;
   /** Open problems, newest last. */
   problems: readonly Problem[];
+  /** Where depth frames are lifted; null while the GPU is being tried: until then the worker does. */
+  lift: LiftChoice | null;
   /** Reply on the screen; null before the first. */
   shown: ShownFrame | null;
 }
@@ -54,6 +57,8 @@ export interface ShownFrame {
   codec: string;
   kind: string;
   timingsMs: Record<string, number>;
+  /** It was lifted on the GPU. */
+  onGpu: boolean;
   quality: QualityState;
 }
 
@@ -70,6 +75,7 @@ export function initialState(config: Config): State {
     options: {},
     settings: { ...DEFAULT_SETTINGS, ...config.settings },
     problems: [],
+    lift: null,
     shown: null,
   };
 }

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { DecodeError } from "../src/codecs/codec.js";
 import { countPixels, crc32, DepthDecoder, type DepthFrame } from "../src/codecs/depth.js";
 import { DEPTH, PlaneDecoder } from "../src/codecs/depth_map.js";
+import { PIXEL_WORDS, toPixels } from "../src/codecs/depth_pixels.js";
 import { Lifter } from "../src/codecs/lift.js";
 import { capacityFor, type SplatRange } from "../src/codecs/words.js";
 
@@ -33,10 +34,16 @@ function coloursOf(frame: DepthFrame, all: Uint8Array): Uint8Array[] {
   );
 }
 
+function room(frame: DepthFrame): Uint32Array<ArrayBuffer> {
+  return new Uint32Array(PIXEL_WORDS * frame.pixels + 8).fill(0xdeadbeef);
+}
+
 function lift(name: string): { count: number; words: Uint32Array } {
   const frame = new DepthDecoder().decode(vector(`${name}.depth`));
   const words = new Uint32Array(4 * capacityFor(frame.pixels)).fill(0xdeadbeef);
-  return { count: new Lifter().lift(frame, coloursOf(frame, vector(`${name}.rgba`)), RANGE, words), words };
+  const pixels = toPixels(frame, coloursOf(frame, vector(`${name}.rgba`)), room(frame));
+  new Lifter().lift(pixels, RANGE, words);
+  return { count: pixels.count, words };
 }
 
 for (const name of NAMES) {
@@ -95,20 +102,21 @@ for (const name of NAMES) {
 test("a picture of another size, too few pictures and too little room are refused", () => {
   const frame = new DepthDecoder().decode(vector("layers.depth"));
   const rgba = coloursOf(frame, vector("layers.rgba"));
-  const words = new Uint32Array(4 * 2048);
-  const lifter = new Lifter();
-  assert.throws(() => lifter.lift(frame, rgba.slice(1), RANGE, words), /expected 3 pictures, got 2/);
-  assert.throws(() => lifter.lift(frame, [rgba[1]!, rgba[1]!, rgba[2]!], RANGE, words), /a picture of 24×18/);
-  assert.throws(() => lifter.lift(frame, rgba, RANGE, words.subarray(0, 400)), /room for 840 splats/);
+  const into = room(frame);
+  assert.throws(() => toPixels(frame, rgba.slice(1), into), /expected 3 pictures, got 2/);
+  assert.throws(() => toPixels(frame, [rgba[1]!, rgba[1]!, rgba[2]!], into), /a picture of 24×18/);
+  assert.throws(() => toPixels(frame, rgba, into.subarray(0, 400)), /room for 840 splats/);
+  const pixels = toPixels(frame, rgba, into);
+  assert.throws(() => new Lifter().lift(pixels, RANGE, new Uint32Array(400)), /room for \d+ splats, got 100/);
 });
 
 test("one lifter gives each frame its own range of scales", () => {
   const frame = new DepthDecoder().decode(vector("dots.depth"));
-  const rgba = coloursOf(frame, vector("dots.rgba"));
+  const pixels = toPixels(frame, coloursOf(frame, vector("dots.rgba")), room(frame));
   const lifter = new Lifter();
   const scales = [RANGE, { ...RANGE, lnScaleMin: -12, lnScaleMax: 9 }, RANGE].map((range) => {
     const words = new Uint32Array(4 * 2048);
-    lifter.lift(frame, rgba, range, words);
+    lifter.lift(pixels, range, words);
     return words[3]! & 0xffffff;
   });
   assert.equal(scales[0], scales[2]);

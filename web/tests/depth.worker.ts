@@ -1,16 +1,18 @@
-// What the viewer does with a `depth` reply, in a worker as there, for tests/browser/test_depth.py.
+// What the viewer does with a `depth` reply, in a worker as there, for tests/browser/test_depth.py and benchmarks/lifting.py.
 
 import { GridPainter } from "../src/codecs/pictures.js";
 import type { SplatsMessage } from "../src/stream/messages.js";
 import { BufferPool } from "../src/stream/pool.js";
 import { ReplyDecoder } from "../src/stream/reply_decoder.js";
+import { bufferOf } from "../src/stream/thread.js";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** What a test asks; bytes travel as base64, as Playwright has no other way for them. */
 type Question =
   | { ask: "paint"; picture: string; width: number; height: number; orientation: number | null }
-  | { ask: "decode"; data: string; own: string | null; times: number };
+  | { ask: "decode"; data: string; own: string | null; times: number }
+  | { ask: "hand over"; data: string; own: string; onPage: boolean; free: ArrayBuffer };
 
 const painter = new GridPainter();
 const pool = new BufferPool();
@@ -18,13 +20,25 @@ const decoder = new ReplyDecoder(pool);
 
 self.onmessage = async (event: MessageEvent<Question>) => {
   try {
-    self.postMessage(await answer(event.data));
+    if (event.data.ask === "hand over") await handOver(event.data);
+    else self.postMessage(await answer(event.data));
   } catch (error) {
     self.postMessage({ error: String(error) });
   }
 };
 
-async function answer(question: Question): Promise<object> {
+/** Decodes a frame, and gives the page what it would show. `free` is the buffer of an earlier one. */
+async function handOver({ data, own, onPage, free }: Question & { ask: "hand over" }): Promise<void> {
+  pool.give(free);
+  decoder.liftsOnPage = onPage;
+  const message = { codec: "depth", data: bytesOf(data) } as SplatsMessage;
+  const picture = bytesOf(own);
+  const began = performance.now();
+  const { content, count } = await decoder.decode(message, picture, 200_000);
+  self.postMessage({ content, count, ms: performance.now() - began }, { transfer: [bufferOf(content)] });
+}
+
+async function answer(question: Exclude<Question, { ask: "hand over" }>): Promise<object> {
   if (question.ask === "paint") {
     const { width, height, orientation } = question;
     const picture = bytesOf(question.picture);
@@ -43,8 +57,9 @@ async function answer(question: Question): Promise<object> {
     const reply = await decoder.decode(message, own, 400_000);
     times.push(performance.now() - began);
     count = reply.count;
-    if (i === question.times - 1) words = new Uint8Array(reply.words.slice(0, 4 * count).buffer);
-    pool.give(reply.words.buffer);
+    if (!("words" in reply.content)) throw new Error("expected words, got pixels");
+    if (i === question.times - 1) words = new Uint8Array(reply.content.words.slice(0, 4 * count).buffer);
+    pool.give(reply.content.words.buffer);
   }
   return { bytes: base64(words), count, times };
 }

@@ -148,21 +148,25 @@ test("the pivot is the median of the nearer half in the middle of the picture, a
 
 test("the address sets what it names and nothing else", () => {
   const config = readConfig(
-    "https://host:8443/viewer/?source=sample&autostart=1&max_splats=4000&width=320&fps=5&view=20,-5,1.2#x",
+    "https://host:8443/viewer/?source=sample&autostart=1&max_splats=4000&width=320&fps=5&view=20,-5,1.2&lift=gpu#x",
   );
   assert.equal(config.socketUrl, "wss://host:8443/viewer/ws");
   assert.equal(config.source, "sample");
   assert.ok(config.autostart);
   assert.deepEqual(config.settings, { maxSplats: 4000, captureWidth: 320, maxFps: 5 });
   assert.deepEqual(config.view, [20, -5, 1.2]);
+  assert.equal(config.lift, "gpu");
   assert.ok(Object.isFrozen(config));
 });
 
 test("an address that can't be read leaves the defaults", () => {
-  const config = readConfig("http://localhost:8000/?source=moon&max_splats=many&representation=fog&view=a,b&autostart=0");
+  const config = readConfig(
+    "http://localhost:8000/?source=moon&max_splats=many&representation=fog&view=a,b&autostart=0&lift=moon",
+  );
   assert.equal(config.socketUrl, "ws://localhost:8000/ws");
   assert.equal(config.source, "camera");
   assert.ok(!config.autostart);
   assert.deepEqual(config.settings, {});
   assert.deepEqual(config.view, [0, 0, 1]);
+  assert.equal(config.lift, "auto");
 });

@@ -14,8 +14,9 @@ offset  type        meaning
 …       u8 [n, 3]   red, green, blue: round(255 · (0.5 + SH_C0 · DC)), clamped to 0..255
 ======  ==========  ====================================================================
 
-Scales, rotations, opacities and view dependence are lost. A decoded point is a round, opaque Gaussian of ``POINT_SCALE``; its
-colour is within 1/510 of the original, clamped to 0..1; its centre is exact.
+Scales, rotations, opacities and view dependence are lost. A decoded point is a round Gaussian of ``POINT_SCALE``, as opaque as
+lifting makes its own; its colour is within 1/510 of the original, clamped to 0..1; its centre is exact. The viewer, which knows the
+camera, also gives it the size of a lifted one: σ = 0.6 pixels, so that a grid of points shows a closed surface.
 """
 
 import struct
@@ -28,6 +29,7 @@ from deployments.splats.activations import SH_C0, rgb_to_dc
 from deployments.splats.errors import BadBytes, Buffer, Truncated, as_bytes, check_size, not_finite, refuse_bad, sample
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.kernel import for_kernel, kernel
+from deployments.splats.lifting import OPACITY
 
 MAGIC, VERSION = b"SPPT", 1
 HEADER = struct.Struct("<4sB3xII")
@@ -64,7 +66,7 @@ class PointsCodec:
         return out
 
     def decode(self, buffer: Buffer) -> Gaussians:
-        """The points as round, opaque Gaussians of ``POINT_SCALE``.
+        """The points as round Gaussians of ``POINT_SCALE``, as opaque as lifted ones.
 
         Raises:
             BadBytes: For a wrong magic or version, non-zero padding, trailing bytes, or a centre that is not finite.
@@ -78,7 +80,7 @@ class PointsCodec:
             raise BadBytes(self.name, HEADER.size + 12 * row, "a finite centre", str(means[row]))
         quats = np.zeros((n, 4), np.float32)
         quats[:, 0] = 1
-        return Gaussians(means, np.full((n, 3), POINT_SCALE, np.float32), quats, np.ones(n, np.float32), dc)
+        return Gaussians(means, np.full((n, 3), POINT_SCALE, np.float32), quats, np.full(n, OPACITY, np.float32), dc)
 
     def warm_up(self) -> None:
         """Compile or load the kernels."""

@@ -1,24 +1,23 @@
-// Layered depth to Spark's packed words: what lift_and_prune and the `packed` codec do on the server (splats/layer_lifting.py,
-// lifting.py, pruning.py, codecs/packed.py), in one pass over the pixels. Counts are equal; bytes are at most one step apart.
+// Layered depth to Spark's packed words on the CPU: what lift_and_prune and the `packed` codec do on the server
+// (splats/layer_lifting.py, lifting.py, pruning.py, codecs/packed.py). Counts are equal; bytes are at most one step apart. The view's
+// gpu_lift.ts does the same on the GPU.
 //
-// Whatever decides whether a splat is there is rounded to float32 as the server rounds it. The shape of a splat is not: it ends
-// in bytes.
+// Which pixels make splats, depth_pixels.ts has decided. The shape of a splat is not rounded as the server rounds it: it ends in bytes.
 
-import type { Camera } from "../stream/messages.js";
-import { aligned, DecodeError } from "./codec.js";
-import type { DepthFrame, DepthLayer, DepthView } from "./depth.js";
+import { DecodeError } from "./codec.js";
+import { DEPTH_NAME } from "./depth.js";
+import { type DepthPixels, MAX_SLOPE, PIXEL_WORDS, type PixelLayer } from "./depth_pixels.js";
 import { lnScaleToByte, type SplatRange, WORDS } from "./words.js";
 
-/** The server's constants, see splats/lifting.py and splats/layer_lifting.py. */
-const SIGMA_PX = 0.6;
-const OPACITY = Math.fround(0.98);
-const THICKNESS = 0.15;
-const MAX_SLOPE = 3.5;
-const JUMP = 0.02;
-const HIDDEN_GROWTH = Math.fround(1.35);
-const SMALLEST = Math.fround(1e-6);
-const LARGEST = Math.fround(1e6);
-const MIN_W = 0.01;
+/** What bytes of lifted splats span: the scales that the server's `packed` codec spans as well. */
+export const LIFTED_RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: Math.log(1e-4), lnScaleMax: Math.log(4) };
+
+/** The server's constants, see splats/lifting.py. */
+export const SIGMA_PX = 0.6;
+export const THICKNESS = 0.15;
+export const MIN_W = 0.01;
+/** Longest axis of a splat in pixels: that of the steepest slope, and a little for the corners of the picture. */
+export const LONGEST_PX = 1.05 * Math.sqrt(1 + MAX_SLOPE * MAX_SLOPE);
 
 const f32 = Math.fround;
 /** Numbers on their way from float to bits: x, y, z, three scales, a sine squared. */
@@ -45,70 +44,42 @@ const ANGLES = tabulate((sine2) => (sine2 <= 1 ? angleToByte(Math.asin(Math.sqrt
 /** Below it the cosine, as float32, is 1: there is no rotation. */
 const NO_SINE2 = 2 ** -24;
 
-/** How a view's splats get to the first camera's frame: the turn back, [3, 3] row by row, its quaternion, the translation. */
-interface Move {
-  readonly turn: Float64Array;
-  readonly quat: readonly [w: number, x: number, y: number, z: number];
-  readonly shift: readonly [x: number, y: number, z: number];
-}
-
 /** Lifts frames, one after the other, with buffers that it keeps. */
 export class Lifter {
   private inverse = new Float32Array(0);
   private columns = new Float32Array(0);
   private scaleBytes = new Uint8Array(0);
   private scaleRange: SplatRange | null = null;
-  private readonly alphas = new Int32Array(256);
-  private readonly kept = new Uint8Array(256);
 
   /**
-   * @param frame A decoded frame.
-   * @param rgba Colours of each layer, view after view, front first; 4 bytes a pixel of the layer, the fourth unused.
+   * @param frame The pixels; those that make no splat have no words.
    * @param range What bytes of colours (0..1) and scales are to span.
    * @param into Where to put the words; its length is the capacity. What is left of it is cleared.
-   * @returns How many splats there are.
-   * @throws DecodeError If a picture's size is not its layer's, or the words don't fit.
+   * @throws DecodeError If the words don't fit.
    */
-  lift(frame: DepthFrame, rgba: readonly Uint8Array[], range: SplatRange, into: Uint32Array): number {
-    const layers = frame.views.flatMap((view) => view.layers);
-    if (rgba.length !== layers.length) throw new DecodeError("depth", `${layers.length} pictures`, `${rgba.length}`);
-    layers.forEach(({ width, height }, i) => {
-      const bytes = rgba[i]!.length;
-      if (bytes !== 4 * width * height) throw new DecodeError("depth", `a picture of ${width}×${height}`, `${bytes} bytes`);
-    });
-    if (into.length < frame.pixels * WORDS) {
-      throw new DecodeError("depth", `room for ${frame.pixels} splats`, `${into.length / WORDS}`);
+  lift(frame: DepthPixels, range: SplatRange, into: Uint32Array): void {
+    if (into.length < frame.count * WORDS) {
+      throw new DecodeError(DEPTH_NAME, `room for ${frame.count} splats`, `${into.length / WORDS}`);
     }
     this.fillScaleBytes(range);
     let count = 0;
-    let index = 0;
-    for (const view of frame.views) {
-      const move = view.pose ? moveOf(view.pose) : null;
-      for (const layer of view.layers) {
-        this.fillAlphas(frame.minOpacity);
-        const isBehind = layer !== view.layers[0];
-        const camera = isBehind ? scaleCamera(view.camera, layer.width, layer.height) : view.camera;
-        const jump = f32(JUMP + MAX_SLOPE / Math.max(Math.min(camera.fx, camera.fy), 1));
-        this.frameDepth(layer, jump);
-        count = this.writeWords(frame, layer, camera, jump, isBehind, move, aligned(rgba[index++]!), into, count);
-      }
+    for (const layer of frame.layers) {
+      this.frameDepth(frame.pixels, layer);
+      count = this.writeWords(frame, layer, into, count);
     }
     into.fill(0, count * WORDS);
-    return count;
   }
 
   /** Inverse depth in a frame of one pixel that continues it in a straight line. */
-  private frameDepth(layer: DepthLayer, jump: number): void {
-    const { width, height, inverseDepth } = layer;
+  private frameDepth(pixels: Uint32Array<ArrayBuffer>, layer: PixelLayer): void {
+    const { first, width, height, jump } = layer;
     const pitch = width + 2;
     const size = pitch * (height + 2);
     if (this.inverse.length < size) this.inverse = new Float32Array(size);
     const w = this.inverse;
-    for (let v = 0, i = 0; v < height; v++) {
-      for (let u = 0, at = (v + 1) * pitch + 1; u < width; u++, i++, at++) {
-        const here = inverseDepth[i]!;
-        w[at] = here > SMALLEST && here < LARGEST ? here : 0;
-      }
+    const values = new Float32Array(pixels.buffer, pixels.byteOffset, pixels.length);
+    for (let v = 0, from = first * PIXEL_WORDS + 1; v < height; v++) {
+      for (let u = 0, at = (v + 1) * pitch + 1; u < width; u++, at++, from += PIXEL_WORDS) w[at] = values[from]!;
     }
     const extend = (outer: number, near: number, far: number): void => {
       const a = w[near]!;
@@ -127,42 +98,26 @@ export class Lifter {
   }
 
   /** Appends the words of a layer's splats after the first `count`; returns how many there are then. */
-  private writeWords(
-    frame: DepthFrame,
-    layer: DepthLayer,
-    camera: Camera,
-    jump: number,
-    isBehind: boolean,
-    move: Move | null,
-    rgba: Uint8Array,
-    into: Uint32Array,
-    count: number,
-  ): number {
-    const { width, height, opacity } = layer;
-    const { inverse: w, alphas, kept, scaleBytes } = this;
+  private writeWords(frame: DepthPixels, layer: PixelLayer, into: Uint32Array, count: number): number {
+    const { pixels, isRound } = frame;
+    const { width, height, fx, fy, cx, cy, jump, growth, move } = layer;
+    const { inverse: w, scaleBytes } = this;
     const pitch = width + 2;
-    const colours = new Uint32Array(rgba.buffer, rgba.byteOffset, width * height);
-    const isRound = frame.kind === "points";
-    const maxDepth = frame.farthest > 0 ? f32(1 / frame.farthest) : Number.POSITIVE_INFINITY;
-    const [fx, fy, cx, cy] = [f32(camera.fx), f32(camera.fy), f32(camera.cx), f32(camera.cy)];
     const px = f32(1 / fx);
     const py = f32(1 / fy);
     const size = 0.5 * (px + py);
-    const growth = isBehind ? HIDDEN_GROWTH : 1;
     const sigma = SIGMA_PX * growth;
     const thin = THICKNESS * size * growth;
-    const longest = 1.05 * Math.sqrt(1 + MAX_SLOPE * MAX_SLOPE) * size;
-    const [left, right] = withinBorder(frame.border, width);
-    const [top, bottom] = withinBorder(frame.border, height);
+    const longest = LONGEST_PX * size;
     if (this.columns.length < width) this.columns = new Float32Array(width);
     const columns = this.columns;
     for (let u = 0; u < width; u++) columns[u] = f32(u + 0.5 - cx) * px;
-    for (let v = top; v < bottom; v++) {
+    for (let v = 0, from = layer.first * PIXEL_WORDS; v < height; v++) {
       const y = f32(f32(v + 0.5 - cy) * py);
-      for (let u = left, at = (v + 1) * pitch + left + 1, i = v * width + left; u < right; u++, at++, i++) {
+      for (let u = 0, at = (v + 1) * pitch + 1; u < width; u++, at++, from += PIXEL_WORDS) {
+        const colour = pixels[from]!;
+        if (colour >>> 24 === 0) continue;
         const here = w[at]!;
-        const alpha = opacity === null ? 255 : opacity[i]!;
-        if (here <= 0 || kept[alpha] === 0) continue;
         const x = columns[u]!;
         const z = f32(1 / here);
         let X = f32(x * z);
@@ -245,7 +200,6 @@ export class Lifter {
           qz = tw * rz + tx * ry - ty * rx + tz * rw;
           if (qw < 0) [qw, qx, qy, qz] = [-qw, -qx, -qy, -qz];
         }
-        if (Z > maxDepth) continue;
         floats[0] = X;
         floats[1] = Y;
         floats[2] = Z;
@@ -254,7 +208,7 @@ export class Lifter {
         floats[5] = sizeC;
         const slot = count * WORDS;
         count++;
-        into[slot] = (colours[i]! & 0xffffff) | alphas[alpha]!;
+        into[slot] = colour;
         into[slot + 1] = halfOf(bits[0]!) | (halfOf(bits[1]!) << 16);
         // The sine of half the angle, squared, says the angle; the vector's direction is the axis.
         const vector = qx * qx + qy * qy + qz * qz;
@@ -284,15 +238,6 @@ export class Lifter {
     return count;
   }
 
-  /** Opacity of a layer, 0..255, to the word's upper byte, and whether such a splat is kept. */
-  private fillAlphas(minOpacity: number): void {
-    for (let alpha = 0; alpha < 256; alpha++) {
-      const opacity = f32(OPACITY * f32(alpha / 255));
-      this.kept[alpha] = opacity > 0 && opacity >= f32(minOpacity) ? 1 : 0;
-      this.alphas[alpha] = Math.round(opacity * 255) << 24;
-    }
-  }
-
   private fillScaleBytes(range: SplatRange): void {
     const same = this.scaleRange?.lnScaleMin === range.lnScaleMin && this.scaleRange.lnScaleMax === range.lnScaleMax;
     if (same) return;
@@ -309,17 +254,6 @@ function isSame(here: number, there: number, jump: number): boolean {
   const least = here < there ? here : there;
   const most = here < there ? there : here;
   return f32(most - least) <= f32(jump * least) && least > 0;
-}
-
-/** First and last-but-one cells of a side that are within the border. */
-function withinBorder(border: number, cells: number): [first: number, end: number] {
-  const low = f32(border * cells);
-  const high = f32(f32(1 - border) * cells);
-  let first = 0;
-  while (first < cells && first + 0.5 < low) first++;
-  let end = cells;
-  while (end > first && end - 0.5 > high) end--;
-  return [first, end];
 }
 
 /** Bits of the half next to a float32, ties to even, at most 65504. */
@@ -339,38 +273,4 @@ function smallHalf(magnitude: number): number {
   smallBits[0] = magnitude;
   small[0] = small[0]! + 0.5;
   return smallBits[0]! - 0x3f000000;
-}
-
-function scaleCamera(camera: Camera, width: number, height: number): Camera {
-  const [x, y] = [width / camera.width, height / camera.height];
-  return { width, height, fx: camera.fx * x, fy: camera.fy * y, cx: camera.cx * x, cy: camera.cy * y };
-}
-
-function moveOf(pose: Float32Array): Move {
-  const r = (row: number, column: number): number => pose[4 * row + column]!;
-  // The transpose turns back.
-  const turn = Float64Array.of(r(0, 0), r(1, 0), r(2, 0), r(0, 1), r(1, 1), r(2, 1), r(0, 2), r(1, 2), r(2, 2));
-  return { turn, quat: quatOf(turn), shift: [r(0, 3), r(1, 3), r(2, 3)] };
-}
-
-/** Unit quaternion of a rotation matrix, by its largest component (Shepperd 1978). */
-function quatOf(m: Float64Array): Move["quat"] {
-  const [a, b, c, d, e, f, g, h, i] = m as unknown as [...Matrix];
-  const squares = [1 + a + e + i, 1 + a - e - i, 1 - a + e - i, 1 - a - e + i];
-  const largest = squares.indexOf(Math.max(...squares));
-  const quat = [
-    [squares[0]!, h - f, c - g, d - b],
-    [h - f, squares[1]!, b + d, c + g],
-    [c - g, b + d, squares[2]!, f + h],
-    [d - b, c + g, f + h, squares[3]!],
-  ][largest] as [number, number, number, number];
-  const length = Math.hypot(...quat);
-  return [quat[0] / length, quat[1] / length, quat[2] / length, quat[3] / length];
-}
-
-type Matrix = [number, number, number, number, number, number, number, number, number];
-
-/** Views and their layers, in the order in which {@link Lifter.lift} wants their colours. */
-export function layersOf(frame: DepthFrame): { view: DepthView; layer: DepthLayer }[] {
-  return frame.views.flatMap((view) => view.layers.map((layer) => ({ view, layer })));
 }

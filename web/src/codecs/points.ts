@@ -4,17 +4,18 @@
 //   4  u8       version, 1      12  u32             0
 //   5  3 bytes  0               16  f32 [count, 3]  centres, then u8 [count, 3] red, green, blue
 //
-// A point becomes a round splat as large as the pixels it stands for, so that a grid of them has no gaps at the capture viewpoint.
+// A point becomes the round splat that a depth frame's point becomes, as large as the pixels it stands for: a grid of them has no gaps.
 
 import { aligned, type Codec, checkHeader, checkSize, type DecodedSplats, DecodeError } from "./codec.js";
+import { OPACITY } from "./depth_pixels.js";
+import { SIGMA_PX } from "./lift.js";
 import { lnScaleToByte, quatToBytes, type SplatRange, writeSplat } from "./words.js";
 
 const NAME = "points";
 const HEADER_BYTES = 16;
 /** 0.05 mm to 20 m in 5% steps: finer than Spark's default and enough for any scene. */
 const RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: -10, lnScaleMax: 3 };
-/** Standard deviation over the distance between neighbours: dots that almost touch. */
-const FILL = 0.4;
+const ALPHA = Math.round(255 * OPACITY) << 24;
 const UPRIGHT = quatToBytes(1, 0, 0, 0);
 /** Beyond the largest half. */
 const MAX_CENTRE = 65504;
@@ -30,14 +31,14 @@ export const points: Codec = {
     const rgb = bytes.subarray(HEADER_BYTES + 12 * count);
     // Where a budget has thinned out the grid, every point stands for several pixels.
     const pitchPx = Math.max(1, Math.sqrt((camera.width * camera.height) / Math.max(1, count)));
-    const scaleAtOne = (FILL * pitchPx) / camera.fx;
+    const scaleAtOne = (SIGMA_PX * pitchPx) / camera.fx;
     for (let i = 0; i < count; i++) {
       const [x, y, z] = [xyz[3 * i]!, xyz[3 * i + 1]!, xyz[3 * i + 2]!];
       if (!(Math.abs(x) <= MAX_CENTRE && Math.abs(y) <= MAX_CENTRE && Math.abs(z) <= MAX_CENTRE)) {
         throw new DecodeError(NAME, "finite centres", `(${x}, ${y}, ${z}) for point ${i}`);
       }
       const scale = lnScaleToByte(Math.log(Math.max(1e-6, Math.abs(z)) * scaleAtOne), RANGE);
-      const rgba = rgb[3 * i]! | (rgb[3 * i + 1]! << 8) | (rgb[3 * i + 2]! << 16) | 0xff000000;
+      const rgba = rgb[3 * i]! | (rgb[3 * i + 1]! << 8) | (rgb[3 * i + 2]! << 16) | ALPHA;
       writeSplat(into, i, x, y, z, rgba, scale | (scale << 8) | (scale << 16), UPRIGHT);
     }
     into.fill(0, count * 4);

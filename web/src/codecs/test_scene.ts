@@ -46,10 +46,11 @@ export function expectedWords(codec: string, scene: SceneSplat[], camera: Camera
     scene.flatMap(({ centre, rgb }) => {
       const [x, y, z] = centre.map((value) => HALF.get(value)!) as [number, number, number];
       // A point's size follows from the pixels it stands for at its depth.
-      const scale = codec === "points" ? (0.4 * pitchPx * centre[2]) / camera.fx : SCALE;
+      const scale = codec === "points" ? (0.6 * pitchPx * centre[2]) / camera.fx : SCALE;
+      const alpha = codec === "points" ? 250 : 255;
       const byte = 1 + Math.round((254 * (Math.log(scale) - low)) / (high - low));
       return [
-        (rgb[0] | (rgb[1] << 8) | (rgb[2] << 16) | (255 << 24)) >>> 0,
+        (rgb[0] | (rgb[1] << 8) | (rgb[2] << 16) | (alpha << 24)) >>> 0,
         (x | (y << 16)) >>> 0,
         (z | (OCT_U << 16) | (OCT_V << 24)) >>> 0,
         byte | (byte << 8) | (byte << 16),

@@ -33,6 +33,9 @@ export interface Stats {
   ageP95Ms: number;
   /** Mean size of a reply over the last five seconds. */
   kilobytesPerFrame: number;
+  /** How long a frame keeps the page's thread busy, over the last five seconds. */
+  busyP50Ms: number;
+  busyP95Ms: number;
 }
 
 export class Statistics {
@@ -50,6 +53,7 @@ export class Statistics {
   private readonly shownTimes = new Window(RATE_WINDOW_MS);
   private readonly ages = new Window(AGE_WINDOW_MS);
   private readonly sizes = new Window(AGE_WINDOW_MS);
+  private readonly busyTimes = new Window(AGE_WINDOW_MS);
 
   shown(frame: DecodedFrame, shownMs: number): void {
     this.counts.shown++;
@@ -58,13 +62,17 @@ export class Statistics {
     this.sizes.add(frame.bytes / 1000, shownMs);
   }
 
+  busy(ms: number, atMs: number): void {
+    this.busyTimes.add(ms, atMs);
+  }
+
   drop(reason: string, count: number): void {
     this.dropped[reason] = (this.dropped[reason] ?? 0) + count;
   }
 
   /** Rates and ages start afresh; the counts stay. */
   clearWindows(): void {
-    for (const window of [this.shownTimes, this.ages, this.sizes]) window.clear();
+    for (const window of [this.shownTimes, this.ages, this.sizes, this.busyTimes]) window.clear();
   }
 
   at(nowMs: number): Stats {
@@ -75,6 +83,8 @@ export class Statistics {
       ageP50Ms: this.ages.percentile(50, nowMs),
       ageP95Ms: this.ages.percentile(95, nowMs),
       kilobytesPerFrame: this.sizes.mean(nowMs),
+      busyP50Ms: this.busyTimes.percentile(50, nowMs),
+      busyP95Ms: this.busyTimes.percentile(95, nowMs),
     };
   }
 }

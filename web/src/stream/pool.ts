@@ -1,4 +1,4 @@
-// Word buffers that go to the page with a frame and come back: after the first frames nothing is allocated any more.
+// Buffers that go to the page with a frame and come back: after the first frames nothing is allocated any more.
 
 import { WORDS } from "../codecs/words.js";
 import { Capacity } from "./capacity.js";
@@ -16,9 +16,10 @@ export class BufferPool {
    *
    * @param count Splats in the frame.
    * @param budget Splats that a frame may have.
+   * @param words 32-bit words of one.
    */
-  take(count: number, budget: number): Uint32Array<ArrayBuffer> {
-    const bytes = this.capacity.next(count, budget) * WORDS * 4;
+  take(count: number, budget: number, words = WORDS): Uint32Array<ArrayBuffer> {
+    const bytes = this.capacity.next(count, budget) * words * 4;
     if (bytes !== this.bytes) {
       this.bytes = bytes;
       this.free = [];

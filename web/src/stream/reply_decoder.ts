@@ -1,29 +1,41 @@
-// A reply's bytes → packed words. Most codecs hold them; a `depth` reply is lifted here, with the colours of its picture.
+// A reply's bytes → packed words. Most codecs hold them; a `depth` reply is lifted here, with the colours of its picture, or comes as
+// the pixels that the page's GPU lifts.
 
 import { DecodeError } from "../codecs/codec.js";
 import { DEPTH_NAME, DepthDecoder, type DepthFrame, type DepthLayer, type DepthView } from "../codecs/depth.js";
+import { PIXEL_WORDS, toPixels } from "../codecs/depth_pixels.js";
 import { codecNamed } from "../codecs/index.js";
-import { Lifter } from "../codecs/lift.js";
+import { LIFTED_RANGE, Lifter } from "../codecs/lift.js";
 import { GridPainter } from "../codecs/pictures.js";
-import type { SplatRange } from "../codecs/words.js";
+import { ROW } from "../codecs/words.js";
+import { pivotDepth, pivotOfPixels } from "../view/pivot.js";
 import type { SplatsMessage } from "./messages.js";
 import type { BufferPool } from "./pool.js";
+import type { FrameContent } from "./thread.js";
 
-/** What bytes of lifted splats span: the scales that the server's `packed` codec spans as well. */
-const LIFTED_RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: Math.log(1e-4), lnScaleMax: Math.log(4) };
+/** Pixels that the page can lift: 2048 rows of a texture are what every browser has. */
+const MOST_ON_PAGE = 2048 * ROW;
 
 export interface DecodedReply {
   readonly count: number;
-  readonly words: Uint32Array<ArrayBuffer>;
-  readonly range: SplatRange;
+  readonly content: FrameContent;
+  /** Depth to orbit around, model units; 0 where there is none. */
+  readonly pivot: number;
 }
 
 export class ReplyDecoder {
+  /** The page lifts depth frames: they are handed over as pixels. */
+  liftsOnPage = false;
+  private scratch = new Uint32Array(0);
   private readonly depth = new DepthDecoder();
   private readonly lifter = new Lifter();
   private readonly painter = new GridPainter();
 
-  constructor(private readonly pool: BufferPool) {}
+  /** @param mostOnPage Frames with room for more pixels are lifted here, whatever {@link liftsOnPage} says. */
+  constructor(
+    private readonly pool: BufferPool,
+    private readonly mostOnPage = MOST_ON_PAGE,
+  ) {}
 
   /**
    * Decodes one reply; the next one must wait for it, as buffers are shared.
@@ -42,7 +54,8 @@ export class ReplyDecoder {
     // The header's count is checked against the length before a buffer of that size is taken.
     if (count > message.data.byteLength)
       throw new Error(`${message.codec}: ${count} splats can't be in ${message.data.byteLength} bytes`);
-    return codec.decode(message.data, this.pool.take(count, budget), message.camera);
+    const { words, range } = codec.decode(message.data, this.pool.take(count, budget), message.camera);
+    return { count, content: { words, range }, pivot: pivotDepth(words, count, message.camera) };
   }
 
   private async lift(frame: DepthFrame, own: Uint8Array<ArrayBuffer> | null, budget: number): Promise<DecodedReply> {
@@ -50,8 +63,19 @@ export class ReplyDecoder {
     for (const view of frame.views) {
       for (const layer of view.layers) colors.push(await this.colorsOf(view, layer, own));
     }
+    if (this.liftsOnPage) {
+      const room = this.pool.take(frame.pixels, budget, PIXEL_WORDS);
+      if (room.length <= PIXEL_WORDS * this.mostOnPage) {
+        const content = toPixels(frame, colors, room);
+        return { count: content.count, content, pivot: pivotOfPixels(content) };
+      }
+    }
+    const size = frame.pixels * PIXEL_WORDS;
+    if (this.scratch.length < size) this.scratch = new Uint32Array(size);
+    const pixels = toPixels(frame, colors, this.scratch);
     const words = this.pool.take(frame.pixels, budget);
-    return { count: this.lifter.lift(frame, colors, LIFTED_RANGE, words), words, range: LIFTED_RANGE };
+    this.lifter.lift(pixels, LIFTED_RANGE, words);
+    return { count: pixels.count, content: { words, range: LIFTED_RANGE }, pivot: pivotOfPixels(pixels) };
   }
 
   private async colorsOf(view: DepthView, layer: DepthLayer, own: Uint8Array<ArrayBuffer> | null): Promise<Uint8Array> {

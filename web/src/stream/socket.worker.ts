@@ -2,7 +2,6 @@
 
 import type { CapturedFrame, FrameWanted } from "../capture/thread.js";
 import { nowMs } from "../clock.js";
-import { pivotDepth } from "../view/pivot.js";
 import { AckOrder } from "./acks.js";
 import { Connection } from "./connection.js";
 import { FlowControl } from "./flow.js";
@@ -11,7 +10,7 @@ import { OwnPictures } from "./own_pictures.js";
 import { BufferPool } from "./pool.js";
 import { Replies } from "./replies.js";
 import { ReplyDecoder } from "./reply_decoder.js";
-import type { FromSocket, ToSocket } from "./thread.js";
+import { bufferOf, type FromSocket, type ToSocket } from "./thread.js";
 
 const pool = new BufferPool();
 const decoder = new ReplyDecoder(pool);
@@ -48,6 +47,9 @@ self.onmessage = (event: MessageEvent<ToSocket>) => {
     case "stream":
       streaming = message.on;
       tellCapture();
+      break;
+    case "lift":
+      decoder.liftsOnPage = message.onPage;
       break;
     case "shown": {
       const { capturedMs, receivedMs, decodedMs, shownMs } = message;
@@ -143,11 +145,12 @@ function receiveSplats(message: SplatsMessage): void {
 
 async function decodeSplats(message: SplatsMessage, own: Uint8Array<ArrayBuffer> | null, receivedMs: number): Promise<void> {
   checkCamera(message.camera);
-  const { words, range, count } = await decoder.decode(message, own, budget);
+  const { count, content, pivot } = await decoder.decode(message, own, budget);
   const { data, type: _, ...rest } = message;
-  const depth = pivotDepth(words, count, message.camera);
-  const frame = { ...rest, count, words, range, bytes: data.byteLength, pivotDepth: depth, receivedMs, decodedMs: nowMs() };
-  post({ type: "frame", frame }, [words.buffer]);
+  const times = { receivedMs, decodedMs: nowMs() };
+  post({ type: "frame", frame: { ...rest, count, content, bytes: data.byteLength, pivotDepth: pivot, ...times } }, [
+    bufferOf(content),
+  ]);
 }
 
 /** It is never shown, but it has arrived: without the ack the server would wait for it. */

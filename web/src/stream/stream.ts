@@ -43,6 +43,11 @@ export class Stream {
     this.post({ type: "stream", on });
   }
 
+  /** Whether the page lifts depth frames, on its GPU, or the worker does. */
+  set liftsOnPage(onPage: boolean) {
+    this.post({ type: "lift", onPage });
+  }
+
   shown(frame: DecodedFrame, shownMs: number): void {
     const { seq, captured_ms: capturedMs, receivedMs, decodedMs } = frame;
     this.post({ type: "shown", seq, capturedMs, receivedMs, decodedMs, shownMs });
@@ -54,7 +59,7 @@ export class Stream {
     this.post({ type: "skipped", seq, receivedMs, decodedMs });
   }
 
-  /** Words that nothing reads any more. */
+  /** The buffer of a frame that nothing reads any more. */
   recycle(buffer: ArrayBuffer): void {
     this.post({ type: "recycle", buffer }, [buffer]);
   }

@@ -1,15 +1,29 @@
 // What the page and the socket worker say to each other.
 
+import type { DepthPixels } from "../codecs/depth_pixels.js";
 import type { SplatRange } from "../codecs/words.js";
 import type { Engine, FrameOptions, Limits, SplatsMessage } from "./messages.js";
 
 /** State of the WebSocket; `waiting` is the pause before the next attempt, after `closed` there is none. */
 export type ConnectionStatus = "connecting" | "open" | "waiting" | "closed";
 
-/** A decoded reply. `words` is transferred; the page sends its buffer back with `recycle`. */
+/** Spark's packed words. */
+export interface PackedWords {
+  readonly words: Uint32Array<ArrayBuffer>;
+  readonly range: SplatRange;
+}
+
+/** What a reply was decoded to: words, or the pixels of a depth frame that the page's GPU lifts. */
+export type FrameContent = PackedWords | DepthPixels;
+
+/** The one buffer of a content. It is transferred; the page sends it back with `recycle`. */
+export function bufferOf(content: FrameContent): ArrayBuffer {
+  return "words" in content ? content.words.buffer : content.pixels.buffer;
+}
+
+/** A decoded reply. */
 export interface DecodedFrame extends Omit<SplatsMessage, "type" | "data"> {
-  words: Uint32Array<ArrayBuffer>;
-  range: SplatRange;
+  content: FrameContent;
   /** Bytes of the reply's data. */
   bytes: number;
   /** Depth to orbit around, model units; 0 where there is none. */
@@ -24,6 +38,7 @@ export type ToSocket =
   | { type: "connect"; url: string; subprotocols: string[]; options: Partial<FrameOptions>; frames: MessagePort }
   | { type: "configure"; options: Partial<FrameOptions> }
   | { type: "stream"; on: boolean }
+  | { type: "lift"; onPage: boolean }
   | { type: "shown"; seq: number; capturedMs: number; receivedMs: number; decodedMs: number; shownMs: number }
   | { type: "skipped"; seq: number; receivedMs: number; decodedMs: number }
   | { type: "recycle"; buffer: ArrayBuffer }

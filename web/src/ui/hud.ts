@@ -1,6 +1,7 @@
 // The panel of statistics, the connection's dot and the engine's label.
 
 import { nowMs } from "../clock.js";
+import { DEPTH_NAME } from "../codecs/depth.js";
 import { QualityLine } from "../figures/quality.js";
 import type { Stats } from "../figures/statistics.js";
 import type { State } from "../state.js";
@@ -61,7 +62,7 @@ export class Hud {
   }
 
   private showStats(): void {
-    const { shown, running } = this.store.get();
+    const { shown, running, lift } = this.store.get();
     byId("stats").hidden = !shown && !running;
     if (document.hidden || byId("stats").hidden) return;
     const stats = this.stats();
@@ -73,7 +74,10 @@ export class Hud {
     setText(byId("kilobytes"), live ? `${stats.kilobytesPerFrame.toFixed(0)} KB` : "–");
     if (shown) {
       setText(byId("splats"), shown.count.toLocaleString("en"));
-      setText(byId("kind"), `${shown.kind}, ${shown.codec}`);
+      setText(byId("kind"), `${shown.kind}, ${shown.codec}${shown.onGpu ? " (GPU)" : ""}`);
+      const lifted = `Lifted ${shown.onGpu ? "on the GPU" : "in a worker"}: ${lift?.why ?? "the GPU is being tried"} `;
+      const busy = `A frame keeps this page busy for ${stats.busyP95Ms.toFixed(1)} ms (95%).`;
+      byId("kind").title = (shown.codec === DEPTH_NAME ? lifted : "") + (live ? busy : "");
       this.showStages(shown.timingsMs);
     }
     this.showQuality(running && shown ? shown.quality : null);

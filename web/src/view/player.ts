@@ -2,7 +2,7 @@
 
 import * as THREE from "three";
 import type { Camera } from "../stream/messages.js";
-import type { DecodedFrame } from "../stream/thread.js";
+import { bufferOf, type DecodedFrame } from "../stream/thread.js";
 import { Axes } from "./axes.js";
 import { Orbit } from "./orbit.js";
 import { Presenter, type PresenterEvents } from "./presenter.js";
@@ -19,8 +19,10 @@ const FAR = 200;
 const WEBCAM: Camera = { width: 640, height: 480, fx: 560, fy: 560, cx: 320, cy: 240 };
 
 export interface PlayerEvents extends PresenterEvents {
-  /** Words that nothing reads any more. */
+  /** The buffer of a frame that nothing reads any more. */
   freed(buffer: ArrayBuffer): void;
+  /** How long a frame has kept the page's thread busy: its upload, and what it takes to have it sorted and drawn. */
+  busy(ms: number): void;
 }
 
 export class Player {
@@ -120,13 +122,18 @@ export class Player {
   }
 
   private async draw(frame: DecodedFrame | null): Promise<void> {
+    const beganMs = performance.now();
     if (frame) this.accept(frame);
     this.resize();
     this.pose(false);
-    if (frame && this.stage.needsSort) await this.stage.sort();
+    const sorted = frame && this.stage.needsSort ? this.stage.sort() : null;
     // A moving view doesn't wait for its order: that lags by a fraction of a degree, while waiting would show as stutter.
-    else if (this.stage.exactOrder && this.moved) this.stage.sortSoon();
+    if (!sorted && this.stage.exactOrder && this.moved) this.stage.sortSoon();
+    const waitsMs = performance.now();
+    if (sorted) await sorted;
+    const goesOnMs = performance.now();
     this.stage.draw();
+    if (frame) this.events.busy(waitsMs - beganMs + performance.now() - goesOnMs);
   }
 
   private accept(frame: DecodedFrame): void {
@@ -136,7 +143,16 @@ export class Player {
       this.hasPivot = true;
     }
     this.axes.update(this.intrinsics, this.pivot);
-    this.events.freed(this.stage.replace(frame.words, frame.range).buffer);
+    const { content } = frame;
+    if ("words" in content) {
+      this.events.freed(this.stage.replace(content.words, content.range).buffer);
+      return;
+    }
+    try {
+      this.stage.lift(content);
+    } finally {
+      this.events.freed(bufferOf(content));
+    }
   }
 
   private resize(): void {

@@ -1,11 +1,22 @@
-// The page's only scene: one SplatMesh over one PackedSplats, whose words are replaced in place for the life of the page.
+// The page's only scene: one SplatMesh over one PackedSplats, whose words are replaced in place for the life of the page. They come from
+// memory or, of a depth frame's pixels, from the GPU itself.
 
 import { PackedSplats, SparkRenderer, SplatMesh } from "@sparkjsdev/spark";
 import * as THREE from "three";
-import { capacityFor, DEFAULT_RANGE, type SplatRange, WORDS } from "../codecs/words.js";
+import { type DepthPixels, PIXEL_WORDS } from "../codecs/depth_pixels.js";
+import { LIFTED_RANGE } from "../codecs/lift.js";
+import { capacityFor, DEFAULT_RANGE, ROW, type SplatRange, WORDS } from "../codecs/words.js";
+import { GpuLifter } from "./gpu_lift.js";
+import { checkFrame, differenceBetween, wordsOf } from "./lift_check.js";
 
 /** How often the GPU is asked whether it is done; browsers only answer between tasks. */
 const FENCE_POLL_MS = 4;
+
+/** What draws, in the browser's words. */
+export function rendererName(gl: WebGL2RenderingContext): string {
+  const info = gl.getExtension("WEBGL_debug_renderer_info");
+  return String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+}
 
 export interface StageEvents {
   /** Spark has something new to draw: a sort is done. */
@@ -23,6 +34,7 @@ export class Stage {
   readonly captureFrame = new THREE.Group();
   private readonly splats: PackedSplats;
   private readonly mesh: SplatMesh;
+  private readonly lifter: GpuLifter;
   /** Pictures drawn so far. */
   drawn = 0;
   private resized = false;
@@ -38,6 +50,7 @@ export class Stage {
     this.renderer.setClearColor(0x000000, 0);
     this.spark = new SparkRenderer({ renderer: this.renderer, onDirty: () => events.dirty(), enableLod: false });
     this.outliveFailedSorts();
+    this.lifter = new GpuLifter(this.renderer);
     const capacity = capacityFor(1);
     this.splats = new PackedSplats({ packedArray: new Uint32Array(capacity * WORDS), numSplats: capacity });
     this.mesh = new SplatMesh({
@@ -78,6 +91,9 @@ export class Stage {
     const old = this.splats.packedArray as Uint32Array<ArrayBuffer>;
     const capacity = words.length / WORDS;
     this.splats.packedArray = words;
+    // Spark reads a target rather than the words, where there is one.
+    this.splats.target?.dispose();
+    this.splats.target = null;
     if (capacity === this.splats.maxSplats) {
       // Spark 2.2.0 would hand WebGL a Uint8Array here: INVALID_OPERATION, and the picture freezes.
       if (this.splats.source) this.splats.source.image.data = words;
@@ -87,15 +103,68 @@ export class Stage {
       this.splats.numSplats = capacity;
       this.resized = true;
     }
+    this.splats.needsUpdate = true;
+    this.replaced(capacity, range);
+    return old;
+  }
+
+  /** Lifts a frame on the GPU, in place of the last one. Its buffer is free to be used again afterwards. */
+  lift(frame: DepthPixels): void {
+    const capacity = frame.pixels.length / PIXEL_WORDS;
+    if (!this.splats.target || capacity !== this.splats.maxSplats) {
+      this.resized ||= capacity !== this.splats.maxSplats;
+      this.splats.target?.dispose();
+      this.splats.target = null;
+      this.splats.source?.dispose();
+      this.splats.source = null;
+      this.splats.ensureGenerate(capacity);
+      this.splats.numSplats = capacity;
+    }
+    this.lifter.lift(frame, this.splats.target!);
+    this.replaced(capacity, LIFTED_RANGE);
+  }
+
+  /** Lets Spark know of other splats. */
+  private replaced(capacity: number, range: SplatRange): void {
     this.shrinkSpares(capacity);
     const encoding = this.splats.splatEncoding;
     if (!encoding || (Object.keys(range) as (keyof SplatRange)[]).some((key) => encoding[key] !== range[key])) {
       this.splats.splatEncoding = { ...range };
     }
-    this.splats.needsUpdate = true;
     if (this.exactOrder) this.mesh.updateMappingVersion();
     else this.mesh.updateVersion();
-    return old;
+  }
+
+  /**
+   * Compiles what lifts on the GPU, and compares what it makes of a small frame with what the processor makes of it. What is shown
+   * stays.
+   *
+   * @throws Error Saying what differs.
+   */
+  async checkLift(): Promise<void> {
+    await this.lifter.compile();
+    for (const isRound of [false, true]) {
+      const frame = checkFrame(isRound);
+      const difference = differenceBetween(wordsOf(frame), this.liftedWords(frame));
+      if (difference) throw new Error(`expected ${difference}`);
+    }
+  }
+
+  /** The words that the GPU makes of a frame, each at its pixel's place. Waits for the GPU. */
+  liftedWords(frame: DepthPixels): Uint32Array {
+    const capacity = frame.pixels.length / PIXEL_WORDS;
+    const scratch = new PackedSplats({ maxSplats: capacity });
+    scratch.ensureGenerate(capacity);
+    this.lifter.lift(frame, scratch.target!);
+    const gl = this.renderer.getContext() as WebGL2RenderingContext;
+    const words = new Uint32Array(capacity * WORDS);
+    this.renderer.setRenderTarget(scratch.target, 0);
+    // Spark leaves its own bound.
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
+    gl.readPixels(0, 0, ROW, capacity / ROW, gl.RGBA_INTEGER, gl.UNSIGNED_INT, words);
+    this.renderer.setRenderTarget(null);
+    scratch.dispose();
+    return words;
   }
 
   /**
@@ -160,6 +229,11 @@ export class Stage {
       await new Promise((resolve) => setTimeout(resolve, FENCE_POLL_MS));
     }
     gl.deleteSync(fence);
+  }
+
+  /** What draws, in the browser's words. */
+  get rendererName(): string {
+    return rendererName(this.renderer.getContext() as WebGL2RenderingContext);
   }
 
   /** Splats that the texture has room for. */
