@@ -134,17 +134,21 @@ def adapt_views(
 def survivors(out: Tensor, height: int, width: int, k: int, wishes: Tensor) -> tuple[Tensor, Tensor]:
     """Which Gaussians of single views the packer would keep, by the same float32 comparisons as ``splats.pruning``.
 
+    A session over its budget keeps all of them, as the packer thins on the whole grid. So does one without a border: off the grid,
+    the packer would count what lies outside the picture as border.
+
     Args:
         out: Blocks. float32 [B, block_size(H·W, k)].
         height, width: Size of the grid.
         k: Coefficients.
-        wishes: ``min_opacity`` and ``border`` of each session. float32 [B, 2].
+        wishes: ``min_opacity``, ``border`` and ``max_splats`` of each session. float32 [B, 3].
 
     Returns:
-        Which are kept, bool [B, H·W]; and how many are kept, invisible, too faint and too near the border, int64 [B, 4].
+        Which are kept, bool [B, H·W]; and how many would be kept, are invisible, too faint and too near the border, whether the session
+        keeps all or not. int64 [B, 4].
     """
     opacities = sections(out, height * width, k)[3]
-    faintest, border = wishes[:, :1], wishes[:, 1:]
+    faintest, border, budget = wishes.split(1, dim=1)
     rows = torch.arange(height, device=out.device).add(0.5).repeat_interleave(width)
     columns = torch.arange(width, device=out.device).add(0.5).repeat(height)
     outside = (
@@ -154,21 +158,23 @@ def survivors(out: Tensor, height: int, width: int, k: int, wishes: Tensor) -> t
     faint = (opacities < faintest) & ~nothing
     rim = outside & ~(nothing | faint)
     kept = ~(nothing | faint | rim)
-    return kept, torch.stack([part.sum(1) for part in (kept, nothing, faint, rim)], dim=1)
+    counts = torch.stack([part.sum(1) for part in (kept, nothing, faint, rim)], dim=1)
+    return kept | (border <= 0) | (counts[:, :1] > budget), counts
 
 
-def gather(block: Tensor, n: int, k: int, kept: Tensor) -> Tensor:
-    """A block of some of a block's Gaussians.
+def keep_first(block: Tensor, n: int, k: int, kept: Tensor, out: Tensor) -> None:
+    """Blocks with the kept Gaussians before the others, both in their order: nobody has to wait to know how many there are.
 
     Args:
-        block: float32 [block_size(n, k)].
+        block: float32 [B, block_size(n, k)].
         n, k: Gaussians and coefficients.
-        kept: Their indices. int64 [m].
-
-    Returns:
-        float32 [block_size(m, k)].
+        kept: Which are to come first. bool [B, n].
+        out: To fill. float32 [B, block_size(n, k)].
     """
-    return torch.cat([part.index_select(0, kept).flatten() for part in sections(block, n, k)])
+    before = kept.cumsum(1)
+    place = torch.where(kept, before - 1, before[:, -1:] + torch.arange(n, device=kept.device) - before)
+    for part, to in zip(sections(block, n, k), sections(out, n, k), strict=True):
+        to.scatter_(1, place.view(*place.shape, *[1] * (part.ndim - 2)).expand_as(part), part)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from deployments.models.alignment import Reference, align
 from deployments.models.da3 import network as da3_network
-from deployments.models.da3.adapter import block_size, sections
-from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Wish
+from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Scale, Wish
 from deployments.models.da3.picture import PATCH_PX, prepare
 from deployments.models.da3.registry import Kind, default_kind
 from deployments.models.da3.weights import find
@@ -166,7 +165,7 @@ class DepthAnything3:
             groups.setdefault((job.pictures.shape, job.k, alone), []).append(job)
         for jobs in groups.values():
             for job, outcome in zip(jobs, self._together_or_alone(jobs), strict=True):
-                results[job.index] = outcome if isinstance(outcome, FrameError) else self._finish(job, outcome)
+                results[job.index] = outcome if isinstance(outcome, FrameError) else self._finish(job, *outcome)
         return results
 
     def _prepare(self, index: int, capture: DecodedCapture) -> _Job:
@@ -184,11 +183,18 @@ class DepthAnything3:
             kind = "points" if options.representation == "points" else splats
         return _Job(index, capture, cut, kind, SH_COEFFICIENTS[options.sh_degree] if kind == "native" else 0)
 
-    def _together_or_alone(self, jobs: list[_Job]) -> list[Result | FrameError]:
+    def _together_or_alone(self, jobs: list[_Job]) -> list[tuple[Result, "_Calmed"] | FrameError]:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
             wishes = [Wish(o.min_opacity, o.border, o.max_splats) for o in (job.capture.request.options for job in jobs)]
-            return [*self._run(np.stack([job.pictures for job in jobs]), jobs[0].k, wishes if self._prune_on_device else None)]
+            calmed = [_Calmed(job.capture.request.state) for job in jobs]
+            results = self._run(
+                np.stack([job.pictures for job in jobs]),
+                jobs[0].k,
+                (lambda index, log_depth: calmed[index].align(log_depth)) if self._calm else None,
+                wishes if self._prune_on_device else None,
+            )
+            return [*zip(results, calmed, strict=True)]
         except Exception as error:
             # Whatever it is: a bad capture costs itself, and a broken device shows at the next health check.
             logger.exception("a forward of %d captures failed", len(jobs))
@@ -200,31 +206,42 @@ class DepthAnything3:
                 return [InferenceFailed("the network failed; the server's log says why")]
         return [outcome for job in jobs for outcome in self._together_or_alone([job])]
 
-    def _run(self, pictures: NDArray[np.uint8], k: int, wishes: Sequence[Wish] | None = None) -> list[Result]:
+    def _run(
+        self, pictures: NDArray[np.uint8], k: int, scale: Scale | None = None, wishes: Sequence[Wish] | None = None
+    ) -> list[Result]:
         with self._lock:
-            results = self._forward.run(pictures, k, wishes)
+            results = self._forward.run(pictures, k, scale, wishes)
         self._proven_s = time.monotonic()
         return results
 
-    def _finish(self, job: _Job, result: Result) -> Prediction:
-        """A result in our convention, at the session's scale."""
+    def _finish(self, job: _Job, result: Result, calmed: "_Calmed") -> Prediction:
+        """A result in our convention."""
         views, height, width = job.pictures.shape[:3]
-        state, factor = job.capture.request.state, 1.0
-        if self._calm:
-            factor, reference = align(Reference.from_bytes(state), result.log_depth)
-            state = reference.to_bytes() if reference else b""
         cameras = [Camera(width, height, *(float(number) for number in lens)) for lens in result.cameras]
         scene: Gaussians | LayeredDepth
         if job.kind == "native":
-            n = result.block.size // block_size(1, job.k)
-            # Means and scales lie one after the other: every length there is.
-            np.multiply(result.block[: 6 * n], np.float32(factor), out=result.block[: 6 * n])
-            scene = Gaussians(*sections(result.block, n, job.k), grid=(views, height, width) if result.pruned is None else None)
+            means, scales, quats, opacities, sh = result.parts
+            scene = Gaussians(means, scales, quats, opacities, sh, grid=(views, height, width) if result.pruned is None else None)
         else:
-            depth = result.block.reshape(views, height, width) * np.float32(factor)
-            poses = result.poses * np.array([1, 1, 1, factor], np.float32)
-            scene = layered_depth(depth, job.pictures, cameras, poses, float(factor))
-        return Prediction(scene, job.kind, cameras[0], state, result.pruned or {})
+            scene = layered_depth(result.parts[0], job.pictures, cameras, result.poses, calmed.factor)
+        return Prediction(scene, job.kind, cameras[0], calmed.state, result.pruned or {})
+
+
+class _Calmed:
+    """A session's scale: see :mod:`deployments.models.alignment`.
+
+    Attributes:
+        state: The session's state, before and after.
+        factor: For all lengths of its frame.
+    """
+
+    def __init__(self, state: bytes) -> None:
+        self.state, self.factor = state, 1.0
+
+    def align(self, log_depth: NDArray[np.float32]) -> float:
+        self.factor, reference = align(Reference.from_bytes(self.state), log_depth)
+        self.state = reference.to_bytes() if reference else b""
+        return self.factor
 
 
 def _device(name: str) -> torch.device:
