@@ -219,3 +219,13 @@ def test_metric_depth_follows_the_focal_length(checkpoints: Any) -> None:
     model._forward = Forward(net, CPU, fov_deg=60.0, metric=True)
     metric = ours(model, picture())
     close(metric.as_gaussians().means[:, 2], plain.as_gaussians().means[:, 2] * metric.camera.fx / 300, 1e-6)
+
+
+def test_shrinking_on_the_device_gives_the_same_frame(checkpoints: Any) -> None:
+    model = engine(checkpoints["micro"])
+    expected = ours(model, picture())
+    model._shrink_on_device = True
+    got = ours(model, picture())
+    assert got.camera == expected.camera and got.as_gaussians().grid == expected.as_gaussians().grid
+    for name in ("means", "scales", "quats", "opacities", "sh"):
+        np.testing.assert_array_equal(getattr(got.as_gaussians(), name), getattr(expected.as_gaussians(), name))

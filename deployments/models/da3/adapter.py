@@ -144,11 +144,11 @@ def survivors(out: Tensor, height: int, width: int, k: int, wishes: Tensor) -> t
         wishes: ``min_opacity``, ``border`` and ``max_splats`` of each session. float32 [B, 3].
 
     Returns:
-        Which are kept, bool [B, H·W]; and how many would be kept, are invisible, too faint and too near the border, whether the session
-        keeps all or not. int64 [B, 4].
+        Which are kept, bool [B, H·W]; and how many would be kept, are invisible, too faint and too near the border, whether or not
+        the session keeps all. int64 [B, 4].
     """
     opacities = sections(out, height * width, k)[3]
-    faintest, border, budget = wishes.split(1, dim=1)
+    faintest, border, budget = wishes[:, :1], wishes[:, 1:2], wishes[:, 2:]
     rows = torch.arange(height, device=out.device).add(0.5).repeat_interleave(width)
     columns = torch.arange(width, device=out.device).add(0.5).repeat(height)
     outside = (

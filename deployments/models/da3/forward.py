@@ -1,9 +1,9 @@
-"""One batch through the network, below the package's ``api``: no thread pool, no waiting in between, and one copy of the result.
+"""One batch through the network, below the package's ``api``: no thread pool, no waiting in between, one copy of the result.
 
-A batch is sessions × views × pixels; all its pictures have one size. It takes three steps: depth, from which the host works out each
-session's scale; the Gaussian head, which keeps the device busy meanwhile; and the block that goes to the host. On a GPU, a size that
-comes again is captured: a step is then one graph, where Python would issue a thousand operations, each of which takes the host longer
-than the device.
+A batch is sessions × views × pixels; all its pictures have one size. It takes three steps: depth, from which the host works out
+each session's scale; the Gaussian head, which keeps the device busy meanwhile; and the block that goes to the host. On a GPU, a
+size that comes again is captured: a step is then one graph, where Python would issue a thousand operations, each of which takes the
+host longer than the device.
 
 Two things that the package decides over a whole batch are decided for each session here, so that they do not depend on who shares
 the batch: the nested model's scale to metres, and the depth given to the sky.
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from deployments.models.alignment import REFERENCE_SHAPE
 from deployments.models.da3.adapter import adapt_one_view, adapt_views, block_size, is_plain, keep_first, sections, survivors
 from deployments.models.da3.picture import MEAN, STD
+from deployments.models.da3.resize import Taps, shrink, taps_of
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -51,8 +52,8 @@ class Result:
     """What the network says about one capture, on the host.
 
     Attributes:
-        parts: Means [n, 3], scales [n, 3], quats [n, 4], opacities [n] and sh [n, K, 3]; or inverse depth [V, H, W] alone, 0 where there
-            is none. float32.
+        parts: Means [n, 3], scales [n, 3], quats [n, 4], opacities [n] and sh [n, K, 3]; or inverse depth [V, H, W] alone, 0 where
+            there is none. float32.
         cameras: fx, fy, cx, cy of each view, pixels. float32 [V, 4].
         poses: First camera to each camera. float32 [V, 3, 4].
         pruned: Reason → Gaussians that are left out; None if there are all, in the grid's order.
@@ -103,49 +104,57 @@ class Forward:
         self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
         self.mark: Callable[[str], None] = lambda name: None
         self._capture = capture and device.type == "cuda"
-        self._arrived = torch.cuda.Event() if device.type == "cuda" else None
+        self._arrived: Any = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._batches: OrderedDict[tuple[Any, ...], _Batch] = OrderedDict()
-        # One pool and one stream for all graphs, so that what lies between a batch's first step and its last is the same memory in all
-        # of them: one batch is through before the next begins.
+        # One pool and one stream for all graphs, so that what lies between a batch's first step and its last is the same memory in
+        # all of them: one batch is through before the next begins.
         self._pool = torch.cuda.graph_pool_handle() if self._capture else None
-        self._stream = torch.cuda.Stream(device) if self._capture else None
+        self._stream: Any = torch.cuda.Stream(device) if self._capture else None  # type: ignore[no-untyped-call]
 
     @property
-    def networks(self) -> list[nn.Module]:
+    def networks(self) -> list[Any]:
         """The network, or both of a nested one."""
         return [net for net in (self._main, self._meter) if net is not None]
 
-    def compile(self, backend: str) -> None:
-        """Compile the transformer's blocks and the heads with ``torch.compile``; the rest is a few operations.
+    def compile(self, heads: bool, backend: str = "inductor") -> None:
+        """Compile the transformers' blocks and, if asked, the heads with ``torch.compile``; the rest is a few operations.
 
-        One block at a time: all of a kind share their code, and sizes are variables in it, so that it is compiled some six times, not
-        for each of 40 blocks in each of 16 shapes.
+        Blocks are compiled one at a time: all of a kind share their code, in which sizes are variables, so that there are four
+        pieces to compile, not one for each of 16 shapes. Heads are compiled for each shape.
         """
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 4 * MOST_CAPTURED)
+        config = torch._dynamo.config
+        config.recompile_limit = max(config.recompile_limit, 4 * MOST_CAPTURED)
         for net in self.networks:
-            for block in net.backbone.pretrained.blocks:
+            blocks: Any = net.backbone.pretrained.blocks
+            for block in blocks:
                 block.forward = torch.compile(block.forward, backend=backend, dynamic=True)
-            for head in filter(None, (net.head, getattr(net, "gs_head", None))):
+            for head in filter(None, (net.head, net.gs_head) if heads else ()):
                 head._forward_impl = torch.compile(head._forward_impl, backend=backend, dynamic=False)
 
     @torch.inference_mode()
     def run(
-        self, pictures: NDArray[np.uint8], k: int, scale: Scale | None = None, wishes: Sequence[Wish] | None = None
+        self,
+        pictures: NDArray[np.uint8],
+        k: int,
+        scale: Scale | None = None,
+        wishes: Sequence[Wish] | None = None,
+        sizes: Sequence[tuple[int, int]] = (),
     ) -> list[Result]:
         """Run one batch.
 
         Args:
-            pictures: uint8 [B, V, H, W, 3], sides multiples of 14.
+            pictures: uint8 [B, V, H, W, 3], with both sides multiples of 14 unless ``sizes`` are given.
             k: Coefficients of Gaussians, or 0 for depth only.
             scale: Gives the factor for each session's lengths; None: 1. Called in the order of the sessions.
             wishes: Each session's, to leave out what its packer would; None: leave nothing out.
+            sizes: Widths and heights to shrink the pictures to, one after the other, on the device.
 
         Returns:
             A result for each of B.
         """
         sessions, views = pictures.shape[:2]
         wishes = wishes if k and views == 1 else None
-        batch = self._batch(pictures.shape[:4], k, wishes is not None)
+        batch = self._batch(pictures.shape[:4], tuple(sizes), k, wishes is not None)
         try:
             self.mark("begin")
             self._to_device(pictures, batch.pictures)
@@ -172,12 +181,12 @@ class Forward:
         finally:
             batch.forget()
 
-    def _batch(self, shape: tuple[int, ...], k: int, prune: bool) -> "_Batch":
+    def _batch(self, shape: tuple[int, ...], sizes: tuple[tuple[int, int], ...], k: int, prune: bool) -> "_Batch":
         """What runs batches of this shape: captured if it is not the first."""
-        key = (*shape, k, prune)
+        key = (shape, sizes, k, prune)
         batch = self._batches.pop(key, None)
         if batch is None:
-            batch = _Batch(self, shape, k, prune, self._device)
+            batch = _Batch(self, shape, sizes, k, prune, self._device)
         elif self._capture and not batch.tried:
             batch.capture(self._pool, self._stream)
         if self._capture:
@@ -186,13 +195,15 @@ class Forward:
                 self._batches.popitem(last=False)
         return batch
 
-    def depth(self, pictures: Tensor, want_features: bool) -> "_Scene":
-        """The first step. uint8 [B, V, H, W, 3] on the device."""
-        batch, views, height, width = pictures.shape[:4]
+    def depth(self, pictures: Tensor, taps: Sequence[tuple[Taps, Taps]], want_features: bool) -> "_Scene":
+        """The first step. uint8 [B, V, H, W, 3] on the device, and how to shrink them."""
+        images = pictures.to(torch.float32)
+        for across, down in taps:
+            images = shrink(images, across, down)
+        batch, views, height, width = images.shape[:4]
         # Normalised as in the package, bit for bit.
-        images = pictures.permute(0, 1, 4, 2, 3).to(torch.float32, memory_format=torch.contiguous_format)
-        images = images.div_(255).sub_(self._mean).div_(self._std)
-        self.mark("normalise")
+        images = images.permute(0, 1, 4, 2, 3).contiguous().div_(255).sub_(self._mean).div_(self._std)
+        self.mark("resize")
         features, depth, output = self._branch(self._main, images)
         unit = torch.ones(batch, device=self._device)
         poses = torch.eye(4, device=self._device).repeat(batch, views, 1, 1)
@@ -237,7 +248,7 @@ class Forward:
         """The second step: channels of ``adapter.py`` and opacities. [B, V, H, W, C], [B, V, H, W]."""
         height, width = scene.depth.shape[-2:]
         said = self._main.gs_head(feats=scene.features, H=height, W=width, patch_start_idx=0, images=scene.images)
-        self.mark("network")
+        self.mark("Gaussian head")
         return said.raw_gs, said.raw_gs_conf
 
     def block(self, scene: "_Scene", said: tuple[Tensor, Tensor], asked: Tensor, k: int, prune: bool, out: Tensor) -> None:
@@ -282,7 +293,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """What the first step leaves on the device: pictures, features and depth [B, V, …], and the factor [B] that scales all lengths."""
+    """What the first step leaves on the device: pictures, features and depth [B, V, …], and the factor [B] of all lengths."""
 
     images: Tensor
     features: Any
@@ -303,8 +314,19 @@ class _Batch:
         tried: Whether capturing was tried.
     """
 
-    def __init__(self, forward: Forward, shape: tuple[int, ...], k: int, prune: bool, device: torch.device) -> None:
-        self._forward, self._shape, self._k, self._prune = forward, shape, k, prune
+    def __init__(
+        self,
+        forward: Forward,
+        shape: tuple[int, ...],
+        sizes: tuple[tuple[int, int], ...],
+        k: int,
+        prune: bool,
+        device: torch.device,
+    ) -> None:
+        before = shape[3], shape[2]
+        width, height = (before, *sizes)[-1]
+        self._forward, self._shape, self._k, self._prune = forward, (*shape[:2], height, width), k, prune
+        self._taps = taps_of((before, *sizes), device)
         self.pictures = torch.empty((*shape, 3), dtype=torch.uint8, device=device)
         self.asked = torch.empty((shape[0], _ASKED), device=device)
         self.measured = self.out = self.asked
@@ -369,7 +391,7 @@ class _Batch:
         return cameras[:, :4], cameras[:, 4:].reshape(-1, 3, 4) * np.array([1, 1, 1, factor], np.float32)
 
     def _measure(self) -> None:
-        scene = self._scene = self._forward.depth(self.pictures, want_features=self._k > 0)
+        scene = self._scene = self._forward.depth(self.pictures, self._taps, want_features=self._k > 0)
         lens = torch.stack([scene.intrinsics[..., i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2))], dim=-1)
         moved = scene.poses[..., :3, :].clone()
         moved[..., 3] *= scene.unit[:, None, None]

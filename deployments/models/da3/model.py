@@ -1,15 +1,18 @@
 """Depth Anything 3 (Lin et al. 2025, arXiv:2511.10647): Gaussians where the model has the head for them, depth everywhere.
 
-This file is the engine: what it takes, how a batch is formed, what comes out. The network is in ``da3_network``, the way through
-it in ``da3_forward``, its Gaussians in ``da3_adapter``, its weights in ``da3_weights``, its models in ``da3_registry``.
+This file is the engine: what it takes, how a batch is formed, what comes out. The network is in ``network.py``, the way through it
+in ``forward.py``, its Gaussians in ``adapter.py``, its weights in ``weights.py``, its models in ``registry.py``.
 """
 
 import logging
 import os
+import shutil
+import sysconfig
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -22,6 +25,7 @@ from deployments.models.da3 import network as da3_network
 from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Scale, Wish
 from deployments.models.da3.picture import PATCH_PX, prepare
 from deployments.models.da3.registry import Kind, default_kind
+from deployments.models.da3.resize import device_steps
 from deployments.models.da3.weights import find
 from deployments.models.errors import ModelUnavailable
 from deployments.models.views import layered_depth
@@ -45,11 +49,20 @@ _PROVEN_FOR_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One capture on its way: its place in the batch, pictures uint8 [V, H, W, 3], kind, and coefficients (0: depth alone)."""
+    """One capture on its way.
+
+    Attributes:
+        index: Its place in the batch.
+        pictures: As they go to the device. uint8 [V, H, W, 3].
+        sizes: What the device shrinks them to, width and height; the last is the network's.
+        kind: Of its splats.
+        k: Coefficients; 0: depth alone.
+    """
 
     index: int
     capture: DecodedCapture
     pictures: NDArray[np.uint8]
+    sizes: tuple[tuple[int, int], ...]
     kind: SplatKind
     k: int
 
@@ -66,7 +79,8 @@ class DepthAnything3:
         backbone: ``bfloat16`` or ``float32``; ``auto``: bfloat16 on a GPU. Heads are float32 always.
         longest_px: Longest side of the picture for the network where the client asks for none; 0: 504 on a GPU, 280 on a CPU.
         calm: Hold each session's scale still; see :mod:`deployments.models.alignment`.
-        compile: Backend for ``torch.compile``, such as ``inductor``; empty: none. Minutes at the start, for each size.
+        compile: ``none``; ``blocks``: the transformer's, with Triton, half a minute at the start; ``all``: the heads, too, ten
+            seconds more for each size and batch; ``auto``: blocks on a GPU, if there is the C compiler that Triton needs.
         fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
             metres of metric-large are in proportion to it.
         threads: Of a CPU; 0: as many as this process may use.
@@ -89,7 +103,7 @@ class DepthAnything3:
         backbone: Literal["auto", "bfloat16", "float32"] = "auto",
         longest_px: int = 0,
         calm: bool = True,
-        compile: str = "",
+        compile: Literal["auto", "none", "blocks", "all"] = "auto",
         fov_deg: float = 60.0,
         threads: int = 0,
         warm_up_batch: int = 4,
@@ -102,6 +116,8 @@ class DepthAnything3:
         dtypes = {"auto": None, "bfloat16": torch.bfloat16, "float32": torch.float32}
         if backbone not in dtypes:
             raise ValueError(f"da3: backbone: expected one of {', '.join(dtypes)}, got {backbone!r}")
+        if compile not in ("auto", "none", "blocks", "all"):
+            raise ValueError(f"da3: compile: expected auto, none, blocks or all, got {compile!r}")
         checkpoint = find(model, weights, revision)
         self._card = checkpoint.card
         self._kind = default_kind(self._card, kind)
@@ -115,10 +131,11 @@ class DepthAnything3:
         net = da3_network.load(checkpoint, chosen, dtype)
         logger.info("%s is on %s after %.1f s", self._card.name, chosen, time.perf_counter() - began_s)
         self._forward = Forward(net, chosen, fov_deg, metric=self._card.metric)
-        if compile:
-            self._forward.compile(compile)
+        if compile in ("blocks", "all") or (compile == "auto" and on_gpu and _can_compile()):
+            self._forward.compile(heads=compile == "all")
         self._longest_px = longest_px or (504 if on_gpu else 280)
-        self._batches = range(1, max(1, warm_up_batch) + 1) if on_gpu else range(1, 2)
+        self._warm_up_batch, self._on_gpu = max(1, warm_up_batch), on_gpu
+        self._shrink_on_device = on_gpu
         self._prune_on_device = on_gpu if prune_on_device is None else prune_on_device
         self._calm = calm
         self._lock = threading.Lock()
@@ -130,14 +147,15 @@ class DepthAnything3:
         return self._card.engine(self._kind)
 
     def warm_up(self) -> None:
-        """Every usual size, on a GPU in every batch: kernels are chosen and compiled before the first frame."""
+        """Every usual size, on a GPU in every batch: kernels are chosen, compiled and captured before the first frame."""
         lifting.warm_up()
-        k = 1 if self._kind == "native" else 0
-        sizes = USUAL_SIZES if len(self._batches) > 1 else USUAL_SIZES[:1]
+        sizes = USUAL_SIZES if self._on_gpu else USUAL_SIZES[:1]
         for width, height in sizes:
-            picture = prepare(np.zeros((height, width, 3), np.uint8), self._longest_px)
-            for batch in self._batches:
-                self._run(np.broadcast_to(picture, (batch, 1, *picture.shape)).copy(), k)
+            capture = DecodedCapture((np.zeros((height, width, 3), np.uint8),))
+            for batch in range(1, self._warm_up_batch + 1 if self._on_gpu else 2):
+                for _ in range(2 if self._on_gpu else 1):
+                    if error := next((o for o in self.predict([capture] * batch) if isinstance(o, FrameError)), None):
+                        raise error
 
     def check_health(self) -> None:
         """A real forward, unless a frame went through lately.
@@ -162,7 +180,7 @@ class DepthAnything3:
                 results[index] = InferenceFailed("its picture can't be resized")
                 continue
             alone = index if len(job.pictures) > MAX_BATCHED_VIEWS else -1
-            groups.setdefault((job.pictures.shape, job.k, alone), []).append(job)
+            groups.setdefault((job.pictures.shape, job.sizes, job.k, alone), []).append(job)
         for jobs in groups.values():
             for job, outcome in zip(jobs, self._together_or_alone(jobs), strict=True):
                 results[job.index] = outcome if isinstance(outcome, FrameError) else self._finish(job, *outcome)
@@ -173,15 +191,22 @@ class DepthAnything3:
         if len(capture.views) > 1 and not self._card.several_views:
             raise WrongViewCount(len(capture.views), 1)
         longest_px = max(options.inference_px, PATCH_PX) if options.inference_px else self._longest_px
-        pictures = [prepare(view, longest_px) for view in capture.views]
-        # Views of different shapes are cut to what they share, around their centres, as the package does.
-        height, width = (min(picture.shape[axis] for picture in pictures) for axis in (0, 1))
-        cut = np.stack([_centre(picture, height, width) for picture in pictures])
         kind = self._kind
         if options.representation != "auto":
             splats: SplatKind = "native" if self._card.gaussian_head else "lifted"
             kind = "points" if options.representation == "points" else splats
-        return _Job(index, capture, cut, kind, SH_COEFFICIENTS[options.sh_degree] if kind == "native" else 0)
+        k = SH_COEFFICIENTS[options.sh_degree] if kind == "native" else 0
+        if self._shrink_on_device and k and len(capture.views) == 1:
+            # Nobody here looks at the pixels: they may go as they are.
+            (view,) = capture.views
+            sizes = device_steps(view.shape[1], view.shape[0], longest_px)
+            if sizes is not None:
+                return _Job(index, capture, view[None], sizes, kind, k)
+        pictures = [prepare(view, longest_px) for view in capture.views]
+        # Views of different shapes are cut to what they share, around their centres, as the package does.
+        height, width = (min(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+        cut = np.stack([_centre(picture, height, width) for picture in pictures])
+        return _Job(index, capture, cut, (), kind, k)
 
     def _together_or_alone(self, jobs: list[_Job]) -> list[tuple[Result, "_Calmed"] | FrameError]:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
@@ -193,6 +218,7 @@ class DepthAnything3:
                 jobs[0].k,
                 (lambda index, log_depth: calmed[index].align(log_depth)) if self._calm else None,
                 wishes if self._prune_on_device else None,
+                jobs[0].sizes,
             )
             return [*zip(results, calmed, strict=True)]
         except Exception as error:
@@ -207,16 +233,23 @@ class DepthAnything3:
         return [outcome for job in jobs for outcome in self._together_or_alone([job])]
 
     def _run(
-        self, pictures: NDArray[np.uint8], k: int, scale: Scale | None = None, wishes: Sequence[Wish] | None = None
+        self,
+        pictures: NDArray[np.uint8],
+        k: int,
+        scale: Scale | None = None,
+        wishes: Sequence[Wish] | None = None,
+        sizes: Sequence[tuple[int, int]] = (),
     ) -> list[Result]:
         with self._lock:
-            results = self._forward.run(pictures, k, scale, wishes)
+            results = self._forward.run(pictures, k, scale, wishes, sizes)
         self._proven_s = time.monotonic()
         return results
 
     def _finish(self, job: _Job, result: Result, calmed: "_Calmed") -> Prediction:
         """A result in our convention."""
         views, height, width = job.pictures.shape[:3]
+        if job.sizes:
+            width, height = job.sizes[-1]
         cameras = [Camera(width, height, *(float(number) for number in lens)) for lens in result.cameras]
         scene: Gaussians | LayeredDepth
         if job.kind == "native":
@@ -242,6 +275,12 @@ class _Calmed:
         self.factor, reference = align(Reference.from_bytes(self.state), log_depth)
         self.state = reference.to_bytes() if reference else b""
         return self.factor
+
+
+def _can_compile() -> bool:
+    """Whether Triton can build its launchers: it looks for a C compiler and Python's own headers."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    return bool(compiler) and Path(sysconfig.get_paths()["include"], "Python.h").is_file()
 
 
 def _device(name: str) -> torch.device:

@@ -64,14 +64,15 @@ def _once(module: Any, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
 
 
 class _Rope(RotaryPositionEmbedding2D):  # type: ignore[misc]
-    """The rotary embedding by a table that :class:`_Transformer` makes once: a product, a swap, a product and a sum, in this order."""
+    """The rotary embedding by a table that :class:`_Transformer` makes once."""
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         # Not positions but their cosines and signed sines, which the transformer hands on in their place. [B, N, 2 × head].
         cos, sin = positions[:, None].chunk(2, dim=-1)
         # Within each half (down, across), a quarter and its partner change places.
-        swapped = tokens.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
-        return tokens * cos + swapped * sin
+        swapped = tokens.reshape(*tokens.shape[:-1], 2, 2, -1).flip(-2).flatten(-3)
+        turned: Tensor = tokens * cos + swapped * sin
+        return turned
 
     def table(self, positions: Tensor, half: int, dtype: torch.dtype) -> Tensor:
         """Cosines and signed sines of positions (down, across). [1, 1, N, 2] → [1, 1, N, 8 × half ÷ 2]."""
@@ -89,7 +90,7 @@ class _Transformer(DinoVisionTransformer):  # type: ignore[misc]
     goes through the channels one by one: on an H200 it takes 14 ms, as long as all the rest of giant.
     """
 
-    def interpolate_pos_encoding(self, x: Tensor, w: int, h: int) -> Tensor:
+    def interpolate_pos_encoding(self, x: Tensor, w: int, h: int) -> Any:
         return _once(self, ("patches", w, h, x.dtype), lambda: super(_Transformer, self).interpolate_pos_encoding(x, w, h))
 
     def _prepare_rope(self, B: int, S: int, H: int, W: int, device: torch.device) -> tuple[Any, Any]:  # noqa: N803
@@ -184,7 +185,7 @@ class _WithoutMemory(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-_FASTER = {DinoVisionTransformer: _Transformer, DPT: _MonoHead, GSDPT: _GaussianHead}
+_FASTER: dict[Any, Any] = {DinoVisionTransformer: _Transformer, DPT: _MonoHead, GSDPT: _GaussianHead}
 
 
 def build(checkpoint: Checkpoint) -> nn.Module:
@@ -257,7 +258,7 @@ def load(checkpoint: Checkpoint, device: torch.device, backbone_dtype: torch.dty
         raise ModelUnavailable(f"{checkpoint.tensors} can't be read ({error}): it may be cut short; download it again") from None
     if device.type == "cuda":
         # The tensor cores' own order: without it every convolution turns its input around, and its output back.
-        net.to(memory_format=torch.channels_last)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net.requires_grad_(False)
 
 
