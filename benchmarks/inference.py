@@ -1,6 +1,6 @@
 """Depth Anything 3: our way from a picture to Gaussians, beside the package's own ``inference()`` and its PLY writer.
 
-    python -m benchmarks.inference --model da3-small --resolution 504        # random weights of the real architecture
+    python -m benchmarks.inference --model da3-small --resolutions 504       # random weights of the real architecture
     python -m benchmarks.inference --model da3-giant --hub --device cuda     # the real ones, from the hub or its cache
     python -m benchmarks.inference --model micro                             # the real heads behind a tiny transformer
 
@@ -8,12 +8,16 @@ Without ``--hub`` or ``--weights`` the weights are random, drawn on the device: 
 milliseconds a frame. ``frame`` is from the camera's pixels to Gaussians (or depth) on the host, without a mark in it that waits;
 ``encode`` is the file: a PLY of all Gaussians, or points with colours for models that have none (the package's without its GLB).
 The first table has both sides on the same frames, in turn, medians of pairs. ``network`` is backbone, heads and camera decoder.
+The package has no batches, so that it is compared with ours one frame at a time.
 
-The second table is ours alone, with percentiles: on a GPU, ``parts`` are intervals between events on the device's own clock, with
+The second table is ours alone, with percentiles: on a GPU, the parts are intervals between events on the device's own clock, with
 whatever the device waited for the host in them; ``before`` and ``after`` are the host's work with the device idle. ``share`` is the
-network's part of the frame.
+network's part of the frame, ``TFLOP/s`` the network's operations over its time.
 
-A CPU runs both sides in float32; on a GPU each runs in its own precision. The package has no batches: its frames go one by one.
+``--clip`` plays the procedural clip to decode, predict and pack in one process, as the graph does without Ray: in real time, with
+each frame's age after each stage; then as fast as it goes, the stages overlapping.
+
+A CPU runs both sides in float32; on a GPU each runs in its own precision.
 """
 
 import argparse
@@ -36,12 +40,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.command import command, describe_machine, new_parser, publish, start_report
 from benchmarks.figures import percentiles, table
 from benchmarks.package import make_points, package_model, write_ply
+from benchmarks.playback import play
 from deployments.models.da3 import network as da3_network
 from deployments.models.da3.model import DepthAnything3
 from deployments.models.da3.registry import MODELS
 from deployments.models.da3.weights import Checkpoint, find
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats.codecs import CODECS
+from deployments.stream.frames import FrameRequest
+from deployments.stream.options import FrameOptions
 from tests.da3 import micro
 
 WIDTH, HEIGHT = 640, 480
@@ -96,26 +103,29 @@ class Ours:
     """Our engine, and the PLY codec if there are Gaussians, else the points codec."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, args: argparse.Namespace) -> None:
-        self._model = DepthAnything3(
+        self.model = DepthAnything3(
             weights=str(checkpoint.tensors.parent),
             device=str(device),
-            longest_px=args.resolution,
+            longest_px=args.resolutions[0],
             compile="none",
             threads=args.threads,
         )
-        forward = self._model._forward
+        forward = self.model._forward
         self.networks = forward.networks
         self._marks = forward.mark = Marks(device)
-        with FlopCounterMode(display=False) as counter:
-            self._predict(frames(1))
-        self.flops = counter.get_total_flops()
+        self.flops: dict[int, int] = {}
+        for px in args.resolutions:
+            with FlopCounterMode(display=False) as counter:
+                self._predict(frames(1), px)
+            self.flops[px] = counter.get_total_flops()
         if args.compile != "none":
             forward.compile(heads=args.compile == "all")
+            forward._batches.clear()
 
-    def run(self, pictures: Pictures) -> dict[str, float]:
+    def run(self, pictures: Pictures, px: int) -> dict[str, float]:
         """One batch: milliseconds by part."""
         began_s = time.perf_counter()
-        predictions = self._predict(pictures)
+        predictions = self._predict(pictures, px)
         predicted_s = time.perf_counter()
         for prediction in predictions:
             CODECS["ply" if prediction.kind == "native" else "points"].encode(prediction.as_gaussians())
@@ -125,8 +135,9 @@ class Ours:
         after = frame - before - sum(parts.values())
         return {"frame": frame, "encode": (encoded_s - predicted_s) * 1e3, "before": before, **parts, "after": after}
 
-    def _predict(self, pictures: Pictures) -> list[Prediction]:
-        outcomes = self._model.predict([DecodedCapture((picture,)) for picture in pictures])
+    def _predict(self, pictures: Pictures, px: int) -> list[Prediction]:
+        request = FrameRequest(FrameOptions(inference_px=px))
+        outcomes = self.model.predict([DecodedCapture((picture,), request) for picture in pictures])
         predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
         if len(predictions) < len(outcomes):
             raise RuntimeError(str(outcomes))
@@ -136,33 +147,32 @@ class Ours:
 class Theirs:
     """The package's ``DepthAnything3.inference``, and its PLY writer if there are Gaussians, else its point cloud."""
 
-    def __init__(self, net: torch.nn.Module, device: torch.device, resolution: int, gaussians: bool, folder: Path) -> None:
+    def __init__(self, net: torch.nn.Module, device: torch.device, gaussians: bool, folder: Path) -> None:
         self._model = package_model(net, device, exact=device.type == "cpu")
-        self._resolution, self._gaussians, self._path = resolution, gaussians, folder / "theirs.ply"
+        self._gaussians, self._path = gaussians, folder / "theirs.ply"
         whole = self._model.model
         self.networks = [whole.da3, whole.da3_metric] if hasattr(whole, "da3_metric") else [whole]
         self._clock = Clock(device)
 
-    def run(self, pictures: Pictures) -> dict[str, float]:
-        """One picture after the other, and once more for the time in the network, whose marks wait for the device."""
-        predicted_s = encoded_s = 0.0
-        for picture in pictures:
-            began_s = time.perf_counter()
-            prediction = self._infer(picture)
-            middle_s = time.perf_counter()
-            if self._gaussians:
-                write_ply(prediction, self._path)
-            else:
-                make_points(prediction)
-            predicted_s, encoded_s = predicted_s + middle_s - began_s, encoded_s + time.perf_counter() - middle_s
+    def run(self, pictures: Pictures, px: int) -> dict[str, float]:
+        """One picture, and once more for the time in the network, whose marks wait for the device."""
+        (picture,) = pictures
+        began_s = time.perf_counter()
+        prediction = self._infer(picture, px)
+        predicted_s = time.perf_counter()
+        if self._gaussians:
+            write_ply(prediction, self._path)
+        else:
+            make_points(prediction)
+        encoded_s = time.perf_counter()
         with self._clock.marking(self.networks):
-            for picture in pictures:
-                self._infer(picture)
-        return {"frame": predicted_s * 1e3, "encode": encoded_s * 1e3, "network": self._clock.network_s * 1e3}
+            self._infer(picture, px)
+        spent = {"frame": predicted_s - began_s, "encode": encoded_s - predicted_s, "network": self._clock.network_s}
+        return {name: seconds * 1e3 for name, seconds in spent.items()}
 
-    def _infer(self, picture: NDArray[np.uint8]) -> Any:
+    def _infer(self, picture: NDArray[np.uint8], px: int) -> Any:
         # It copies depth and camera to the host, so that it has waited for the network when it returns.
-        return self._model.inference([picture], infer_gs=self._gaussians, process_res=self._resolution)
+        return self._model.inference([picture], infer_gs=self._gaussians, process_res=px)
 
 
 class Clock:
@@ -196,40 +206,47 @@ class Clock:
         self.network_s += seconds
 
 
-def compare(ours: Ours, theirs: Theirs | None, args: argparse.Namespace, batch: int, device: torch.device) -> dict[str, Any]:
-    """A batch size: both sides on the same frames in turn, with the medians of the paired ratios; and ours alone."""
-    pictures = frames(batch)
-    sides: dict[str, Any] = {"ours": ours} | ({"theirs": theirs} if theirs else {})
-    memory: dict[str, int] = {}
+def compare(ours: Ours, theirs: Theirs, px: int, repeats: int) -> dict[str, Any]:
+    """Both sides on the same frame, in turn: medians, and medians of the paired ratios of ours to theirs."""
+    pictures = frames(1)
+    sides: dict[str, Any] = {"ours": ours, "theirs": theirs}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-    for side in sides.values():
-        for _ in range(3):  # Ours is chosen, captured and replayed.
-            side.run(pictures)
-    for _ in range(args.repeats):
+    for index in range(-3, repeats):  # Before the first round, ours is chosen, captured and replayed.
         for name, side in sides.items():
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
-            rounds[name].append({key: value / batch for key, value in side.run(pictures).items()})
-            if device.type == "cuda":
-                memory[name] = torch.cuda.max_memory_allocated(device)
-    row: dict[str, Any] = {"batch": batch, "peak_device_bytes": memory}
-    row |= {
+            found = side.run(pictures, px)
+            if index >= 0:
+                rounds[name].append(found)
+    pairs = list(zip(rounds["ours"], rounds["theirs"], strict=True))
+    medians = {
         name: {key: round(statistics.median(found[key] for found in all_), 3) for key in all_[0]} for name, all_ in rounds.items()
     }
-    if theirs:
-        pairs = list(zip(rounds["ours"], rounds["theirs"], strict=True))
-        row["ratios"] = {key: round(statistics.median(a[key] / b[key] for a, b in pairs), 4) for key in ("frame", "encode")}
-    alone = [ours.run(pictures) for _ in range(args.alone)] or [
-        {k: v * batch for k, v in found.items()} for found in rounds["ours"]
-    ]
-    row["alone"] = {key: percentiles(found[key] / batch for found in alone) for key in alone[0]}
-    row["share"] = round(statistics.median(found["network"] / found["frame"] for found in alone), 4)
-    row["frames_per_s"] = round(1e3 / row["alone"]["frame"]["p50"], 1)
-    row["tflops"] = round(ours.flops / statistics.median(found["network"] / batch for found in alone) / 1e9, 1)
-    return row
+    ratios = {key: round(statistics.median(a[key] / b[key] for a, b in pairs), 4) for key in ("frame", "encode")}
+    return {"px": px, **medians, "ratios": ratios}
 
 
-def profile(ours: Ours, device: torch.device, repeats: int = 5) -> dict[str, Any]:
+def measure(ours: Ours, px: int, batch: int, repeats: int, device: torch.device) -> dict[str, Any]:
+    """Ours alone, in batches: percentiles of milliseconds a frame."""
+    pictures = frames(batch)
+    for _ in range(3):
+        ours.run(pictures, px)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    rounds = [ours.run(pictures, px) for _ in range(repeats)]
+    ms = {key: percentiles(found[key] / batch for found in rounds) for key in rounds[0]}
+    network_ms = statistics.median(found["network"] / batch for found in rounds)
+    return {
+        "px": px,
+        "batch": batch,
+        "ms": ms,
+        "frames_per_s": round(statistics.median(1e3 * batch / found["frame"] for found in rounds), 1),
+        "share": round(statistics.median(found["network"] / found["frame"] for found in rounds), 4),
+        "tflop_per_s": round(ours.flops[px] / network_ms / 1e9, 1),
+        "device_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
+        "reserved_bytes": torch.cuda.memory_reserved(device) if device.type == "cuda" else 0,
+    }
+
+
+def profile(ours: Ours, px: int, device: torch.device, repeats: int = 5) -> dict[str, Any]:
     """What the device did in one frame, and how often the host waited for it."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as recording
@@ -237,7 +254,7 @@ def profile(ours: Ours, device: torch.device, repeats: int = 5) -> dict[str, Any
     pictures = frames(1)
     with recording(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
         for _ in range(repeats):
-            ours.run(pictures)
+            ours.run(pictures, px)
         torch.cuda.synchronize(device)
     entries = list(recorded.key_averages())
     kernels = sorted(
@@ -278,67 +295,54 @@ def prepare(args: argparse.Namespace, folder: Path) -> tuple[Checkpoint, torch.n
 def describe(report: dict[str, Any]) -> str:
     """The report for people."""
     args, rows = report["args"], report["rows"]
-    about = f"{report['model']} on {report['device']} at {args['resolution']} px, {args['threads']} thread(s)"
     compiled = f", compiled: {args['compile']}" if args["compile"] != "none" else ""
     sizes = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in report["parameter_bytes"].items())
+    operations = ", ".join(f"{px} px {count / 1e12:.2f} TFLOP" for px, count in report["flops"].items())
     lines = [
-        f"{about}{compiled}; {describe_machine(report)}",
-        f"parameters on the device: {sizes}; {report['tflop']:.2f} TFLOP a frame",
+        f"{report['model']} on {report['device']}, {args['threads']} thread(s){compiled}; {describe_machine(report)}",
+        f"parameters on the device: {sizes}; a frame at {operations}",
     ]
-    if "theirs" in rows[0]:
+    if pairs := report["pairs"]:
         columns = [(key, name) for key in ("network", "frame", "encode") for name in ("ours", "theirs")]
-        head = [
-            "ms a frame",
-            *(f"{key}: {name}" for key, name in columns),
-            "frame ratio",
-            "encode ratio",
-            "peak GB: ours",
-            "theirs",
+        head = ["ms a frame", *(f"{key}: {name}" for key, name in columns), "frame ratio", "encode ratio"]
+        cells = ([f"{row['px']} px", *(row[name][key] for key, name in columns), *row["ratios"].values()] for row in pairs)
+        lines += ["", table(head, cells)]
+    parts = ["before", *(part for part in PARTS if part in rows[0]["ms"]), "after"]
+    head = ["ms a frame (p50)", *parts, "frame", "p99", "frames/s", "share", "TFLOP/s", "encode", "GB"]
+    cells = (
+        [
+            f"{row['px']} px × {row['batch']}",
+            *(row["ms"][part]["p50"] for part in parts),
+            row["ms"]["frame"]["p50"],
+            row["ms"]["frame"]["p99"],
+            row["frames_per_s"],
+            f"{row['share']:.1%}",
+            row["tflop_per_s"],
+            row["ms"]["encode"]["p50"],
+            row["device_bytes"] / 1e9,
         ]
-        lines += [
-            "",
-            table(
-                head,
-                (
-                    [f"batch {row['batch']}", *(row[name][key] for key, name in columns), *row["ratios"].values(), *_peaks(row)]
-                    for row in rows
-                ),
-            ),
-        ]
-    parts = ["before", *(part for part in PARTS if part in rows[0]["alone"]), "after"]
-    head = ["ms a frame (p50)", *parts, "frame", "p99", "frames/s", "share", "TFLOP/s", "encode"]
-    lines += [
-        "",
-        table(
-            head,
-            (
-                [
-                    f"batch {row['batch']}",
-                    *(row["alone"][part]["p50"] for part in parts),
-                    row["alone"]["frame"]["p50"],
-                    row["alone"]["frame"]["p99"],
-                    row["frames_per_s"],
-                    f"{row['share']:.1%}",
-                    row["tflops"],
-                    row["alone"]["encode"]["p50"],
-                ]
-                for row in rows
-            ),
-        ),
-    ]
+        for row in rows
+    )
+    lines += ["", table(head, cells)]
     if found := report.get("profile"):
         waits = ", ".join(f"{name} {count:g}" for name, count in found["waits"].items()) or "none"
         lines += [
             "",
-            f"one frame: {found['kernels']:g} kernels and copies, {found['device_ms']:.2f} ms on the device; host waits: {waits}",
+            f"a frame: {found['kernels']:g} kernels and copies, {found['device_ms']:.2f} ms on the device; waits: {waits}",
         ]
         lines += [f"  {entry['ms']:8.3f} ms {entry['count']:6g} × {entry['name'][:100]}" for entry in found["largest"]]
+    if clip := report.get("clip"):
+        live = clip["live"]
+        said = "; ".join(
+            f"{stage} {live['ms'][stage]['p50']:.1f} ms, age {found['p50']:.1f} (p99 {found['p99']:.1f})"
+            for stage, found in live["age_ms"].items()
+        )
+        lines += [
+            "",
+            f"clip, {live['fps']:g} frames/s, {live['shown']} shown, {live['dropped']} dropped, {live['splats']} splats: {said}",
+        ]
+        lines += [f"clip, stages overlapping, one frame in each batch: {clip['overlapping_frames_per_s']:.1f} frames/s"]
     return "\n".join(lines)
-
-
-def _peaks(row: dict[str, Any]) -> list[float | None]:
-    found = row["peak_device_bytes"]
-    return [found[name] / 1e9 if name in found else None for name in ("ours", "theirs")]
 
 
 @command("inference")
@@ -350,7 +354,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--weights", default="", help="a folder with a checkpoint")
     parser.add_argument("--hub", action="store_true", help="the real weights, from the hub or its cache")
     parser.add_argument("--device", default="cuda" if cuda else "cpu", help="cpu or cuda (%(default)s)")
-    parser.add_argument("--resolution", type=int, default=504, help="longest side, pixels (%(default)s)")
+    parser.add_argument("--resolutions", type=int, nargs="+", default=[504], help="longest sides, pixels (504)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8], help="frames in a batch (1 2 4 8)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds of both sides (%(default)s)")
     parser.add_argument(
@@ -359,6 +363,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--no-package", action="store_true", help="ours only")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
     parser.add_argument("--compile", default="none", choices=["none", "blocks", "all"], help="what of ours is compiled (none)")
+    parser.add_argument("--clip", type=float, default=0.0, help="seconds of the clip to play (none)")
     parser.add_argument("--profile", action="store_true", help="on a GPU: the largest kernels, and how often the host waits")
     args = parser.parse_args(argv)
     report = start_report("inference", 3, argv, args)
@@ -369,7 +374,7 @@ def main(argv: list[str]) -> int:
         ours = Ours(checkpoint, device, args)
         theirs = None
         if net is not None:
-            theirs = Theirs(net, device, args.resolution, checkpoint.card.gaussian_head, Path(temporary))
+            theirs = Theirs(net, device, checkpoint.card.gaussian_head, Path(temporary))
         del net
         sides: list[tuple[str, Any]] = [("ours", ours), *([("theirs", theirs)] if theirs else [])]
         report |= {
@@ -378,11 +383,14 @@ def main(argv: list[str]) -> int:
             "parameter_bytes": {
                 name: sum(tensor.nbytes for part in side.networks for tensor in part.state_dict().values()) for name, side in sides
             },
-            "tflop": ours.flops / 1e12,
-            "rows": [compare(ours, theirs, args, batch, device) for batch in args.batches],
+            "flops": ours.flops,
+            "pairs": [compare(ours, theirs, px, args.repeats) for px in args.resolutions] if theirs else [],
+            "rows": [measure(ours, px, batch, args.alone, device) for px in args.resolutions for batch in args.batches],
         }
         if args.profile and device.type == "cuda":
-            report["profile"] = profile(ours, device)
+            report["profile"] = profile(ours, args.resolutions[0], device)
+        if args.clip:
+            report["clip"] = play(ours.model, args.clip)
     publish(report, describe(report), args.out)
     return 0
 

@@ -149,17 +149,14 @@ def survivors(out: Tensor, height: int, width: int, k: int, wishes: Tensor) -> t
     """
     opacities = sections(out, height * width, k)[3]
     faintest, border, budget = wishes[:, :1], wishes[:, 1:2], wishes[:, 2:]
-    rows = torch.arange(height, device=out.device).add(0.5).repeat_interleave(width)
-    columns = torch.arange(width, device=out.device).add(0.5).repeat(height)
-    outside = (
-        (columns < border * width) | (columns > (1 - border) * width) | (rows < border * height) | (rows > (1 - border) * height)
-    )
-    nothing = opacities == 0
-    faint = (opacities < faintest) & ~nothing
-    rim = outside & ~(nothing | faint)
-    kept = ~(nothing | faint | rim)
-    counts = torch.stack([part.sum(1) for part in (kept, nothing, faint, rim)], dim=1)
-    return kept | (border <= 0) | (counts[:, :1] > budget), counts
+    rows, columns = (torch.arange(size, device=out.device).add(0.5) for size in (height, width))
+    above, beside = ((place < border * size) | (place > (1 - border) * size) for place, size in ((rows, height), (columns, width)))
+    # The packer's order of reasons: each Gaussian is counted once.
+    reason = (above[:, :, None] | beside[:, None]).flatten(1) * 3
+    reason = torch.where(opacities < faintest, 2, reason)
+    reason = torch.where(opacities == 0, 1, reason)
+    counts = (reason[:, None] == torch.arange(4, device=out.device)[:, None]).sum(-1)
+    return (reason == 0) | (border <= 0) | (counts[:, :1] > budget), counts
 
 
 def keep_first(block: Tensor, n: int, k: int, kept: Tensor, out: Tensor) -> None:
@@ -172,7 +169,8 @@ def keep_first(block: Tensor, n: int, k: int, kept: Tensor, out: Tensor) -> None
         out: To fill. float32 [B, block_size(n, k)].
     """
     before = kept.cumsum(1)
-    place = torch.where(kept, before - 1, before[:, -1:] + torch.arange(n, device=kept.device) - before)
+    last = before[:, -1:] + torch.arange(n, device=kept.device)
+    place = torch.where(kept, before - 1, last - before)
     for part, to in zip(sections(block, n, k), sections(out, n, k), strict=True):
         to.scatter_(1, place.view(*place.shape, *[1] * (part.ndim - 2)).expand_as(part), part)
 

@@ -12,7 +12,7 @@ the batch: the nested model's scale to metres, and the depth given to the sky.
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +134,7 @@ class Forward:
     @torch.inference_mode()
     def run(
         self,
-        pictures: NDArray[np.uint8],
+        pictures: Sequence[NDArray[np.uint8]],
         k: int,
         scale: Scale | None = None,
         wishes: Sequence[Wish] | None = None,
@@ -143,18 +143,18 @@ class Forward:
         """Run one batch.
 
         Args:
-            pictures: uint8 [B, V, H, W, 3], with both sides multiples of 14 unless ``sizes`` are given.
+            pictures: uint8 [V, H, W, 3] of each session, all of one shape; sides are multiples of 14 unless ``sizes`` are given.
             k: Coefficients of Gaussians, or 0 for depth only.
             scale: Gives the factor for each session's lengths; None: 1. Called in the order of the sessions.
             wishes: Each session's, to leave out what its packer would; None: leave nothing out.
             sizes: Widths and heights to shrink the pictures to, one after the other, on the device.
 
         Returns:
-            A result for each of B.
+            A result for each session.
         """
-        sessions, views = pictures.shape[:2]
+        sessions, views = len(pictures), len(pictures[0])
         wishes = wishes if k and views == 1 else None
-        batch = self._batch(pictures.shape[:4], tuple(sizes), k, wishes is not None)
+        batch = self._batch((sessions, *pictures[0].shape[:3]), tuple(sizes), k, wishes is not None)
         try:
             self.mark("begin")
             self._to_device(pictures, batch.pictures)
@@ -172,7 +172,7 @@ class Forward:
                 return [batch.depth_result(*found) for found in zip(rows, factors, strict=True)]
             wished = wishes or [_NO_WISH] * sessions
             asked = [(f, w.min_opacity, w.border, w.max_splats) for f, w in zip(factors, wished, strict=True)]
-            self._to_device(np.array(asked, np.float32), batch.asked)
+            self._to_device(asked, batch.asked)
             batch.step(2)
             out = self._to_host(batch.out)
             self.mark("copy out")
@@ -268,12 +268,13 @@ class Forward:
             keep_first(block, height * width, k, kept, wanted)
             self.mark("prune")
 
-    def _to_device(self, values: NDArray[Any], to: Tensor) -> None:
-        source = torch.from_numpy(values)
-        if self._device.type == "cuda":
-            # From pinned memory, which comes from a cache, the copy needs no waiting for.
-            source = torch.empty(source.shape, dtype=source.dtype, pin_memory=True).copy_(source)
-        to.copy_(source, non_blocking=True)
+    def _to_device(self, rows: Iterable[Any], to: Tensor) -> None:
+        """Rows of a batch, to the device: by way of pinned memory, which comes from a cache, nobody waits for the copy."""
+        host = torch.empty(to.shape, dtype=to.dtype, pin_memory=True) if to.is_cuda else to
+        for place, row in zip(host.numpy(), rows, strict=True):
+            place[...] = row
+        if host is not to:
+            to.copy_(host, non_blocking=True)
 
     def _to_host(self, values: Tensor) -> Tensor:
         """The values, on the host after :meth:`_wait`."""

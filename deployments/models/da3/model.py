@@ -164,7 +164,7 @@ class DepthAnything3:
             RuntimeError: If the device or the network does not work; the replica is then replaced.
         """
         if time.monotonic() - self._proven_s > _PROVEN_FOR_S:
-            self._run(np.zeros((1, 1, 4 * PATCH_PX, 4 * PATCH_PX, 3), np.uint8), 1 if self._kind == "native" else 0)
+            self._run([np.zeros((1, 4 * PATCH_PX, 4 * PATCH_PX, 3), np.uint8)], 1 if self._kind == "native" else 0)
 
     def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
         """Gaussians for each capture: those of one shape go through the network together, the others after them."""
@@ -214,7 +214,7 @@ class DepthAnything3:
             wishes = [Wish(o.min_opacity, o.border, o.max_splats) for o in (job.capture.request.options for job in jobs)]
             calmed = [_Calmed(job.capture.request.state) for job in jobs]
             results = self._run(
-                np.stack([job.pictures for job in jobs]),
+                [job.pictures for job in jobs],
                 jobs[0].k,
                 (lambda index, log_depth: calmed[index].align(log_depth)) if self._calm else None,
                 wishes if self._prune_on_device else None,
@@ -234,7 +234,7 @@ class DepthAnything3:
 
     def _run(
         self,
-        pictures: NDArray[np.uint8],
+        pictures: Sequence[NDArray[np.uint8]],
         k: int,
         scale: Scale | None = None,
         wishes: Sequence[Wish] | None = None,
