@@ -13,7 +13,9 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,6 +106,8 @@ class Forward:
         self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
         self.mark: Callable[[str], None] = lambda name: None
         self._capture = capture and device.type == "cuda"
+        # Of several GPUs, whatever thread this runs in must use this one.
+        self._here: Callable[[], Any] = partial(torch.cuda.device, device) if device.type == "cuda" else nullcontext
         self._arrived: Any = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._batches: OrderedDict[tuple[Any, ...], _Batch] = OrderedDict()
         # One pool and one stream for all graphs, so that what lies between a batch's first step and its last is the same memory in
@@ -124,6 +128,7 @@ class Forward:
         """
         config = torch._dynamo.config
         config.recompile_limit = max(config.recompile_limit, 4 * MOST_CAPTURED)
+        config.suppress_errors = True  # What can't be compiled runs as it is, with a warning.
         for net in self.networks:
             blocks: Any = net.backbone.pretrained.blocks
             for block in blocks:
@@ -152,9 +157,20 @@ class Forward:
         Returns:
             A result for each session.
         """
+        with self._here():
+            return self._run(pictures, k, scale, wishes, tuple(sizes))
+
+    def _run(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        k: int,
+        scale: Scale | None,
+        wishes: Sequence[Wish] | None,
+        sizes: tuple[tuple[int, int], ...],
+    ) -> list[Result]:
         sessions, views = len(pictures), len(pictures[0])
         wishes = wishes if k and views == 1 else None
-        batch = self._batch((sessions, *pictures[0].shape[:3]), tuple(sizes), k, wishes is not None)
+        batch = self._batch((sessions, *pictures[0].shape[:3]), sizes, k, wishes is not None)
         try:
             self.mark("begin")
             self._to_device(pictures, batch.pictures)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -278,9 +279,10 @@ class _Calmed:
 
 
 def _can_compile() -> bool:
-    """Whether Triton can build its launchers: it looks for a C compiler and Python's own headers."""
+    """Whether there is Triton, and what it builds its launchers with: a C compiler and Python's own headers."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
-    return bool(compiler) and Path(sysconfig.get_paths()["include"], "Python.h").is_file()
+    headers = Path(sysconfig.get_paths()["include"], "Python.h")
+    return find_spec("triton") is not None and bool(compiler) and headers.is_file()
 
 
 def _device(name: str) -> torch.device:
