@@ -152,7 +152,7 @@ def test_a_broken_device_shows_at_the_health_check_and_a_working_one_is_left_alo
 def faded(checkpoint: Path, **params: Any) -> DepthAnything3:
     """An engine whose opacities are all over the range, and some of them 0."""
     model, _ = engine(checkpoint, **params)
-    last = model._forward.inner._main.gs_head.scratch.output_conv2[-1]  # type: ignore[attr-defined]
+    last = model._forward.inner._steps.main.gs_head.scratch.output_conv2[-1]  # type: ignore[attr-defined]
     said: list[Any] = []
     hook = last.register_forward_hook(lambda module, inputs, output: said.append(output[:, -1]))
     model.predict([capture(0)])

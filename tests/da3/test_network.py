@@ -113,7 +113,7 @@ def test_tables_beyond_the_limit_are_made_anew_and_right(checkpoints: Any, monke
         (b,) = bounded.run(pictures(), 1)
     for x, y in zip(a.parts, b.parts, strict=True):
         np.testing.assert_array_equal(x, y)
-    assert all(len(module._kept) <= 1 for module in bounded._main.modules() if hasattr(module, "_kept"))
+    assert all(len(module._kept) <= 1 for module in bounded.networks[0].modules() if hasattr(module, "_kept"))
 
 
 def test_a_bfloat16_backbone_with_float32_heads_stays_near(checkpoints: Any) -> None:

@@ -128,14 +128,14 @@ def test_memory_on_the_device_stays_where_it_is(checkpoints: dict[str, Path]) ->
 
 def test_what_can_not_be_captured_is_served_all_the_same(checkpoints: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
     model = engine(checkpoints["micro"], "cuda")
-    forward = model._forward
-    inner = forward.depth
+    steps = model._forward._steps
+    inner = steps.depth
 
     def reads_back(pictures: Any, taps: Any, want_features: bool) -> Any:
         float(pictures.float().sum())  # A graph can't hold a value that the host reads.
         return inner(pictures, taps, want_features)
 
-    forward.depth = reads_back  # type: ignore[method-assign]
+    steps.depth = reads_back  # type: ignore[method-assign]
     here = engine(checkpoints["micro"], "cpu", prune_on_device=True)
     for turn in range(3):
         same(predict(model, [capture(turn)])[0], predict(here, [capture(turn)])[0])

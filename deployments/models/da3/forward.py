@@ -5,8 +5,7 @@ each session's scale; the Gaussian head, which keeps the device busy meanwhile; 
 size that comes again is captured: a step is then one graph, where Python would issue a thousand operations, each of which takes the
 host longer than the device.
 
-Two things that the package decides over a whole batch are decided for each session here, so that they do not depend on who shares
-the batch: the nested model's scale to metres, and the depth given to the sky.
+What the steps compute is in ``steps.py``.
 """
 
 import logging
@@ -20,15 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from depth_anything_3.model.da3 import NestedDepthAnything3Net
-from depth_anything_3.model.utils.transform import pose_encoding_to_extri_intri
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deployments.models.alignment import REFERENCE_SHAPE
-from deployments.models.da3.adapter import adapt_one_view, adapt_views, block_size, is_plain, keep_first, sections, survivors
-from deployments.models.da3.picture import MEAN, STD
-from deployments.models.da3.resize import Taps, shrink, taps_of
+from deployments.models.da3.adapter import block_size, sections
+from deployments.models.da3.resize import taps_of
+from deployments.models.da3.steps import COUNTS, Scene, Steps
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -39,14 +36,9 @@ MOST_CAPTURED = 48
 """Shapes of batches whose graphs are kept, the latest used. Each holds its result (11 MB a frame at 504) and some MB of graph; what
 lies in between is shared."""
 
-_SKY = 0.3  # a pixel of at least this much sky is sky
-_ENOUGH_PX = 10
-_FARTHEST_SKY_M = 200.0
-_CANONICAL_FOCAL_PX = 300.0  # the metric network's depth is metres at this focal length
 _CAMERA = 16  # numbers a view: fx, fy, cx, cy, and the 3 × 4 pose
 _COARSE = REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
 _ASKED = 4  # numbers a session: factor, min_opacity, border, max_splats
-_COUNTS = 4  # numbers a session: Gaussians kept, invisible, too faint, too near the border
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +83,13 @@ class Forward:
         fov_deg: Field of view across the longer side, for networks that do not predict the camera.
         metric: Whether to scale the depth of a network without a camera decoder to metres.
         capture: Whether to capture sizes that come again as CUDA graphs; only on a GPU.
-
-    Attributes:
-        mark: Called with a name after each part of a batch, for whoever measures: set it before the first batch.
     """
 
     def __init__(
         self, net: nn.Module, device: torch.device, fov_deg: float = 60.0, metric: bool = False, capture: bool = True
     ) -> None:
-        self._nested = isinstance(net, NestedDepthAnything3Net)
-        self._main: Any = net.da3 if self._nested else net
-        self._meter: Any = net.da3_metric if self._nested else None
-        self._device, self._tan_half, self._metric = device, math.tan(math.radians(fov_deg) / 2), metric
-        self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
-        self.mark: Callable[[str], None] = lambda name: None
+        self._steps = Steps(net, device, fov_deg, metric)
+        self._device = device
         self._capture = capture and device.type == "cuda"
         # Of several GPUs, whatever thread this runs in must use this one.
         self._here: Callable[[], Any] = partial(torch.cuda.device, device) if device.type == "cuda" else nullcontext
@@ -118,7 +103,16 @@ class Forward:
     @property
     def networks(self) -> list[Any]:
         """The network, or both of a nested one."""
-        return [net for net in (self._main, self._meter) if net is not None]
+        return [net for net in (self._steps.main, self._steps.meter) if net is not None]
+
+    @property
+    def mark(self) -> Callable[[str], None]:
+        """Called with a name after each part of a batch, for whoever measures: set it before the first batch."""
+        return self._steps.mark
+
+    @mark.setter
+    def mark(self, mark: Callable[[str], None]) -> None:
+        self._steps.mark = mark
 
     def compile(self, heads: bool, backend: str = "inductor") -> None:
         """Compile the transformers' blocks and, if asked, the heads with ``torch.compile``; the rest is a few operations.
@@ -202,7 +196,7 @@ class Forward:
         key = (shape, sizes, k, prune)
         batch = self._batches.pop(key, None)
         if batch is None:
-            batch = _Batch(self, shape, sizes, k, prune, self._device)
+            batch = _Batch(self._steps, shape, sizes, k, prune, self._device)
         elif self._capture and not batch.tried:
             batch.capture(self._pool, self._stream)
         if self._capture:
@@ -210,79 +204,6 @@ class Forward:
             while len(self._batches) > MOST_CAPTURED:
                 self._batches.popitem(last=False)
         return batch
-
-    def depth(self, pictures: Tensor, taps: Sequence[tuple[Taps, Taps]], want_features: bool) -> "_Scene":
-        """The first step. uint8 [B, V, H, W, 3] on the device, and how to shrink them."""
-        images = pictures.to(torch.float32)
-        for across, down in taps:
-            images = shrink(images, across, down)
-        batch, views, height, width = images.shape[:4]
-        # Normalised as in the package, bit for bit.
-        images = images.permute(0, 1, 4, 2, 3).contiguous().div_(255).sub_(self._mean).div_(self._std)
-        self.mark("resize")
-        features, depth, output = self._branch(self._main, images)
-        unit = torch.ones(batch, device=self._device)
-        poses = torch.eye(4, device=self._device).repeat(batch, views, 1, 1)
-        if "intrinsics" in output:
-            intrinsics = output.intrinsics
-            if views > 1:
-                # The first camera's frame is the world; its own pose stays the identity to the last bit.
-                poses[:, 1:, :3] = _relative(output.extrinsics)
-        else:
-            focal = max(height, width) / 2 / self._tan_half
-            # Filled in on the device: a tensor made from a list would wait for its copy.
-            intrinsics = torch.zeros((batch, views, 3, 3), device=self._device)
-            for i, j, value in ((0, 0, focal), (1, 1, focal), (0, 2, width / 2), (1, 2, height / 2), (2, 2, 1.0)):
-                intrinsics[..., i, j] = value
-            if "sky" in output:
-                depth = _far_sky(depth, output.sky < _SKY)
-            if self._metric:
-                unit = unit * (focal / _CANONICAL_FOCAL_PX)
-        if self._meter is not None:
-            _, metres, measured = self._branch(self._meter, images)
-            focal_px = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
-            unit, ground = _metres_per_unit(
-                depth, output.depth_conf, metres * focal_px[..., None, None] / _CANONICAL_FOCAL_PX, measured.sky
-            )
-            if not want_features:
-                depth = _far_sky(depth, ground, _FARTHEST_SKY_M / unit)
-        self.mark("network")
-        return _Scene(images, features if want_features else None, depth, intrinsics, poses, unit)
-
-    def _branch(self, net: Any, images: Tensor) -> tuple[Any, Tensor, Any]:
-        height, width = images.shape[-2:]
-        dtype = next(net.backbone.parameters()).dtype
-        features, _ = net.backbone(images.to(dtype), cam_token=None, export_feat_layers=[])
-        features = [tuple(part.float() for part in stage) for stage in features]
-        output = net._process_depth_head(features, height, width)
-        if net.cam_dec is not None:
-            # Camera to world; the package inverts it with a function of TorchScript, which optimises itself while it runs.
-            output.extrinsics, output.intrinsics = pose_encoding_to_extri_intri(net.cam_dec(features[-1][1]), (height, width))
-        return features, output.depth, output
-
-    def gaussians(self, scene: "_Scene") -> tuple[Tensor, Tensor]:
-        """The second step: channels of ``adapter.py`` and opacities. [B, V, H, W, C], [B, V, H, W]."""
-        height, width = scene.depth.shape[-2:]
-        said = self._main.gs_head(feats=scene.features, H=height, W=width, patch_start_idx=0, images=scene.images)
-        self.mark("Gaussian head")
-        return said.raw_gs, said.raw_gs_conf
-
-    def block(self, scene: "_Scene", said: tuple[Tensor, Tensor], asked: Tensor, k: int, prune: bool, out: Tensor) -> None:
-        """The third step: Gaussians as in ``adapter.py``, and counts of what was pruned. float32 [B, size + 4]."""
-        raw, opacity = said
-        views, height, width = scene.depth.shape[1:]
-        unit, adapter = scene.unit * asked[:, 0], self._main.gs_adapter
-        wanted = out[:, :-_COUNTS]
-        block = torch.empty_like(wanted) if prune else wanted
-        if views == 1 and is_plain(adapter):
-            adapt_one_view(adapter, scene.depth[:, 0], raw[:, 0], opacity[:, 0], scene.intrinsics[:, 0], unit, k, block)
-        else:
-            adapt_views(adapter, scene.depth, raw, opacity, scene.intrinsics, scene.poses, unit, k, block)
-        self.mark("adapter")
-        if prune:
-            kept, out[:, -_COUNTS:] = survivors(block, height, width, k, asked[:, 1:])
-            keep_first(block, height * width, k, kept, wanted)
-            self.mark("prune")
 
     def _to_device(self, rows: Iterable[Any], to: Tensor) -> None:
         """Rows of a batch, to the device: by way of pinned memory, which comes from a cache, nobody waits for the copy."""
@@ -308,18 +229,6 @@ class Forward:
             self._arrived.synchronize()
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """What the first step leaves on the device: pictures, features and depth [B, V, …], and the factor [B] of all lengths."""
-
-    images: Tensor
-    features: Any
-    depth: Tensor
-    intrinsics: Tensor
-    poses: Tensor
-    unit: Tensor
-
-
 class _Batch:
     """Batches of one shape: their steps, and what the steps read and write.
 
@@ -327,13 +236,13 @@ class _Batch:
         pictures: uint8 [B, V, H, W, 3].
         asked: ``_ASKED`` for each session. float32 [B, 4].
         measured: From the first step: cameras, coarse log depth, and inverse depth if no Gaussians are wanted. float32 [B, …].
-        out: From the last: a block as in ``adapter.py``, and ``_COUNTS``. float32 [B, …].
-        tried: Whether capturing was tried.
+        out: From the last: a block as in ``adapter.py``, and ``COUNTS``. float32 [B, …].
+        tried: Whether capturing was tried, or can't succeed.
     """
 
     def __init__(
         self,
-        forward: Forward,
+        steps: Steps,
         shape: tuple[int, ...],
         sizes: tuple[tuple[int, int], ...],
         k: int,
@@ -342,13 +251,14 @@ class _Batch:
     ) -> None:
         before = shape[3], shape[2]
         width, height = (before, *sizes)[-1]
-        self._forward, self._shape, self._k, self._prune = forward, (*shape[:2], height, width), k, prune
+        self._steps, self._shape, self._k, self._prune = steps, (*shape[:2], height, width), k, prune
         self._taps = taps_of((before, *sizes), device)
         self.pictures = torch.empty((*shape, 3), dtype=torch.uint8, device=device)
         self.asked = torch.empty((shape[0], _ASKED), device=device)
         self.measured = self.out = self.asked
-        self.tried = False
-        self._scene: _Scene | None = None
+        # Gaussians of several views take the package's adapter, which reads values back: no graph can hold that.
+        self.tried = k > 0 and shape[1] > 1
+        self._scene: Scene | None = None
         self._said: tuple[Tensor, Tensor] | None = None
         self._graphs: list[torch.cuda.CUDAGraph] = []
 
@@ -392,10 +302,12 @@ class _Batch:
     def result(self, row: NDArray[np.float32], measured: NDArray[np.float32], factor: float, wish: Wish) -> Result:
         """A session's Gaussians."""
         pixels = math.prod(self._shape[1:])
-        count, nothing, faint, rim = (int(number) for number in row[-_COUNTS:])
-        parts, pruned = sections(row[:-_COUNTS], pixels, self._k), None
-        if self._prune and wish.border > 0 and count <= wish.max_splats:
-            parts, pruned = tuple(part[:count] for part in parts), {"edge": nothing, "opacity": faint, "border": rim}
+        parts, pruned = sections(row[:-COUNTS], pixels, self._k), None
+        if self._prune:
+            count, nothing, faint, rim = (int(number) for number in row[-COUNTS:])
+            # As survivors() decides it.
+            if wish.border > 0 and count <= wish.max_splats:
+                parts, pruned = tuple(part[:count] for part in parts), {"edge": nothing, "opacity": faint, "border": rim}
         return Result(parts, *self._cameras(measured, factor), pruned)
 
     def depth_result(self, measured: NDArray[np.float32], factor: float) -> Result:
@@ -408,7 +320,7 @@ class _Batch:
         return cameras[:, :4], cameras[:, 4:].reshape(-1, 3, 4) * np.array([1, 1, 1, factor], np.float32)
 
     def _measure(self) -> None:
-        scene = self._scene = self._forward.depth(self.pictures, self._taps, want_features=self._k > 0)
+        scene = self._scene = self._steps.depth(self.pictures, self._taps, want_features=self._k > 0)
         lens = torch.stack([scene.intrinsics[..., i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2))], dim=-1)
         moved = scene.poses[..., :3, :].clone()
         moved[..., 3] *= scene.unit[:, None, None]
@@ -419,59 +331,14 @@ class _Batch:
             # Made here, this needs no pass over the picture on the host.
             parts.append(torch.where((lengths > 0) & lengths.isfinite(), lengths.reciprocal(), 0))
         self.measured = torch.cat([part.flatten(1) for part in parts], dim=1)
-        self._forward.mark("camera")
+        self._steps.mark("camera")
 
     def _say(self) -> None:
         assert self._scene is not None, "the first step comes first"
-        self._said = self._forward.gaussians(self._scene)
+        self._said = self._steps.gaussians(self._scene)
 
     def _make(self) -> None:
         assert self._scene is not None and self._said is not None, "the second step comes first"
         sessions, views, height, width = self._shape
-        self.out = torch.empty((sessions, block_size(views * height * width, self._k) + _COUNTS), device=self.asked.device)
-        self._forward.block(self._scene, self._said, self.asked, self._k, self._prune, self.out)
-
-
-def _relative(poses: Tensor) -> Tensor:
-    """Poses of all views but the first, camera to world [B, V, 3, 4] → from the first camera to each. [B, V − 1, 3, 4]."""
-    turn, place = poses[..., :3], poses[..., 3:]
-    back = turn[:, 1:].mT
-    return torch.cat([back @ turn[:, :1], back @ (place[:, :1] - place[:, 1:])], dim=-1)
-
-
-def _metres_per_unit(depth: Tensor, confidence: Tensor, metres: Tensor, sky: Tensor) -> tuple[Tensor, Tensor]:
-    """Metres per unit of depth, by least squares over the more confident half of what is not sky; and what is not sky.
-
-    The package's ``_apply_depth_alignment`` without its assertion: a picture of nothing but sky is measured as a whole.
-
-    Args:
-        depth, confidence: Of the main network. float32 [B, V, H, W].
-        metres: Of the metric network. float32 [B, V, H, W].
-        sky: Of the metric network. float32 [B, V, H, W].
-
-    Returns:
-        float32 [B], bool [B, V, H, W].
-    """
-    ground = sky < _SKY
-    ground = ground | (ground.flatten(1).sum(1) <= _ENOUGH_PX)[:, None, None, None]
-    typical = _quantile(confidence, ground, 0.5)
-    chosen = (confidence >= typical[:, None, None, None]) & ground & (metres > 1e-2) & (depth > 1e-3)
-    ours, theirs = depth.where(chosen, 0).flatten(1), metres.where(chosen, 0).flatten(1)
-    unit = (ours * theirs).sum(1) / (ours * ours).sum(1).clamp_min(1e-12)
-    # With nothing to measure by, a frame in the network's own unit is better than none.
-    return unit.where(unit > 0, 1.0), ground
-
-
-def _far_sky(depth: Tensor, ground: Tensor, farthest: Tensor | None = None) -> Tensor:
-    """Depth with the sky just behind the farthest ground (its 99th percentile). [B, V, H, W]."""
-    limit = _quantile(depth, ground, 0.99)
-    if farthest is not None:
-        limit = torch.minimum(limit, farthest)
-    count = ground.flatten(1).sum(1)
-    mixed = (count > _ENOUGH_PX) & (ground[0].numel() - count > _ENOUGH_PX)
-    return torch.where(ground | ~mixed[:, None, None, None], depth, limit[:, None, None, None])
-
-
-def _quantile(values: Tensor, chosen: Tensor, q: float) -> Tensor:
-    """The quantile of each session's chosen values; NaN if none is chosen. [B]."""
-    return torch.nanquantile(values.where(chosen, torch.nan).flatten(1), q, dim=1)
+        self.out = torch.empty((sessions, block_size(views * height * width, self._k) + COUNTS), device=self.asked.device)
+        self._steps.block(self._scene, self._said, self.asked, self._k, self._prune, self.out)
