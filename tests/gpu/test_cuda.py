@@ -22,7 +22,8 @@ from deployments.stream.options import FrameOptions  # noqa: E402
 from tests.da3 import micro  # noqa: E402
 from tests.da3.conftest import LAYOUTS, picture  # noqa: E402
 
-pytestmark = pytest.mark.gpu
+# torch's warnings differ by its version and by the card.
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture(autouse=True)
