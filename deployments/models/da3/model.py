@@ -80,8 +80,8 @@ class DepthAnything3:
         backbone: ``bfloat16`` or ``float32``; ``auto``: bfloat16 on a GPU. Heads are float32 always.
         longest_px: Longest side of the picture for the network where the client asks for none; 0: 504 on a GPU, 280 on a CPU.
         calm: Hold each session's scale still; see :mod:`deployments.models.alignment`.
-        compile: ``none``; ``blocks``: the transformer's, with Triton, 20 s at the start; ``all``: the heads, too, 20 s more for each
-            size and batch; ``auto``: blocks on a GPU, if there is the C compiler that Triton needs.
+        compile: ``none``; ``blocks``: the transformer's, with Triton, 20 s at the start; ``all``: the heads, too, 20 s more for
+            each size and batch; ``auto``: blocks on a GPU, if there is the C compiler that Triton needs.
         fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
             metres of metric-large are in proportion to it.
         threads: Of a CPU; 0: as many as this process may use.
