@@ -26,11 +26,11 @@ class Spy:
         self.inner, self.poison = inner, poison
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, pictures: NDArray[np.uint8], k: int, wishes: Any = None) -> list[Result]:
-        self.shapes.append(pictures.shape[:4])
+    def run(self, pictures: Sequence[NDArray[np.uint8]], k: int, scale: Any, wishes: Any, sizes: Any) -> list[Result]:
+        self.shapes.append((len(pictures), *pictures[0].shape[:3]))
         if self.poison is not None and any(np.array_equal(one[0], self.poison) for one in pictures):
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        results: list[Result] = self.inner.run(pictures, k, wishes)
+        results: list[Result] = self.inner.run(pictures, k, scale, wishes, sizes)
         return results
 
 
@@ -152,7 +152,7 @@ def test_a_broken_device_shows_at_the_health_check_and_a_working_one_is_left_alo
 def faded(checkpoint: Path, **params: Any) -> DepthAnything3:
     """An engine whose opacities are all over the range, and some of them 0."""
     model, _ = engine(checkpoint, **params)
-    last = model._forward.inner._main.gs_head.scratch.output_conv2[-1]  # type: ignore[attr-defined]
+    last = model._forward.inner._steps.main.gs_head.scratch.output_conv2[-1]  # type: ignore[attr-defined]
     said: list[Any] = []
     hook = last.register_forward_hook(lambda module, inputs, output: said.append(output[:, -1]))
     model.predict([capture(0)])
