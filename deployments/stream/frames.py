@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.splats.camera import Camera
+from deployments.splats.codecs import depth_heads, planes_heads
 from deployments.splats.codecs.depth import Jpeg
 from deployments.stream.options import FrameOptions
 
@@ -38,6 +39,20 @@ class FrameRequest:
     timings: dict[str, float] = field(default_factory=dict)
     batch_size: int = 1
     pictures: tuple[Jpeg, ...] = ()
+
+    def codec_for(self, kind: SplatKind, holds_depth: bool) -> str:
+        """The reply's codec: the client's own choice, or for ``auto`` the smallest that it decodes and the prediction fits.
+
+        Args:
+            kind: Of the prediction.
+            holds_depth: Whether it is layered depth, and not Gaussians.
+        """
+        if self.options.codec != "auto":
+            return self.options.codec
+        for name, fits in ((depth_heads.NAME, holds_depth), (planes_heads.NAME, kind == "native" and not holds_depth)):
+            if fits and name in self.codecs:
+                return name
+        return "points" if kind == "points" else "packed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,11 +53,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a session's packer will prune by; see ``FrameOptions``."""
+    """What a session's packer will prune by, see ``FrameOptions``; and whether it needs Gaussians on their grid."""
 
     min_opacity: float
     border: float
     max_splats: int
+    needs_grid: bool = False
 
 
 class Forward:
@@ -202,14 +203,14 @@ def _prune(
     """Rows of a batch without the Gaussians that nobody will see. Waits for the device once, to know how many there are.
 
     A session over its budget keeps all of them, as the packer thins on the whole grid. So does one without a border: off the grid,
-    the packer would count what lies outside the picture as border.
+    the packer would count what lies outside the picture as border. And so does one whose codec is ``planes``.
     """
     asked = torch.tensor([[wish.min_opacity, wish.border] for wish in wishes], device=out.device)
     kept, counts = survivors(out[:, :head], height, width, k, asked)
     rows: list[Tensor] = []
     pruned: list[dict[str, int] | None] = []
     for row, keep, (count, nothing, faint, rim), wish in zip(out, kept, counts.tolist(), wishes, strict=True):
-        if wish.border > 0 and count <= wish.max_splats:
+        if wish.border > 0 and count <= wish.max_splats and not wish.needs_grid:
             rows.append(torch.cat([gather(row[:head], height * width, k, keep.nonzero()[:, 0]), row[head:]]))
             pruned.append({"edge": nothing, "opacity": faint, "border": rim})
         else:

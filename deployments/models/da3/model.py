@@ -28,11 +28,12 @@ from deployments.models.errors import ModelUnavailable
 from deployments.models.views import layered_depth
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
-from deployments.splats.camera import Camera
+from deployments.splats.camera import Camera, PosedCamera
+from deployments.splats.codecs import planes_heads
 from deployments.splats.gaussians import SH_COEFFICIENTS, Gaussians
 from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError, InferenceFailed, WrongViewCount
-from deployments.stream.frames import SplatKind
+from deployments.stream.frames import FrameRequest, SplatKind
 from deployments.stream.messages import Engine
 
 logger = logging.getLogger("ray.serve.splatcast")
@@ -187,7 +188,7 @@ class DepthAnything3:
     def _together_or_alone(self, jobs: list[_Job]) -> list[Result | FrameError]:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
-            wishes = [Wish(o.min_opacity, o.border, o.max_splats) for o in (job.capture.request.options for job in jobs)]
+            wishes = [_wish(job.capture.request, job.kind) for job in jobs]
             return [*self._run(np.stack([job.pictures for job in jobs]), jobs[0].k, wishes if self._prune_on_device else None)]
         except Exception as error:
             # Whatever it is: a bad capture costs itself, and a broken device shows at the next health check.
@@ -214,17 +215,27 @@ class DepthAnything3:
             factor, reference = align(Reference.from_bytes(state), result.log_depth)
             state = reference.to_bytes() if reference else b""
         cameras = [Camera(width, height, *(float(number) for number in lens)) for lens in result.cameras]
+        poses = result.poses * np.array([1, 1, 1, factor], np.float32)
+        posed: tuple[PosedCamera, ...] = ()
         scene: Gaussians | LayeredDepth
         if job.kind == "native":
             n = result.block.size // block_size(1, job.k)
             # Means and scales lie one after the other: every length there is.
             np.multiply(result.block[: 6 * n], np.float32(factor), out=result.block[: 6 * n])
+            posed = tuple(
+                PosedCamera(camera, pose if i else None) for i, (camera, pose) in enumerate(zip(cameras, poses, strict=True))
+            )
             scene = Gaussians(*sections(result.block, n, job.k), grid=(views, height, width) if result.pruned is None else None)
         else:
             depth = result.block.reshape(views, height, width) * np.float32(factor)
-            poses = result.poses * np.array([1, 1, 1, factor], np.float32)
             scene = layered_depth(depth, job.pictures, cameras, poses, float(factor))
-        return Prediction(scene, job.kind, cameras[0], state, result.pruned or {})
+        return Prediction(scene, job.kind, cameras[0], state, result.pruned or {}, posed)
+
+
+def _wish(request: FrameRequest, kind: SplatKind) -> Wish:
+    options = request.options
+    needs_grid = request.codec_for(kind, holds_depth=False) == planes_heads.NAME
+    return Wish(options.min_opacity, options.border, options.max_splats, needs_grid)
 
 
 def _device(name: str) -> torch.device:

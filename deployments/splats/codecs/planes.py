@@ -19,9 +19,9 @@ then 108 bytes for each view:
 4       f32 × 4  fx, fy, cx, cy, pixels of that grid; fx and fy above 0
 20      f32      pose, row by row: first camera to this one, [3, 4]; the first view's is the identity
 68      f32      unit: inverse depth is a whole number of units, at most 2²² − 1; above 0
-72      f32 × 2  ln of byte 0 and of byte 255 of scales, −20..20
+72      f32 × 2  low, high: ln of the smallest and of the largest scale, −20..20
 80      f32      bound of offsets, pixels, 0..10⁴; 0: there are none
-84      u32 × 6  bytes of depth, colour, scales, rotation, opacity, offset; the last is 0 without offsets, no other is
+84      u32 × 6  bytes of depth, colour, front, side, opacity, offset; the last is 0 without offsets, no other is
 ======  =======  ==============================================================================================
 
 then, view after view, these six sections. The depth plane is that of :mod:`deployments.splats.codecs.depth_map`; its pixels without
@@ -34,10 +34,13 @@ plane     of the Gaussian of pixel u, v, in the view's camera frame
 depth     1/z of the centre, in units
 offset    centre (u + ½ + x, v + ½ + y) on the grid: x = (r − 128)/127 · bound, y by g; b is not used
 colour    r/255, g/255, b/255
-scales    s · exp(low + r/255 · (high − low)), and so for g and b
-rotation  x = (r − 128)/127, y by g, z by b; w = √(1 − x² − y² − z²), or 0 where a vector longer than 1 is cut to it
+front     Lxx by r, Lyy by g, Lxy by b
+side      Lxz by r, Lyz by g, Lzz by b
 opacity   r/255, at least 1/255
 ========  =============================================================================================================
+
+L is the ellipsoid's logarithm, R · diag(ln(scale / s)) · Rᵀ with R its rotation, a symmetric matrix: whose eigenvalues, within low..high,
+and eigenvectors give scales and axes back. Its diagonal is low + byte/255 · (high − low), the rest (byte − 128)/127 · (high − low)/2.
 
 The encoder decides what is shown: a pixel whose Gaussian was pruned has none. The grid is the part of the picture in which any is
 left, and if there are more than the budget it is a coarser one, whose cells take the Gaussian in their middle, larger.
@@ -55,7 +58,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.splats.activations import SH_C0, exp, rgb_to_dc
+from deployments.splats.activations import SH_C0, rgb_to_dc
 from deployments.splats.camera import Camera, PosedCamera
 from deployments.splats.codecs import depth_map
 from deployments.splats.codecs.depth import median_inverse
@@ -98,8 +101,8 @@ class Rung:
 
     step: float
     colour: float
-    scales: float
-    rotation: float
+    front: float
+    side: float
     opacity: float
     offset: float
 
@@ -112,8 +115,8 @@ LADDER = (
 )
 """Finest first; between two rungs the qualities go by the logarithm of the step. Chosen by ``benchmarks.codecs``."""
 
-_LN_SCALE = (-3.5, 1.3)
-"""Thinner than a thirtieth of a pixel is thin enough; few are larger than four pixels."""
+_LN_SCALE = (-2.5, 1.3)
+"""Thinner than a twelfth of a pixel is thin enough; few are larger than four pixels."""
 _OFFSET_PX = 1.5
 _NO_OFFSET_PX = 1 / 128
 _BEYOND = 0.001
@@ -245,21 +248,20 @@ def _encode_view(
     rows, columns, camera, growth = _grid(shown.reshape(view.camera.height, view.camera.width), view.camera, budget)
     some = np.flatnonzero(shown)[::_SAMPLE]
     low, high, bound = _ranges(gaussians, some, view.camera)
-    half_turn = int(np.argmax(np.abs(gaussians.quats[some]).sum(axis=0))) if len(some) else 0
     shape = (len(rows), len(columns))
     inverse, opacity = np.empty(shape, np.float32), np.empty((*shape, 1), np.uint8)
-    colour, scale, turn, offset = (np.empty((*shape, 3), np.uint8) for _ in range(4))
+    colour, front, side, offset = (np.empty((*shape, 3), np.uint8) for _ in range(4))
     lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
     numbers = np.array([low, high, growth, bound or _OFFSET_PX, SH_C0], np.float32)
     fields = (gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities, gaussians.sh)
     to_planes(
-        *(for_kernel(field) for field in fields), for_kernel(shown), rows, columns, view.camera.width, half_turn, lens, numbers,
-        inverse, colour, scale, turn, opacity, offset,
+        *(for_kernel(field) for field in fields), for_kernel(shown), rows, columns, view.camera.width, lens, numbers,
+        inverse, colour, front, side, opacity, offset,
     )  # fmt: skip
     unit = float(np.float32(max(rung.step * median_inverse(inverse) / depth_map.UNITS_PER_STEP, float(np.finfo(np.float32).tiny))))
     units = depth_map.quantise(inverse, unit)
     count = int(np.count_nonzero(units))
-    pictures = [(colour, rung.colour, True), (scale, rung.scales, False), (turn, rung.rotation, False), (opacity, rung.opacity, False)]
+    pictures = [(colour, rung.colour, True), (front, rung.front, False), (side, rung.side, False), (opacity, rung.opacity, False)]
     if bound:
         pictures.append((offset, rung.offset, False))
 
@@ -351,12 +353,9 @@ def _decode_view(data: U8, at: int, head: ViewHead, read_jpeg: ReadJpeg) -> Gaus
     n = int(np.count_nonzero(units))
     means, scales, quats = (np.empty((n, k), np.float32) for k in (3, 3, 4))
     opacities, sh = np.empty(n, np.float32), np.empty((n, 1, 3), np.float32)
-    scale_of = exp(np.linspace(*head.ln_scale, 256).astype(np.float32))
     dc_of = rgb_to_dc(np.linspace(0, 1, 256).astype(np.float32))
     lens = np.array([head.camera.fx, head.camera.fy, head.camera.cx, head.camera.cy], np.float32)
-    numbers = np.array([head.unit, head.offset], np.float32)
+    numbers = np.array([head.unit, head.offset, *head.ln_scale], np.float32)
     planes = (picture(i) for i in range(1, 6))
-    from_planes(
-        units, *(for_kernel(plane) for plane in planes), lens, numbers, scale_of, dc_of, means, scales, quats, opacities, sh
-    )
+    from_planes(units, *(for_kernel(plane) for plane in planes), lens, numbers, dc_of, means, scales, quats, opacities, sh)
     return Gaussians(means, scales, quats, opacities, sh)

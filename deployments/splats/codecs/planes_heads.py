@@ -22,6 +22,7 @@ MAX_SIDE = 4096
 """Of a plane, pixels: every browser has canvases of that size."""
 MAX_LN_SCALE = 20.0
 """Of a scale over its pixel's size, either way."""
+MIN_LN_RANGE = 1e-3
 MAX_OFFSET = 1e4
 """Pixels."""
 
@@ -34,9 +35,9 @@ class ViewHead:
         camera: Intrinsics of the planes' grid.
         pose: First camera to this one. float32 [3, 4].
         unit: Of inverse depth.
-        ln_scale: Of byte 0 and of byte 255: ln of a scale over its pixel's size.
+        ln_scale: Lowest and highest ln of a scale over its pixel's size.
         offset: Of byte 255, pixels.
-        sizes: Bytes of depth, colour, scales, rotation, opacity, offset.
+        sizes: Bytes of depth, colour, front, side, opacity, offset.
     """
 
     camera: Camera
@@ -81,7 +82,7 @@ def _read_view(data: U8, at: int, is_first: bool) -> ViewHead:
     unit, low, high, offset, *sizes = REST.unpack(data[at : at + REST.size].tobytes())
     check_range(NAME, at, "unit", unit, TINY, HUGE)
     check_range(NAME, at + 4, "lowest ln of scales", low, -MAX_LN_SCALE, MAX_LN_SCALE)
-    check_range(NAME, at + 8, "highest ln of scales", high, low, MAX_LN_SCALE)
+    check_range(NAME, at + 8, "highest ln of scales", high, low + MIN_LN_RANGE, MAX_LN_SCALE)
     check_range(NAME, at + 12, "bound of offsets", offset, 0, MAX_OFFSET)
     for index, size in enumerate(sizes[:5]):
         check_range(NAME, at + 16 + 4 * index, "number of bytes", size, 1, 0xFFFFFFFF)
