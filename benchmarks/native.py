@@ -88,5 +88,10 @@ def _content_like(picture: U8, count: int) -> list[F32]:
 def _product(a: F32, b: F32) -> F32:
     """Hamilton products of wxyz quaternions. [N, 4]."""
     (w, x, y, z), (p, q, r, s) = a.T, b.T
-    rows = (w * p - x * q - y * r - z * s, w * q + x * p + y * s - z * r, w * r - x * s + y * p + z * q, w * s + x * r - y * q + z * p)
+    rows = (
+        w * p - x * q - y * r - z * s,
+        w * q + x * p + y * s - z * r,
+        w * r - x * s + y * p + z * q,
+        w * s + x * r - y * q + z * p,
+    )
     return np.asarray(np.stack(rows, axis=1), np.float32)

@@ -43,7 +43,7 @@ def lift_layers(layered: LayeredDepth, kind: Kind = "lifted") -> Gaussians:
             lifted = _lift_layer(view, layer, index, kind)
             if index:
                 lifted = lifted.take((layer.inverse_depth > 0).ravel())
-            parts.append(to_first(lifted, view.pose))
+            parts.append(_to_first(lifted, view.pose))
     sizes = {view.layers[0].inverse_depth.shape for view in layered.views}
     on_a_grid = len(sizes) == 1 and all(len(view.layers) == 1 for view in layered.views)
     return join(parts, (len(parts), *sizes.pop()) if on_a_grid else None)
@@ -83,7 +83,7 @@ def lift_and_prune(
             if index:
                 counts["edge"] -= int(np.count_nonzero(~(layer.inverse_depth > 0)))
             totals = {reason: totals.get(reason, 0) + count for reason, count in counts.items()}
-            parts.append(to_first(kept, view.pose))
+            parts.append(_to_first(kept, view.pose))
     kept, counts = over_all(join(parts, None))
     return kept, {reason: totals[reason] + count for reason, count in counts.items()}
 
@@ -113,8 +113,8 @@ def join(parts: list[Gaussians], grid: tuple[int, int, int] | None) -> Gaussians
     return Gaussians(means, scales, quats, opacities, sh, grid)
 
 
-def to_first(view: Gaussians, pose: F32 | None) -> Gaussians:
-    """A view's Gaussians in the first camera's frame: moved by the inverse of ``pose``. Colours of degree 0 have no direction."""
+def _to_first(view: Gaussians, pose: F32 | None) -> Gaussians:
+    """The Gaussians moved by the inverse of ``pose``; colours of degree 0 have no direction to turn."""
     if pose is None or not len(view):
         return view
     rotation, translation = pose[:, :3], pose[:, 3]

@@ -154,4 +154,3 @@ def _read_layer(data: U8, at: int) -> LayerHead:
     if colors != expected:
         raise BadBytes(NAME, at + 20, "the bytes of the layer's colours", f"{colors}")
     return LayerHead(width, height, unit, levels, coloured, depth, opacity, colors)
-

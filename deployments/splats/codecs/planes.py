@@ -82,7 +82,7 @@ from deployments.splats.codecs.view_heads import MAX_PIXELS, pack_lens
 from deployments.splats.errors import BadBytes, Buffer, as_bytes, check_size
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.kernel import for_kernel
-from deployments.splats.layer_lifting import join, to_first, to_view
+from deployments.splats.layer_lifting import join, to_view
 from deployments.splats.lifting import fit_grid, scale_camera
 from deployments.splats.pruning import thinned_growth
 
@@ -212,8 +212,7 @@ def decode_planes(buffer: Buffer, read_jpeg: ReadJpeg) -> Gaussians:
         raise BadBytes(NAME, 8, f"the checksum {crc:08x}", f"{stated:08x}")
     parts = []
     for index, head in enumerate(heads):
-        view = _decode_view(data, at, head, read_jpeg)
-        parts.append(to_first(view, head.pose if index else None))
+        parts.append(_decode_view(data, at, head, head.pose if index else head.pose[:0], read_jpeg))
         at += sum(head.sizes)
     return join(parts, None)
 
@@ -282,9 +281,7 @@ def _encode_view(
     return head, sections, count
 
 
-def _grid(
-    shown: NDArray[np.bool_], camera: Camera, budget: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32], Camera, float]:
+def _grid(shown: NDArray[np.bool_], camera: Camera, budget: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Camera, float]:
     """Rows and columns of the picture's grid that are stored, the camera of theirs, and how much larger the splats are.
 
     All between the first and the last that anything is shown of; or, above the budget, so few that it is kept.
@@ -329,7 +326,7 @@ def _ranges(gaussians: Gaussians, some: NDArray[np.intp], camera: Camera) -> tup
     return low, float(np.float32(high)), float(np.float32(bound))
 
 
-def _decode_view(data: U8, at: int, head: ViewHead, read_jpeg: ReadJpeg) -> Gaussians:
+def _decode_view(data: U8, at: int, head: ViewHead, pose: F32, read_jpeg: ReadJpeg) -> Gaussians:
     width, height = head.camera.width, head.camera.height
     starts = [at + sum(head.sizes[:i]) for i in range(6)]
     # Every file's header before any file's pixels.
@@ -357,5 +354,8 @@ def _decode_view(data: U8, at: int, head: ViewHead, read_jpeg: ReadJpeg) -> Gaus
     lens = np.array([head.camera.fx, head.camera.fy, head.camera.cx, head.camera.cy], np.float32)
     numbers = np.array([head.unit, head.offset, *head.ln_scale], np.float32)
     planes = (picture(i) for i in range(1, 6))
-    from_planes(units, *(for_kernel(plane) for plane in planes), lens, numbers, dc_of, means, scales, quats, opacities, sh)
+    from_planes(
+        units, *(for_kernel(plane) for plane in planes), lens, numbers, pose.astype(np.float64), dc_of,
+        means, scales, quats, opacities, sh,
+    )  # fmt: skip
     return Gaussians(means, scales, quats, opacities, sh)

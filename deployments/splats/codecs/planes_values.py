@@ -31,7 +31,13 @@ _SWEEPS = 5
 
 @kernel
 def measure_offsets(
-    means: FloatArray, scales: FloatArray, indices: NDArray[np.intp], width: int, lens: FloatArray, offsets: FloatArray, ln: FloatArray
+    means: FloatArray,
+    scales: FloatArray,
+    indices: NDArray[np.intp],
+    width: int,
+    lens: FloatArray,
+    offsets: FloatArray,
+    ln: FloatArray,
 ) -> None:
     """How far some Gaussians lie beside their pixels' centres, and how large they are, to choose ranges by.
 
@@ -200,6 +206,44 @@ def _turn(first: float, second: float, beside: float) -> tuple[float, float, flo
     return t, c, t * c, half, t * c / (2.0 * half)
 
 
+@inline
+def _move_back(pose: NDArray[np.float64], mean: FloatArray) -> None:
+    """A centre from a view's frame to the first camera's."""
+    x, y, z = mean[0] - pose[0, 3], mean[1] - pose[1, 3], mean[2] - pose[2, 3]
+    for k in range(3):
+        mean[k] = np.float32(pose[0, k] * x + pose[1, k] * y + pose[2, k] * z)
+
+
+@inline
+def _turn_back(
+    r: NDArray[np.float64], xx: float, yy: float, zz: float, xy: float, xz: float, yz: float
+) -> tuple[float, float, float, float, float, float]:
+    """A symmetric matrix from a view's frame to the first camera's: Rᵀ·M·R."""
+    a0, a1, a2 = (
+        xx * r[0, 0] + xy * r[1, 0] + xz * r[2, 0],
+        xy * r[0, 0] + yy * r[1, 0] + yz * r[2, 0],
+        xz * r[0, 0] + yz * r[1, 0] + zz * r[2, 0],
+    )
+    b0, b1, b2 = (
+        xx * r[0, 1] + xy * r[1, 1] + xz * r[2, 1],
+        xy * r[0, 1] + yy * r[1, 1] + yz * r[2, 1],
+        xz * r[0, 1] + yz * r[1, 1] + zz * r[2, 1],
+    )
+    c0, c1, c2 = (
+        xx * r[0, 2] + xy * r[1, 2] + xz * r[2, 2],
+        xy * r[0, 2] + yy * r[1, 2] + yz * r[2, 2],
+        xz * r[0, 2] + yz * r[1, 2] + zz * r[2, 2],
+    )
+    return (
+        r[0, 0] * a0 + r[1, 0] * a1 + r[2, 0] * a2,
+        r[0, 1] * b0 + r[1, 1] * b1 + r[2, 1] * b2,
+        r[0, 2] * c0 + r[1, 2] * c1 + r[2, 2] * c2,
+        r[0, 0] * b0 + r[1, 0] * b1 + r[2, 0] * b2,
+        r[0, 0] * c0 + r[1, 0] * c1 + r[2, 0] * c2,
+        r[0, 1] * c0 + r[1, 1] * c1 + r[2, 1] * c2,
+    )
+
+
 @kernel
 def from_planes(
     units: I32,
@@ -210,6 +254,7 @@ def from_planes(
     offset: U8,
     lens: FloatArray,
     numbers: FloatArray,
+    pose: NDArray[np.float64],
     dc_of: FloatArray,
     means: FloatArray,
     scales: FloatArray,
@@ -217,7 +262,7 @@ def from_planes(
     opacities: FloatArray,
     sh: FloatArray,
 ) -> None:
-    """The Gaussians of a view's planes, in its camera's frame, row by row.
+    """The Gaussians of a view's planes, in the first camera's frame, row by row.
 
     Args:
         units: 0: none. int32 [H, W].
@@ -227,6 +272,7 @@ def from_planes(
         lens: fx, fy, cx, cy. float32 [4].
         numbers: Inverse depth of a unit, the bound of offsets, and the lowest and highest ln of a scale over a pixel's size.
             float32 [4].
+        pose: First camera to this one; empty: they are the same. float64 [3, 4], or [0, 4].
         dc_of: Byte → DC coefficient. float32 [256].
         means, scales, quats, opacities, sh: Filled; as many as units are above 0.
     """
@@ -246,14 +292,13 @@ def from_planes(
             x = np.float32(u) + _HALF + (np.float32(offset[at_v, at_u, 0]) - _MIDDLE) * step
             y = np.float32(v) + _HALF + (np.float32(offset[at_v, at_u, 1]) - _MIDDLE) * step
             means[i, 0], means[i, 1], means[i, 2] = (x - cx) / fx * z, (y - cy) / fy * z, z
-            a, b, c, qw, qx, qy, qz = principal_axes(
-                low + along * front[v, u, 0],
-                low + along * front[v, u, 1],
-                low + along * side[v, u, 2],
-                beside * (np.float64(front[v, u, 2]) - MIDDLE),
-                beside * (np.float64(side[v, u, 0]) - MIDDLE),
-                beside * (np.float64(side[v, u, 1]) - MIDDLE),
-            )
+            xx, yy, zz = low + along * front[v, u, 0], low + along * front[v, u, 1], low + along * side[v, u, 2]
+            xy = beside * (np.float64(front[v, u, 2]) - MIDDLE)
+            xz, yz = beside * (np.float64(side[v, u, 0]) - MIDDLE), beside * (np.float64(side[v, u, 1]) - MIDDLE)
+            if len(pose):
+                _move_back(pose, means[i])
+                xx, yy, zz, xy, xz, yz = _turn_back(pose, xx, yy, zz, xy, xz, yz)
+            a, b, c, qw, qx, qy, qz = principal_axes(xx, yy, zz, xy, xz, yz)
             quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3] = qw, qx, qy, qz
             size = pixel * z
             scales[i, 0] = exp32(np.float32(min(max(a, low), high))) * size

@@ -5,11 +5,13 @@ import { DEPTH_NAME, DepthDecoder, type DepthFrame, type DepthLayer, type DepthV
 import { codecNamed } from "../codecs/index.js";
 import { Lifter } from "../codecs/lift.js";
 import { GridPainter } from "../codecs/pictures.js";
+import { pixelReader } from "../codecs/pixels.js";
+import { PLANES_NAME, PlanesDecoder } from "../codecs/planes.js";
 import type { SplatRange } from "../codecs/words.js";
 import type { SplatsMessage } from "./messages.js";
 import type { BufferPool } from "./pool.js";
 
-/** What bytes of lifted splats span: the scales that the server's `packed` codec spans as well. */
+/** What bytes of lifted and of native splats span: the scales that the server's `packed` codec spans as well. */
 const LIFTED_RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: Math.log(1e-4), lnScaleMax: Math.log(4) };
 
 export interface DecodedReply {
@@ -22,6 +24,7 @@ export class ReplyDecoder {
   private readonly depth = new DepthDecoder();
   private readonly lifter = new Lifter();
   private readonly painter = new GridPainter();
+  private readonly planes = new PlanesDecoder(pixelReader(PLANES_NAME));
 
   constructor(private readonly pool: BufferPool) {}
 
@@ -35,6 +38,10 @@ export class ReplyDecoder {
    */
   async decode(message: SplatsMessage, own: Uint8Array<ArrayBuffer> | null, budget: number): Promise<DecodedReply> {
     if (message.codec === DEPTH_NAME) return this.lift(this.depth.decode(message.data), own, budget);
+    if (message.codec === PLANES_NAME) {
+      const take = (pixels: number) => this.pool.take(pixels, budget);
+      return { ...(await this.planes.decode(message.data, LIFTED_RANGE, take)), range: LIFTED_RANGE };
+    }
     const codec = codecNamed(message.codec);
     const count = codec.count(message.data);
     if (count !== message.count)
