@@ -1,9 +1,9 @@
 """Frames of Gaussians as a network with a Gaussian head gives them, to measure codecs with where no network runs.
 
-The formulas are those of Depth Anything 3's adapter (:mod:`deployments.models.da3.adapter`): a ray beside the pixel's centre, scales
-in pixels, a rotation in the camera's frame. What the head would say is made up: *content-like* channels, two random convolutional
-layers of the picture, with a quarter of noise of about a pixel, as much of each as the level says. What is left out: whatever a
-trained head does with edges, and its gross mistakes.
+The formulas are those of Depth Anything 3's adapter (:mod:`deployments.models.da3.adapter`): a ray beside the pixel's centre,
+scales in pixels, a rotation in the camera's frame. What the head would say is made up: *content-like* channels, two random
+convolutional layers of the picture, with a quarter of noise of about a pixel, as much of each as the level says. What is left out:
+whatever a trained head does with edges, and its gross mistakes.
 """
 
 import math

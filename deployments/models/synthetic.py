@@ -151,7 +151,7 @@ def _disturb(gaussians: Gaussians, picture: NDArray[np.uint8], camera: Camera) -
     """Make lifted Gaussians like a head's: colours move them by up to a quarter of a pixel, stretch, turn and fade them."""
     swing = picture.reshape(-1, 3) / np.float32(127.5) - np.float32(1)
     pixel = gaussians.means[:, 2:] / np.array([camera.fx, camera.fy], np.float32)
-    gaussians.means[:, :2] += np.float32(0.25) * swing[:, :2] * pixel
+    gaussians.means[:, :2] += np.asarray(swing[:, :2] * pixel / 4, np.float32)
     gaussians.scales[...] *= np.exp(np.float32(0.3) * swing)
     # A small turn, of which w stays what it is to first order.
     gaussians.quats[:, 1:] += np.float32(0.2) * swing

@@ -105,6 +105,7 @@ def _lift_layer(view: DepthView, layer: DepthLayer, index: int, kind: Kind) -> G
 
 
 def join(parts: list[Gaussians], grid: tuple[int, int, int] | None) -> Gaussians:
+    """The Gaussians of all parts, one after the other."""
     if len(parts) == 1:
         return parts[0]
     means, scales, quats, opacities, sh = (

@@ -132,8 +132,8 @@ class NoNativeGaussians(FrameError):
 
     def __str__(self) -> str:
         return (
-            "The codec 'planes' carries the Gaussians that a model predicts for each pixel, which this frame has not, or too many of:"
-            " ask for 'auto', or for another codec."
+            "The codec 'planes' carries Gaussians that a model predicts for each pixel, which this frame has not, or too many of: "
+            "ask for 'auto', or for another codec."
         )
 
 

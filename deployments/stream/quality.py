@@ -3,8 +3,8 @@
 Two parts of a frame's age when it is shown can be changed here. Each has one limit below the client's own:
 
 - delivery (``splats``): the reply's way to the client and the client's own work on it. Its limit is the splat budget, and so bytes.
-  If the reply is coded like a picture (``depth``, ``planes``) and the network is the slow part, it is first coded more coarsely, which
-  saves bytes and costs no splats; only beyond that does the grid get smaller.
+  If the reply is coded like a picture (``depth``, ``planes``) and the network is the slow part, it is first coded more coarsely,
+  which saves bytes and costs no splats; only beyond that does the grid get smaller.
 - compute (``inference_px``): the graph's queues and stages. Its limit is the resolution the model works at.
 
 The codec is not changed: ``auto`` already chooses the smallest, and a client that names another one wants it even under pressure.
@@ -40,7 +40,7 @@ CAUSES: dict[Cause, str] = {
 
 COARSEST_STEP = 1 / 64
 """Beyond that, surfaces are steps: a smaller grid looks better for the same bytes."""
-_BYTES_A_DOUBLING = {depth_heads.NAME: 0.73, planes_heads.NAME: 0.68}
+_BYTES_A_DOUBLING = {depth_heads.NAME: 0.73, planes_heads.NAME: 0.67}
 """Codec → what is left of the bytes when depth is rounded to twice the step (``python -m benchmarks.codecs``)."""
 
 _ROUND, _ROUND_S = 4, 0.5

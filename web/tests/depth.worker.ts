@@ -1,4 +1,4 @@
-// What the viewer does with a `depth` reply, in a worker as there, for tests/browser/test_depth.py.
+// What the viewer does with a `depth` or `planes` reply, in a worker as there, for tests/browser/test_depth.py and test_planes.py.
 
 import { GridPainter } from "../src/codecs/pictures.js";
 import type { SplatsMessage } from "../src/stream/messages.js";
@@ -10,7 +10,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** What a test asks; bytes travel as base64, as Playwright has no other way for them. */
 type Question =
   | { ask: "paint"; picture: string; width: number; height: number; orientation: number | null }
-  | { ask: "decode"; data: string; own: string | null; times: number };
+  | { ask: "decode"; codec: string; data: string; own: string | null; times: number };
 
 const painter = new GridPainter();
 const pool = new BufferPool();
@@ -34,7 +34,7 @@ async function answer(question: Question): Promise<object> {
     return { bytes: base64(rgba) };
   }
   const own = question.own === null ? null : bytesOf(question.own);
-  const message = { codec: "depth", data: bytesOf(question.data) } as SplatsMessage;
+  const message = { codec: question.codec, data: bytesOf(question.data) } as SplatsMessage;
   const times: number[] = [];
   let words: Uint8Array = new Uint8Array(0);
   let count = 0;

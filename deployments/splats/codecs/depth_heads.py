@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.splats.camera import Camera
-from deployments.splats.codecs.view_heads import HUGE, LENS, MAX_PIXELS, TINY, check_pixels, check_range, read_lens
+from deployments.splats.codecs.view_heads import HUGE, LENS, TINY, check_pixels, check_range, read_lens
 from deployments.splats.errors import BadBytes, Truncated
 from deployments.splats.layer_lifting import Kind
 

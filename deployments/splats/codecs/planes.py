@@ -1,4 +1,4 @@
-"""The ``planes`` codec: Gaussians that a network predicted for the pixels of a picture, coded like pictures. Every frame stands alone.
+"""The ``planes`` codec: Gaussians that a network predicted for a picture's pixels, coded like pictures. Every frame stands alone.
 
 Little-endian. A header of 12 bytes:
 
@@ -39,8 +39,9 @@ side      Lxz by r, Lyz by g, Lzz by b
 opacity   r/255, at least 1/255
 ========  =============================================================================================================
 
-L is the ellipsoid's logarithm, R · diag(ln(scale / s)) · Rᵀ with R its rotation, a symmetric matrix: whose eigenvalues, within low..high,
-and eigenvectors give scales and axes back. Its diagonal is low + byte/255 · (high − low), the rest (byte − 128)/127 · (high − low)/2.
+L is the ellipsoid's logarithm, R · diag(ln(scale / s)) · Rᵀ with R its rotation: a symmetric matrix whose eigenvalues, within
+low..high, and eigenvectors give scales and axes back. Its diagonal is low + byte/255 · (high − low), what is beside the diagonal
+(byte − 128)/127 · (high − low)/2.
 
 The encoder decides what is shown: a pixel whose Gaussian was pruned has none. The grid is the part of the picture in which any is
 left, and if there are more than the budget it is a coarser one, whose cells take the Gaussian in their middle, larger.
@@ -53,7 +54,7 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,20 +101,27 @@ class Rung:
     """How finely a frame is coded: one step of inverse depth, as a share of the median, and JPEG's qualities, 1..100."""
 
     step: float
-    colour: float
-    front: float
-    side: float
-    opacity: float
-    offset: float
+    colour: int
+    front: int
+    side: int
+    opacity: int
+    offset: int
+
+    @property
+    def ln_step(self) -> float:
+        """Natural logarithm of the step."""
+        return math.log(self.step)
 
 
-LADDER = (
-    Rung(1 / 512, 92, 70, 70, 30, 45),
-    Rung(1 / 256, 85, 60, 60, 20, 30),
-    Rung(1 / 128, 70, 40, 25, 20, 20),
-    Rung(1 / 64, 50, 25, 15, 15, 10),
-)
-"""Finest first; between two rungs the qualities go by the logarithm of the step. Chosen by ``benchmarks.codecs``."""
+LADDER = {
+    1 / 1024: Rung(1 / 1024, 95, 90, 85, 50, 88),
+    1 / 512: Rung(1 / 512, 92, 78, 70, 20, 75),
+    1 / 256: Rung(1 / 400, 85, 62, 45, 15, 50),
+    1 / 128: Rung(1 / 256, 52, 36, 18, 10, 18),
+    1 / 64: Rung(1 / 128, 35, 20, 12, 10, 12),
+}
+"""A stream's ``depth_step`` → how its frames are coded. A byte more does as much for the picture in each plane of a rung as in the
+others, as far as made-up frames tell (:mod:`benchmarks.native`)."""
 
 _LN_SCALE = (-2.5, 1.3)
 """Thinner than a twelfth of a pixel is thin enough; few are larger than four pixels."""
@@ -121,17 +129,18 @@ _OFFSET_PX = 1.5
 _NO_OFFSET_PX = 1 / 128
 _BEYOND = 0.001
 """Share of Gaussians that may lie outside a range: there it is wider only for more."""
-_SAMPLE = 13
-"""Every so many Gaussians are measured; odd, so that it is no column of the picture."""
+_SAMPLE = 41
+"""Every so many Gaussians are measured; a prime, so that they are no columns of the picture."""
 
 
-def rung_at(step: float) -> Rung:
-    """The ladder at a step of inverse depth, whole qualities."""
-    finer = next((i for i in range(len(LADDER) - 2, 0, -1) if step >= LADDER[i].step), 0)
-    a, b = LADDER[finer], LADDER[finer + 1]
-    share = min(max(math.log(step / a.step) / math.log(b.step / a.step), -1.0), 1.0)
-    mixed = (round(min(max(x + share * (y - x), 1.0), 97.0)) for x, y in zip(astuple(a)[1:], astuple(b)[1:], strict=True))
-    return Rung(step, *mixed)
+def rung_at(depth_step: float) -> Rung:
+    """The ladder at a stream's ``depth_step``; between two rungs by its logarithm, beyond the last ones as they are."""
+    places = np.log2(list(LADDER))
+    found = [
+        float(np.interp(math.log2(depth_step), places, [getattr(rung, name) for rung in LADDER.values()]))
+        for name in ("ln_step", "colour", "front", "side", "opacity", "offset")
+    ]
+    return Rung(math.exp(found[0]), *map(round, found[1:]))
 
 
 def can_encode(gaussians: Gaussians, views: Sequence[PosedCamera]) -> bool:
@@ -224,7 +233,7 @@ def warm_up(encode_jpeg: EncodeJpeg, read_jpeg: ReadJpeg) -> None:
     for k in (1, 4, 9):
         frame = Gaussians(ones, ones, quats, np.ones(n, np.float32), np.zeros((n, k, 3), np.float32), (1, 2, 2))
         view = PosedCamera(Camera(2, 2, 2.0, 2.0, 1.0, 1.0))
-        data, _ = encode_planes(frame, np.array([0, 1, 3]), [view], rung=LADDER[0], encode_jpeg=encode_jpeg)
+        data, _ = encode_planes(frame, np.array([0, 1, 3]), [view], rung=rung_at(1 / 512), encode_jpeg=encode_jpeg)
         decode_planes(data, read_jpeg)
 
 
@@ -252,11 +261,25 @@ def _encode_view(
     colour, front, side, offset = (np.empty((*shape, 3), np.uint8) for _ in range(4))
     lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
     numbers = np.array([low, high, growth, bound or _OFFSET_PX, SH_C0], np.float32)
-    fields = (gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities, gaussians.sh)
     to_planes(
-        *(for_kernel(field) for field in fields), for_kernel(shown), rows, columns, view.camera.width, lens, numbers,
-        inverse, colour, front, side, opacity, offset,
-    )  # fmt: skip
+        for_kernel(gaussians.means),
+        for_kernel(gaussians.scales),
+        for_kernel(gaussians.quats),
+        for_kernel(gaussians.opacities),
+        for_kernel(gaussians.sh),
+        for_kernel(shown),
+        rows,
+        columns,
+        view.camera.width,
+        lens,
+        numbers,
+        inverse,
+        colour,
+        front,
+        side,
+        opacity,
+        offset,
+    )
     unit = float(np.float32(max(rung.step * median_inverse(inverse) / depth_map.UNITS_PER_STEP, float(np.finfo(np.float32).tiny))))
     units = depth_map.quantise(inverse, unit)
     count = int(np.count_nonzero(units))
@@ -264,10 +287,10 @@ def _encode_view(
     if bound:
         pictures.append((offset, rung.offset, False))
 
-    def encode(plane: U8, quality: float, halved: bool) -> bytes:
+    def encode(plane: U8, quality: int, halved: bool) -> bytes:
         if count < units.size:
             fill_holes(units, plane)
-        return encode_jpeg(plane, int(quality), halved)
+        return encode_jpeg(plane, quality, halved)
 
     if pool is None:
         depth = depth_map.encode_plane(units, depth_map.DEPTH)[0].tobytes()
@@ -353,9 +376,22 @@ def _decode_view(data: U8, at: int, head: ViewHead, pose: F32, read_jpeg: ReadJp
     dc_of = rgb_to_dc(np.linspace(0, 1, 256).astype(np.float32))
     lens = np.array([head.camera.fx, head.camera.fy, head.camera.cx, head.camera.cy], np.float32)
     numbers = np.array([head.unit, head.offset, *head.ln_scale], np.float32)
-    planes = (picture(i) for i in range(1, 6))
+    colour, front, side, opacity, offset = (for_kernel(picture(i)) for i in range(1, 6))
     from_planes(
-        units, *(for_kernel(plane) for plane in planes), lens, numbers, pose.astype(np.float64), dc_of,
-        means, scales, quats, opacities, sh,
-    )  # fmt: skip
+        units,
+        colour,
+        front,
+        side,
+        opacity,
+        offset,
+        lens,
+        numbers,
+        pose.astype(np.float64),
+        dc_of,
+        means,
+        scales,
+        quats,
+        opacities,
+        sh,
+    )
     return Gaussians(means, scales, quats, opacities, sh)

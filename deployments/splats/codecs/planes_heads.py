@@ -1,4 +1,4 @@
-"""The headers of the ``planes`` codec, whose layout :mod:`deployments.splats.codecs.planes` states: each number within its bounds."""
+"""The headers of the ``planes`` codec, as :mod:`deployments.splats.codecs.planes` states them: each number within its bounds."""
 
 import struct
 from dataclasses import dataclass

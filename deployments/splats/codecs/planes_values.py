@@ -1,9 +1,10 @@
 """Gaussians on a grid ↔ the numbers of the ``planes`` codec's planes. Layout: :mod:`deployments.splats.codecs.planes`.
 
-Scales and rotation are stored as one symmetric matrix, the logarithm of the ellipsoid: its eigenvectors are the axes, its eigenvalues
-ln of the scales. It is smooth wherever the ellipsoids are: that a network may name an ellipsoid's axes in any order, and turn them
-half about, which for quaternions is an edge at every pixel, does not show in it, and an error weighs as much as it is seen (the
-axes of a ball don't matter). The same picture takes a quarter to a half fewer bytes than with scales and quaternions.
+Scales and rotation are stored as one symmetric matrix, the logarithm of the ellipsoid: its eigenvectors are the axes, its
+eigenvalues ln of the scales (log-Euclidean metrics: Arsigny et al. 2006). It is smooth wherever the ellipsoids are: that a network
+may name the axes in any order and turn them half about, which for quaternions is an edge at every pixel, does not show in it, and
+an error weighs as much as it is seen (the axes of a ball don't matter). For a picture as good it takes 25 to 40 % fewer bytes than
+scales and quaternions do.
 """
 
 import numpy as np
