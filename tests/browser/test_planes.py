@@ -15,7 +15,7 @@ from tests.browser.conftest import Worker
 from tests.browser.test_depth import OpenViewer, Serve, on_black, psnr_db
 from tests.browser.test_viewer import picture_of
 from tests.server import ROOT
-from tests.unit.native_frames import native_frame
+from tests.vectors.native import native_frame
 from tests.vectors.reference import packed_numbers
 
 pytestmark = pytest.mark.browser

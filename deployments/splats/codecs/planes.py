@@ -254,7 +254,7 @@ def _encode_view(
 ) -> tuple[bytes, list[bytes], int]:
     """Head, sections and number of Gaussians of one view."""
     rows, columns, camera, growth = _grid(shown.reshape(view.camera.height, view.camera.width), view.camera, budget)
-    some = np.flatnonzero(shown)[::_SAMPLE]
+    some = np.ascontiguousarray(np.flatnonzero(shown)[::_SAMPLE])
     low, high, bound = _ranges(gaussians, some, view.camera)
     shape = (len(rows), len(columns))
     inverse, opacity = np.empty(shape, np.float32), np.empty((*shape, 1), np.uint8)

@@ -24,8 +24,8 @@ MIDDLE, HALF_SPAN = 128, 127
 _ZERO, _HALF, _ONE, _FULL = np.float32(0), np.float32(0.5), np.float32(1), np.float32(255)
 _MIDDLE, _SPAN = np.float32(MIDDLE), np.float32(HALF_SPAN)
 _X, _Y, _Z, _SX, _SY, _SZ, _QW, _QX, _QY, _QZ, _R, _G, _B, _ALPHA = range(14)
-_ENOUGH = 1e-3
-"""What is left of a matrix beside its diagonal: a twentieth of a byte's step."""
+_ENOUGH = 0.004
+"""What may be left of a matrix beside its diagonal: a quarter of a byte's step."""
 _SWEEPS = 5
 """Each leaves about the square of what the one before left."""
 
@@ -299,12 +299,12 @@ def from_planes(
             if len(pose):
                 _move_back(pose, means[i])
                 xx, yy, zz, xy, xz, yz = _turn_back(pose, xx, yy, zz, xy, xz, yz)
-            a, b, c, qw, qx, qy, qz = principal_axes(xx, yy, zz, xy, xz, yz)
+            first, second, third, qw, qx, qy, qz = principal_axes(xx, yy, zz, xy, xz, yz)
             quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3] = qw, qx, qy, qz
             size = pixel * z
-            scales[i, 0] = exp32(np.float32(min(max(a, low), high))) * size
-            scales[i, 1] = exp32(np.float32(min(max(b, low), high))) * size
-            scales[i, 2] = exp32(np.float32(min(max(c, low), high))) * size
+            scales[i, 0] = exp32(np.float32(min(max(first, low), high))) * size
+            scales[i, 1] = exp32(np.float32(min(max(second, low), high))) * size
+            scales[i, 2] = exp32(np.float32(min(max(third, low), high))) * size
             for k in range(3):
                 sh[i, 0, k] = dc_of[colour[v, u, k]]
             opacities[i] = np.float32(max(opacity[v, u, 0], np.uint8(1))) / _FULL

@@ -1,7 +1,7 @@
 // A symmetric 3×3 matrix to its eigenvalues and axes, as principal_axes in deployments/splats/codecs/planes_values.py finds them:
 // sums, products, quotients and roots of doubles alone, so that both find the same axes to the bit.
 
-const ENOUGH = 1e-3;
+const ENOUGH = 0.004;
 const SWEEPS = 5;
 
 // What the last turn came to: tangent, cosine, sine, and cosine and sine of its half.
