@@ -280,7 +280,7 @@ def from_planes(
     fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
     pixel = _HALF / fx + _HALF / fy
     unit, step = numbers[0], numbers[1] / _SPAN
-    low, high = np.float64(numbers[2]), np.float64(numbers[3])
+    low, high = float(numbers[2]), float(numbers[3])
     along, beside = (high - low) / 255.0, (high - low) / 254.0
     many = offset.shape[0] * offset.shape[1] > 1
     i = 0
@@ -293,9 +293,10 @@ def from_planes(
             x = np.float32(u) + _HALF + (np.float32(offset[at_v, at_u, 0]) - _MIDDLE) * step
             y = np.float32(v) + _HALF + (np.float32(offset[at_v, at_u, 1]) - _MIDDLE) * step
             means[i, 0], means[i, 1], means[i, 2] = (x - cx) / fx * z, (y - cy) / fy * z, z
-            xx, yy, zz = low + along * front[v, u, 0], low + along * front[v, u, 1], low + along * side[v, u, 2]
-            xy = beside * (np.float64(front[v, u, 2]) - MIDDLE)
-            xz, yz = beside * (np.float64(side[v, u, 0]) - MIDDLE), beside * (np.float64(side[v, u, 1]) - MIDDLE)
+            xx, yy = low + along * float(front[v, u, 0]), low + along * float(front[v, u, 1])
+            zz = low + along * float(side[v, u, 2])
+            xy = beside * (float(front[v, u, 2]) - MIDDLE)
+            xz, yz = beside * (float(side[v, u, 0]) - MIDDLE), beside * (float(side[v, u, 1]) - MIDDLE)
             if len(pose):
                 _move_back(pose, means[i])
                 xx, yy, zz, xy, xz, yz = _turn_back(pose, xx, yy, zz, xy, xz, yz)
