@@ -72,7 +72,7 @@ class DepthAnything3:
         fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
             metres of metric-large are in proportion to it.
         threads: Of a CPU; 0: as many as this process may use.
-        prune_on_device: Copy only what the packer would keep; None: on a GPU.
+        prune_on_device: Copy only what the packer would keep, unless its codec needs the whole grid; None: on a GPU.
         warm_up_batch: Largest batch that is run at the start on a GPU, where every size is tuned for.
 
     Raises:

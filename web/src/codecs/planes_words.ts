@@ -1,7 +1,7 @@
 // Planes to Spark's packed words: what from_planes in deployments/splats/codecs/planes_values.py and then the `packed` codec do on
 // the server, in one pass over the pixels.
 
-import { principalAxes } from "./ellipsoid.js";
+import { diagonalise, MATRIX } from "./ellipsoid.js";
 import { floatToHalf } from "./half.js";
 import type { PlanesView } from "./planes.js";
 import { type SplatRange, WORDS } from "./words.js";
@@ -27,9 +27,12 @@ const MAX_CENTRE = 65504;
 /** The axis of no rotation, (1, 0, 0). */
 const NO_ROTATION = 255 | (128 << 8);
 
-const axes = new Float64Array(7);
-const matrix = new Float64Array(6);
+const matrix = new Float64Array(MATRIX);
 const centre = new Float64Array(3);
+const columns = new Float64Array(9);
+/** Where the entries of `matrix` are: xx, yy, zz, xy, xz, yz. */
+const ROW_OF = Uint8Array.of(0, 1, 2, 0, 0, 1);
+const COLUMN_OF = Uint8Array.of(0, 1, 2, 1, 2, 2);
 
 /** Appends a view's splats after the first `count`; returns how many there are then. */
 export function writeView(view: PlanesView, planes: PixelPlanes, range: SplatRange, into: Uint32Array, count: number): number {
@@ -40,6 +43,7 @@ export function writeView(view: PlanesView, planes: PixelPlanes, range: SplatRan
   const [low, high] = [view.lnLow, view.lnHigh];
   const along = (high - low) / 255;
   const beside = (high - low) / 254;
+  const pose = view.pose === null ? null : Float64Array.from(view.pose);
   const perLn = 254 / (range.lnScaleMax - range.lnScaleMin);
   for (let v = 0, i = 0; v < height; v++) {
     for (let u = 0; u < width; u++, i++) {
@@ -57,8 +61,8 @@ export function writeView(view: PlanesView, planes: PixelPlanes, range: SplatRan
       matrix[3] = beside * (front[at + 2]! - MIDDLE);
       matrix[4] = beside * (side[at]! - MIDDLE);
       matrix[5] = beside * (side[at + 1]! - MIDDLE);
-      if (view.pose !== null) moveBack(view.pose);
-      principalAxes(matrix[0]!, matrix[1]!, matrix[2]!, matrix[3]!, matrix[4]!, matrix[5]!, axes);
+      if (pose !== null) moveBack(pose);
+      diagonalise(matrix);
       // A scale's byte: 1 + round(254 · (ln s − min) / (max − min)).
       const base = Math.log(pixel * z) - range.lnScaleMin;
       const alpha = opacity[at]! || 1;
@@ -66,12 +70,12 @@ export function writeView(view: PlanesView, planes: PixelPlanes, range: SplatRan
       count++;
       into[slot] = colour[at]! | (colour[at + 1]! << 8) | (colour[at + 2]! << 16) | (alpha << 24);
       into[slot + 1] = half(centre[0]!) | (half(centre[1]!) << 16);
-      const rotation = rotationBytes(axes[3]!, axes[4]!, axes[5]!, axes[6]!);
+      const rotation = rotationBytes();
       into[slot + 2] = half(centre[2]!) | ((rotation & 0xffff) << 16);
       into[slot + 3] =
-        scaleByte(axes[0]!, low, high, base, perLn) |
-        (scaleByte(axes[1]!, low, high, base, perLn) << 8) |
-        (scaleByte(axes[2]!, low, high, base, perLn) << 16) |
+        scaleByte(matrix[0]!, low, high, base, perLn) |
+        (scaleByte(matrix[1]!, low, high, base, perLn) << 8) |
+        (scaleByte(matrix[2]!, low, high, base, perLn) << 16) |
         ((rotation >>> 16) << 24);
     }
   }
@@ -87,8 +91,12 @@ function scaleByte(ln: number, low: number, high: number, base: number, perLn: n
   return 1 + (steps <= 0 ? 0 : steps >= 254 ? 254 : Math.floor(steps + 0.5));
 }
 
-/** octU | octV<<8 | theta<<16 of a unit quaternion. */
-function rotationBytes(qw: number, qx: number, qy: number, qz: number): number {
+/** octU | octV<<8 | theta<<16 of the rotation of `matrix`. */
+function rotationBytes(): number {
+  const qw = matrix[6]!;
+  const qx = matrix[7]!;
+  const qy = matrix[8]!;
+  const qz = matrix[9]!;
   const sign = qw < 0 ? -1 : 1;
   const w = f32(qw * sign);
   if (w >= 1) return NO_ROTATION;
@@ -105,28 +113,23 @@ function rotationBytes(qw: number, qx: number, qy: number, qz: number): number {
 }
 
 /** `centre` and `matrix` from a view's frame to the first camera's: Rᵀ·(c − t) and Rᵀ·M·R. */
-function moveBack(pose: Float32Array): void {
-  const [r00, r01, r02, t0, r10, r11, r12, t1, r20, r21, r22, t2] = pose as unknown as Pose;
-  const [x, y, z] = [f32(centre[0]!) - t0, f32(centre[1]!) - t1, centre[2]! - t2];
-  centre[0] = r00 * x + r10 * y + r20 * z;
-  centre[1] = r01 * x + r11 * y + r21 * z;
-  centre[2] = r02 * x + r12 * y + r22 * z;
-  const [xx, yy, zz, xy, xz, yz] = matrix as unknown as [number, number, number, number, number, number];
-  const a0 = xx * r00 + xy * r10 + xz * r20;
-  const a1 = xy * r00 + yy * r10 + yz * r20;
-  const a2 = xz * r00 + yz * r10 + zz * r20;
-  const b0 = xx * r01 + xy * r11 + xz * r21;
-  const b1 = xy * r01 + yy * r11 + yz * r21;
-  const b2 = xz * r01 + yz * r11 + zz * r21;
-  const c0 = xx * r02 + xy * r12 + xz * r22;
-  const c1 = xy * r02 + yy * r12 + yz * r22;
-  const c2 = xz * r02 + yz * r12 + zz * r22;
-  matrix[0] = r00 * a0 + r10 * a1 + r20 * a2;
-  matrix[1] = r01 * b0 + r11 * b1 + r21 * b2;
-  matrix[2] = r02 * c0 + r12 * c1 + r22 * c2;
-  matrix[3] = r00 * b0 + r10 * b1 + r20 * b2;
-  matrix[4] = r00 * c0 + r10 * c1 + r20 * c2;
-  matrix[5] = r01 * c0 + r11 * c1 + r21 * c2;
+function moveBack(pose: Float64Array): void {
+  const x = f32(centre[0]!) - pose[3]!;
+  const y = f32(centre[1]!) - pose[7]!;
+  const z = centre[2]! - pose[11]!;
+  for (let i = 0; i < 3; i++) {
+    centre[i] = pose[i]! * x + pose[4 + i]! * y + pose[8 + i]! * z;
+    // M·R, a column at a time.
+    const r0 = pose[i]!;
+    const r1 = pose[4 + i]!;
+    const r2 = pose[8 + i]!;
+    columns[3 * i] = matrix[0]! * r0 + matrix[3]! * r1 + matrix[4]! * r2;
+    columns[3 * i + 1] = matrix[3]! * r0 + matrix[1]! * r1 + matrix[5]! * r2;
+    columns[3 * i + 2] = matrix[4]! * r0 + matrix[5]! * r1 + matrix[2]! * r2;
+  }
+  for (let entry = 0; entry < 6; entry++) {
+    const i = ROW_OF[entry]!;
+    const j = 3 * COLUMN_OF[entry]!;
+    matrix[entry] = pose[i]! * columns[j]! + pose[4 + i]! * columns[j + 1]! + pose[8 + i]! * columns[j + 2]!;
+  }
 }
-
-type Pose = [number, number, number, number, number, number, number, number, number, number, number, number];
