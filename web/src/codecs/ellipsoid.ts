@@ -4,11 +4,8 @@
 const ENOUGH = 0.004;
 const SWEEPS = 5;
 /** cos(½·atan t), and sin(½·atan t)/t, by t² in 0..1. */
-const [H0, H1, H2, H3] = [0.999999943, -0.124992325, 0.0857652082, -0.0658705601] as const;
-const [H4, H5, H6, H7] = [0.049439004, -0.0307497602, 0.0127900373, -0.0025020557] as const;
-const [K0, K1, K2, K3] = [0.499999927, -0.187490238, 0.120874777, -0.0893887828] as const;
-const [K4, K5, K6, K7] = [0.0655181351, -0.0401830322, 0.016581802, -0.00322920896] as const;
-
+const [H0, H1, H2, H3, H4, H5] = [0.99999767, -0.12482061, 0.0836322, -0.05593963, 0.02761829, -0.00661009] as const;
+const [K0, K1, K2, K3, K4, K5] = [0.49999696, -0.187266, 0.11809124, -0.07644099, 0.03710374, -0.00880375] as const;
 const NOT_ZERO = 1e-100;
 
 /** Places of a matrix: its entries, then w, x, y, z of the turns so far. */
@@ -19,8 +16,8 @@ export const MATRIX = 10;
 /**
  * By Jacobi's rotations.
  *
- * @param m xx, yy, zz, xy, xz, yz; then, filled, the rotation (w, x, y, z) whose columns are the eigenvectors of the eigenvalues that
- * xx, yy, zz have become. An array of {@link MATRIX}: numbers handed to a function would be boxed.
+ * @param m xx, yy, zz, xy, xz, yz; then, filled, the rotation (w, x, y, z; of a length near 1) whose columns are the
+ * eigenvectors of the eigenvalues that xx, yy, zz have become. An array of {@link MATRIX}: numbers handed to a function would be boxed.
  */
 export function diagonalise(m: Float64Array): void {
   m[W] = 1;
@@ -63,8 +60,9 @@ function turn(
   const size = twice / ((apart < 0 ? -apart : apart) + Math.sqrt(apart * apart + twice * twice) + NOT_ZERO);
   const t = apart >= 0 ? size : -size;
   const q = t * t;
-  const h = H0 + q * (H1 + q * (H2 + q * (H3 + q * (H4 + q * (H5 + q * (H6 + q * H7))))));
-  const half = t * (K0 + q * (K1 + q * (K2 + q * (K3 + q * (K4 + q * (K5 + q * (K6 + q * K7)))))));
+  const square = q * q;
+  const h = H0 + q * H1 + square * (H2 + q * H3 + square * (H4 + q * H5));
+  const half = t * (K0 + q * K1 + square * (K2 + q * K3 + square * (K4 + q * K5)));
   const c = h * h - half * half;
   const s = 2 * h * half;
   m[pp] = m[pp]! - t * beside;

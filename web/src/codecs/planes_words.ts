@@ -26,6 +26,8 @@ const HALF_SPAN = 127;
 const MAX_CENTRE = 65504;
 /** The axis of no rotation, (1, 0, 0). */
 const NO_ROTATION = 255 | (128 << 8);
+/** Of half its angle: below it the cosine, as float32, is 1. */
+const NO_SINE = 2 ** -12;
 
 const matrix = new Float64Array(MATRIX);
 const centre = new Float64Array(3);
@@ -98,8 +100,8 @@ function rotationBytes(): number {
   const qy = matrix[8]!;
   const qz = matrix[9]!;
   const sign = qw < 0 ? -1 : 1;
-  const w = f32(qw * sign);
-  if (w >= 1) return NO_ROTATION;
+  const sine = Math.sqrt(qx * qx + qy * qy + qz * qz);
+  if (sine < NO_SINE) return NO_ROTATION;
   const perSum = sign / (Math.abs(qx) + Math.abs(qy) + Math.abs(qz));
   let p = qx * perSum;
   let q = qy * perSum;
@@ -108,7 +110,7 @@ function rotationBytes(): number {
     q = (1 - Math.abs(p)) * (q >= 0 ? 1 : -1);
     p = folded;
   }
-  const theta = Math.floor((510 / Math.PI) * Math.acos(w) + 0.5);
+  const theta = Math.floor((510 / Math.PI) * Math.atan2(sine, qw * sign) + 0.5);
   return Math.floor(p * 127.5 + 128) | (Math.floor(q * 127.5 + 128) << 8) | (theta << 16);
 }
 
