@@ -148,9 +148,9 @@ def to_planes(
             for k in range(3):
                 colour[v, u, k], front[v, u, k], side[v, u, k] = out[k, u], out[3 + k, u], out[6 + k, u]
             opacity[v, u, 0] = out[9, u]
-            # A blue that makes the pair's Cb nothing: only brightness and Cr are left to code.
+            # A blue that makes Cb, blue beside brightness, next to nothing: what is left to code is two channels.
             p, q = out[10, u], out[11, u]
-            offset[v, u, 0], offset[v, u, 1], offset[v, u, 2] = p, q, (299 * p + 587 * q + 443) // 886
+            offset[v, u, 0], offset[v, u, 1], offset[v, u, 2] = p, q, (346 * p + 678 * q + 512) >> 10
 
 
 @kernel
