@@ -28,6 +28,7 @@ from deployments.client import read_plane
 from deployments.splats.camera import Camera, PosedCamera
 from deployments.splats.codecs import CODECS, planes
 from deployments.splats.codecs.depth import Jpeg, decode_depth, encode_depth, lift_decoded
+from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.pruning import prune, select
@@ -157,7 +158,7 @@ def _planes(subject: Subject, reference: Gaussians) -> Iterator[Row]:
     for step in STEPS:
 
         def encode(step: int = step) -> Any:
-            return planes.encode_planes(gaussians, kept, views, rung=planes.rung_at(1 / step), encode_jpeg=encode_plane)[0]
+            return planes.encode_planes(gaussians, kept, views, rung=rung_at(1 / step), encode_jpeg=encode_plane)[0]
 
         def decode(data: Any) -> Gaussians:
             return planes.decode_planes(data, read_plane)

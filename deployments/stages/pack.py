@@ -17,6 +17,7 @@ from deployments.splats import pruning
 from deployments.splats.camera import PosedCamera
 from deployments.splats.codecs import CODECS, Codec, depth, depth_heads, original, planes, planes_heads
 from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import LayeredDepth, resize_layers
@@ -115,7 +116,7 @@ class Packer:
             gaussians,
             kept,
             prediction.views or (PosedCamera(camera),),
-            rung=planes.rung_at(options.depth_step),
+            rung=rung_at(options.depth_step),
             encode_jpeg=encode_plane,
             max_splats=options.max_splats,
             pool=self._jpegs,

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser
 
 from deployments.client import read_plane
 from deployments.splats.codecs import planes
+from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.stages.pack import PackSettings, encode_plane
 from tests.browser.conftest import Worker
 from tests.browser.test_depth import OpenViewer, Serve, on_black, psnr_db
@@ -43,7 +44,7 @@ def decoded_by_the_page(worker: Worker, data: U8) -> U8:
 def test_the_page_makes_the_words_that_the_server_would_have_packed(worker: Worker, depth_step: float, views: int) -> None:
     gaussians, cameras = native_frame(96, 72, views=views, seed=5)
     kept = np.flatnonzero(gaussians.opacities > 0)
-    data, count = planes.encode_planes(gaussians, kept, cameras, rung=planes.rung_at(depth_step), encode_jpeg=encode_plane)
+    data, count = planes.encode_planes(gaussians, kept, cameras, rung=rung_at(depth_step), encode_jpeg=encode_plane)
     found = packed_numbers(decoded_by_the_page(worker, data))
     expected = packed_numbers(PackSettings().packed_codec().encode(planes.decode_planes(data, read_plane)))
     assert len(found) == len(expected) == count
@@ -93,6 +94,6 @@ def test_a_jpeg_that_is_none_behind_a_good_header_is_refused(worker: Worker) -> 
         # The first table's counts say that there are more codes than can be.
         return whole[: tables + 5] + b"\xff" * 16 + whole[tables + 21 :]
 
-    data, _ = planes.encode_planes(gaussians, np.arange(len(gaussians)), cameras, rung=planes.rung_at(1 / 128), encode_jpeg=hollow)
+    data, _ = planes.encode_planes(gaussians, np.arange(len(gaussians)), cameras, rung=rung_at(1 / 128), encode_jpeg=hollow)
     with pytest.raises(AssertionError, match="planes: expected a JPEG"):
         decoded_by_the_page(worker, data)

@@ -16,8 +16,9 @@ from deployments.client import read_plane
 from deployments.splats.camera import Camera, PosedCamera
 from deployments.splats.codecs import BadBytes, Truncated, planes, planes_values
 from deployments.splats.codecs.packed import PackedCodec
-from deployments.splats.codecs.planes import LADDER, Rung, decode_planes, encode_planes, rung_at
+from deployments.splats.codecs.planes import decode_planes, encode_planes
 from deployments.splats.codecs.planes_heads import HEADER, VIEW, read_heads
+from deployments.splats.codecs.planes_ladder import LADDER, Rung, rung_at
 from deployments.splats.gaussians import Gaussians
 from deployments.stages.pack import encode_plane
 from tests.vectors.cases import FINER_LN_SCALES, NATIVE, golden

@@ -18,6 +18,7 @@ from deployments.client import read_plane
 from deployments.splats.codecs import planes
 from deployments.splats.codecs.depth import decode_depth, encode_depth, lift_decoded
 from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.stages.pack import encode_plane
 from tests.vectors import reference
 from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, LAYERED, MADE_BY_SPARK, NATIVE, layered_pictures
@@ -75,7 +76,7 @@ def write_native() -> None:
             pixels.append(np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]).tobytes())
             return found
 
-        data, count = planes.encode_planes(gaussians, kept, cameras, rung=planes.rung_at(depth_step), encode_jpeg=encode_plane)
+        data, count = planes.encode_planes(gaussians, kept, cameras, rung=rung_at(depth_step), encode_jpeg=encode_plane)
         decoded = planes.decode_planes(data, read)
         data.tofile(FOLDER / name)
         PackedCodec(ln_scale_range=FINER_LN_SCALES).encode(decoded).tofile(FOLDER / f"{name}.packed")

@@ -47,14 +47,12 @@ The encoder decides what is shown: a pixel whose Gaussian was pruned has none. T
 left, and if there are more than the budget it is a coarser one, whose cells take the Gaussian in their middle, larger.
 
 Error: inverse depth is off by at most half a step (15 units). What JPEG does to the rest is the encoder's choice, between the rungs
-of :data:`LADDER`. Harmonics beyond DC are dropped, and colours are clamped to 0..1.
+of :mod:`deployments.splats.codecs.planes_ladder`. Harmonics beyond DC are dropped, and colours are clamped to 0..1.
 """
 
-import math
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +76,7 @@ from deployments.splats.codecs.planes_heads import (
     ViewHead,
     read_heads,
 )
+from deployments.splats.codecs.planes_ladder import Rung, rung_at
 from deployments.splats.codecs.planes_values import MIDDLE, fill_holes, from_planes, measure_offsets, to_planes
 from deployments.splats.codecs.view_heads import MAX_PIXELS, pack_lens
 from deployments.splats.errors import BadBytes, Buffer, as_bytes, check_size
@@ -96,33 +95,6 @@ ReadJpeg = Callable[[bytes, int], U8]
 """A JPEG and its channels → uint8 [H, W, channels]; raises ValueError if it is broken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """How finely a frame is coded: one step of inverse depth, as a share of the median, and JPEG's qualities, 1..100."""
-
-    step: float
-    colour: int
-    front: int
-    side: int
-    opacity: int
-    offset: int
-
-    @property
-    def ln_step(self) -> float:
-        """Natural logarithm of the step."""
-        return math.log(self.step)
-
-
-LADDER = {
-    1 / 1024: Rung(1 / 1024, 95, 90, 85, 50, 88),
-    1 / 512: Rung(1 / 512, 92, 78, 70, 20, 75),
-    1 / 256: Rung(1 / 400, 85, 62, 45, 15, 50),
-    1 / 128: Rung(1 / 256, 52, 36, 18, 10, 18),
-    1 / 64: Rung(1 / 128, 35, 20, 12, 10, 12),
-}
-"""A stream's ``depth_step`` → how its frames are coded. A byte more does as much for the picture in each plane of a rung as in the
-others, as far as made-up frames tell (:mod:`benchmarks.native`)."""
-
 _LN_SCALE = (-2.5, 1.3)
 """Thinner than a twelfth of a pixel is thin enough; few are larger than four pixels."""
 _OFFSET_PX = 1.5
@@ -131,16 +103,6 @@ _BEYOND = 0.001
 """Share of Gaussians that may lie outside a range: there it is wider only for more."""
 _SAMPLE = 41
 """Every so many Gaussians are measured; a prime, so that they are no columns of the picture."""
-
-
-def rung_at(depth_step: float) -> Rung:
-    """The ladder at a stream's ``depth_step``; between two rungs by its logarithm, beyond the last ones as they are."""
-    places = np.log2(list(LADDER))
-    found = [
-        float(np.interp(math.log2(depth_step), places, [getattr(rung, name) for rung in LADDER.values()]))
-        for name in ("ln_step", "colour", "front", "side", "opacity", "offset")
-    ]
-    return Rung(math.exp(found[0]), *map(round, found[1:]))
 
 
 def can_encode(gaussians: Gaussians, views: Sequence[PosedCamera]) -> bool:
