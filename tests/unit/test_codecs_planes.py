@@ -94,7 +94,11 @@ def test_one_ellipsoid_has_one_code_whatever_its_axes_are_called() -> None:
 @given(st.lists(st.floats(-2, 2), min_size=3, max_size=3), st.lists(st.floats(-1, 1), min_size=3, max_size=3))
 def test_axes_and_eigenvalues_make_the_matrix_again(diagonal: list[float], beside: list[float]) -> None:
     (xx, yy, zz), (xy, xz, yz) = diagonal, beside
-    *values, w, x, y, z = planes_values.principal_axes(xx, yy, zz, xy, xz, yz)
+    m = np.zeros((10, 1))
+    m[:6, 0] = xx, yy, zz, xy, xz, yz
+    planes_values.diagonalise(m, 1)
+    values, (w, x, y, z) = m[:3, 0], m[6:, 0] / np.linalg.norm(m[6:, 0])
+    assert abs(np.linalg.norm(m[6:, 0]) - 1) < 1e-4
     unit = np.ones((1, 3), np.float32)
     r = [
         covariances(Gaussians(unit * 0 + np.eye(3, dtype=np.float32)[i], unit * np.eye(3, dtype=np.float32)[i],

@@ -16,6 +16,7 @@ from deployments.splats.gaussians import FloatArray
 from deployments.splats.kernel import inline, kernel
 
 U8 = NDArray[np.uint8]
+F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
 MIDDLE, HALF_SPAN = 128, 127
@@ -30,7 +31,7 @@ _ENOUGH = 0.004
 # division, and are summed in pairs, as a long chain of products is what a turn waits for.
 _H0, _H1, _H2, _H3, _H4, _H5 = 0.99999767, -0.12482061, 0.0836322, -0.05593963, 0.02761829, -0.00661009
 _K0, _K1, _K2, _K3, _K4, _K5 = 0.49999696, -0.187266, 0.11809124, -0.07644099, 0.03710374, -0.00880375
-_SWEEPS, _NOT_ZERO = 5, 1e-100
+_USUAL_SWEEPS, _MORE_SWEEPS, _NOT_ZERO = 2, 3, 1e-100
 """Each leaves about the square of what the one before left."""
 
 
@@ -172,44 +173,64 @@ def fill_holes(units: I32, plane: U8) -> None:
                 plane[v, u, c] = (left + above) >> 1
 
 
-@inline
-def principal_axes(
-    xx: float, yy: float, zz: float, xy: float, xz: float, yz: float
-) -> tuple[float, float, float, float, float, float, float]:
-    """Eigenvalues of a symmetric matrix, and the rotation (wxyz) whose columns are its eigenvectors.
+@kernel
+def diagonalise(m: NDArray[np.float64], n: int) -> None:
+    """Eigenvalues of symmetric matrices, and the rotations whose columns are their eigenvectors.
 
-    By Jacobi's rotations (1846). Sums, products, quotients and roots of float64 alone, so that every decoder finds the same axes
-    where any would do.
+    By Jacobi's rotations (1846), all matrices a turn at a time: one alone would wait for each number. Sums, products, quotients and
+    roots of float64 alone, so that every decoder finds the same axes where any would do.
+
+    Args:
+        m: A column each: xx, yy, zz, xy, xz, yz, of which the first three become the eigenvalues; then, filled, the rotation, wxyz,
+            of a length within 10⁻⁴ of 1. float64 [10, N or more].
+        n: How many.
     """
-    w, x, y, z = 1.0, 0.0, 0.0, 0.0
-    for sweep in range(_SWEEPS):
-        # Two are mostly enough, and what they don't ask the processor can't guess wrongly.
-        if sweep >= 2 and max(abs(xy), abs(xz), abs(yz)) <= _ENOUGH:
-            break
-        t, c, s, h, k = _turn(xx, yy, xy)
-        xx, yy, xy, xz, yz = xx - t * xy, yy + t * xy, 0.0, c * xz - s * yz, s * xz + c * yz
-        w, x, y, z = w * h + z * k, x * h - y * k, y * h + x * k, z * h - w * k
-        t, c, s, h, k = _turn(xx, zz, xz)
-        xx, zz, xz, xy, yz = xx - t * xz, zz + t * xz, 0.0, c * xy - s * yz, s * xy + c * yz
-        w, x, y, z = w * h - y * k, x * h - z * k, y * h + w * k, z * h + x * k
-        t, c, s, h, k = _turn(yy, zz, yz)
-        yy, zz, yz, xy, xz = yy - t * yz, zz + t * yz, 0.0, c * xy - s * xz, s * xy + c * xz
-        w, x, y, z = w * h + x * k, x * h - w * k, y * h - z * k, z * h + y * k
-    length = np.sqrt(w * w + x * x + y * y + z * z)
-    return xx, yy, zz, w / length, x / length, y / length, z / length
+    m[6, :n] = 1.0
+    m[7:, :n] = 0.0
+    for _ in range(_USUAL_SWEEPS):
+        _sweep(m, 0, n)
+    for i in range(n):
+        for _ in range(_MORE_SWEEPS):
+            if max(abs(m[3, i]), abs(m[4, i]), abs(m[5, i])) <= _ENOUGH:
+                break
+            _sweep(m, i, i + 1)
 
 
 @inline
-def _turn(first: float, second: float, beside: float) -> tuple[float, float, float, float, float]:
-    """The angle, up to 45°, that makes ``beside`` nothing: its tangent, cosine and sine, and cosine and sine of its half."""
-    apart, twice = second - first, 2.0 * beside
-    size = twice / (abs(apart) + np.sqrt(apart * apart + twice * twice) + _NOT_ZERO)
-    t = size if apart >= 0.0 else -size
-    q = t * t
-    qq = q * q
-    h = (_H0 + q * _H1) + qq * ((_H2 + q * _H3) + qq * (_H4 + q * _H5))
-    k = t * ((_K0 + q * _K1) + qq * ((_K2 + q * _K3) + qq * (_K4 + q * _K5)))
-    return t, h * h - k * k, 2.0 * h * k, h, k
+def _sweep(m: NDArray[np.float64], start: int, stop: int) -> None:
+    _turn(m[0], m[1], m[3], m[4], m[5], m[6], m[9], m[7], m[8], 1.0, start, stop)
+    _turn(m[0], m[2], m[4], m[3], m[5], m[6], m[8], m[9], m[7], -1.0, start, stop)
+    _turn(m[1], m[2], m[5], m[3], m[4], m[6], m[7], m[8], m[9], 1.0, start, stop)
+
+
+@inline
+def _turn(
+    pp: F64, qq: F64, pq: F64, pr: F64, qr: F64, w: F64, axis: F64, following: F64, last: F64, sign: float, start: int, stop: int
+) -> None:
+    """Turn matrices by the angle, up to 45°, that makes ``pq`` nothing.
+
+    Args:
+        pp, qq: The two on the diagonal.
+        pq, pr, qr: The three beside it.
+        w, axis, following, last: Of the quaternions: about which it is, and the other two in turn.
+        sign: Of the turn about that axis.
+        start, stop: Which matrices.
+    """
+    for i in range(start, stop):
+        beside = pq[i]
+        apart, twice = qq[i] - pp[i], 2.0 * beside
+        size = twice / (abs(apart) + np.sqrt(apart * apart + twice * twice) + _NOT_ZERO)
+        t = size if apart >= 0.0 else -size
+        q = t * t
+        square = q * q
+        h = (_H0 + q * _H1) + square * ((_H2 + q * _H3) + square * (_H4 + q * _H5))
+        half = t * ((_K0 + q * _K1) + square * ((_K2 + q * _K3) + square * (_K4 + q * _K5)))
+        c, s, k = h * h - half * half, 2.0 * h * half, sign * half
+        pp[i], qq[i], pq[i] = pp[i] - t * beside, qq[i] + t * beside, 0.0
+        pr[i], qr[i] = c * pr[i] - s * qr[i], s * pr[i] + c * qr[i]
+        ow, oa, of, ol = w[i], axis[i], following[i], last[i]
+        w[i], axis[i] = ow * h + oa * k, oa * h - ow * k
+        following[i], last[i] = of * h - ol * k, ol * h + of * k
 
 
 @inline
@@ -288,30 +309,44 @@ def from_planes(
     low, high = float(numbers[2]), float(numbers[3])
     along, beside = (high - low) / 255.0, (high - low) / 254.0
     many = offset.shape[0] * offset.shape[1] > 1
+    width = units.shape[1]
+    m, places = np.empty((10, width), np.float64), np.empty(width, np.int32)
     i = 0
     for v in range(units.shape[0]):
-        for u in range(units.shape[1]):
+        n = 0
+        for u in range(width):
             if units[v, u] == 0:
                 continue
             z = _ONE / (np.float32(units[v, u]) * unit)
             at_v, at_u = (v, u) if many else (0, 0)
             x = np.float32(u) + _HALF + (np.float32(offset[at_v, at_u, 0]) - _MIDDLE) * step
             y = np.float32(v) + _HALF + (np.float32(offset[at_v, at_u, 1]) - _MIDDLE) * step
-            means[i, 0], means[i, 1], means[i, 2] = (x - cx) / fx * z, (y - cy) / fy * z, z
-            xx, yy = low + along * float(front[v, u, 0]), low + along * float(front[v, u, 1])
-            zz = low + along * float(side[v, u, 2])
-            xy = beside * (float(front[v, u, 2]) - MIDDLE)
-            xz, yz = beside * (float(side[v, u, 0]) - MIDDLE), beside * (float(side[v, u, 1]) - MIDDLE)
+            mean = means[i + n]
+            mean[0], mean[1], mean[2] = (x - cx) / fx * z, (y - cy) / fy * z, z
+            # Until its shape is known, what that is to be multiplied by.
+            scales[i + n, 0] = pixel * z
+            m[0, n] = low + along * float(front[v, u, 0])
+            m[1, n] = low + along * float(front[v, u, 1])
+            m[2, n] = low + along * float(side[v, u, 2])
+            m[3, n] = beside * (float(front[v, u, 2]) - MIDDLE)
+            m[4, n] = beside * (float(side[v, u, 0]) - MIDDLE)
+            m[5, n] = beside * (float(side[v, u, 1]) - MIDDLE)
             if len(pose):
-                _move_back(pose, means[i])
-                xx, yy, zz, xy, xz, yz = _turn_back(pose, xx, yy, zz, xy, xz, yz)
-            first, second, third, qw, qx, qy, qz = principal_axes(xx, yy, zz, xy, xz, yz)
-            quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3] = qw, qx, qy, qz
-            size = pixel * z
-            scales[i, 0] = exp32(np.float32(min(max(first, low), high))) * size
-            scales[i, 1] = exp32(np.float32(min(max(second, low), high))) * size
-            scales[i, 2] = exp32(np.float32(min(max(third, low), high))) * size
+                _move_back(pose, mean)
+                m[0, n], m[1, n], m[2, n], m[3, n], m[4, n], m[5, n] = _turn_back(
+                    pose, m[0, n], m[1, n], m[2, n], m[3, n], m[4, n], m[5, n]
+                )
+            places[n] = u
+            n += 1
+        diagonalise(m, n)
+        for j in range(n):
+            u = places[j]
+            length = np.sqrt(m[6, j] * m[6, j] + m[7, j] * m[7, j] + m[8, j] * m[8, j] + m[9, j] * m[9, j])
+            for k in range(4):
+                quats[i, k] = m[6 + k, j] / length
+            size = scales[i, 0]
             for k in range(3):
+                scales[i, k] = exp32(np.float32(min(max(m[k, j], low), high))) * size
                 sh[i, 0, k] = dc_of[colour[v, u, k]]
             opacities[i] = np.float32(max(opacity[v, u, 0], np.uint8(1))) / _FULL
             i += 1

@@ -1,7 +1,7 @@
 // Planes to Spark's packed words: what from_planes in deployments/splats/codecs/planes_values.py and then the `packed` codec do on
 // the server, in one pass over the pixels.
 
-import { diagonalise, MATRIX } from "./ellipsoid.js";
+import { diagonalise, type Matrices, newMatrices } from "./ellipsoid.js";
 import { floatToHalf } from "./half.js";
 import type { PlanesView } from "./planes.js";
 import { type SplatRange, WORDS } from "./words.js";
@@ -29,10 +29,12 @@ const NO_ROTATION = 255 | (128 << 8);
 /** Of half its angle: below it the cosine, as float32, is 1. */
 const NO_SINE = 2 ** -12;
 
-const matrix = new Float64Array(MATRIX);
-const centre = new Float64Array(3);
+/** Of a row: its matrices, and the pixels that they are of. */
+let matrices = newMatrices(0);
+let places = new Int32Array(0);
+let centres = new Float64Array(0);
 const columns = new Float64Array(9);
-/** Where the entries of `matrix` are: xx, yy, zz, xy, xz, yz. */
+/** Where the entries of a matrix are: xx, yy, zz, xy, xz, yz. */
 const ROW_OF = Uint8Array.of(0, 1, 2, 0, 0, 1);
 const COLUMN_OF = Uint8Array.of(0, 1, 2, 1, 2, 2);
 
@@ -47,37 +49,49 @@ export function writeView(view: PlanesView, planes: PixelPlanes, range: SplatRan
   const beside = (high - low) / 254;
   const pose = view.pose === null ? null : Float64Array.from(view.pose);
   const perLn = 254 / (range.lnScaleMax - range.lnScaleMin);
-  for (let v = 0, i = 0; v < height; v++) {
-    for (let u = 0; u < width; u++, i++) {
+  if (places.length < width) {
+    matrices = newMatrices(width);
+    places = new Int32Array(width);
+    centres = new Float64Array(3 * width);
+  }
+  const [xx, yy, zz, xy, xz, yz] = matrices;
+  for (let v = 0; v < height; v++) {
+    let n = 0;
+    for (let u = 0, i = v * width; u < width; u++, i++) {
       if (units[i] === 0) continue;
       const at = 4 * i;
       const z = f32(1 / f32(units[i]! * view.unit));
       const x = u + 0.5 + (offset === null ? 0 : (offset[at]! - MIDDLE) * step);
       const y = v + 0.5 + (offset === null ? 0 : (offset[at + 1]! - MIDDLE) * step);
-      centre[0] = ((x - cx) / fx) * z;
-      centre[1] = ((y - cy) / fy) * z;
-      centre[2] = z;
-      matrix[0] = low + along * front[at]!;
-      matrix[1] = low + along * front[at + 1]!;
-      matrix[2] = low + along * side[at + 2]!;
-      matrix[3] = beside * (front[at + 2]! - MIDDLE);
-      matrix[4] = beside * (side[at]! - MIDDLE);
-      matrix[5] = beside * (side[at + 1]! - MIDDLE);
-      if (pose !== null) moveBack(pose);
-      diagonalise(matrix);
+      centres[3 * n] = ((x - cx) / fx) * z;
+      centres[3 * n + 1] = ((y - cy) / fy) * z;
+      centres[3 * n + 2] = z;
+      xx[n] = low + along * front[at]!;
+      yy[n] = low + along * front[at + 1]!;
+      zz[n] = low + along * side[at + 2]!;
+      xy[n] = beside * (front[at + 2]! - MIDDLE);
+      xz[n] = beside * (side[at]! - MIDDLE);
+      yz[n] = beside * (side[at + 1]! - MIDDLE);
+      places[n++] = i;
+    }
+    if (pose !== null) for (let j = 0; j < n; j++) moveBack(pose, j);
+    diagonalise(matrices, n);
+    for (let j = 0; j < n; j++) {
+      const at = 4 * places[j]!;
+      const z = f32(1 / f32(units[places[j]!]! * view.unit));
       // A scale's byte: 1 + round(254 · (ln s − min) / (max − min)).
       const base = Math.log(pixel * z) - range.lnScaleMin;
       const alpha = opacity[at]! || 1;
       const slot = count * WORDS;
       count++;
       into[slot] = colour[at]! | (colour[at + 1]! << 8) | (colour[at + 2]! << 16) | (alpha << 24);
-      into[slot + 1] = half(centre[0]!) | (half(centre[1]!) << 16);
-      const rotation = rotationBytes();
-      into[slot + 2] = half(centre[2]!) | ((rotation & 0xffff) << 16);
+      into[slot + 1] = half(centres[3 * j]!) | (half(centres[3 * j + 1]!) << 16);
+      const rotation = rotationBytes(matrices, j);
+      into[slot + 2] = half(centres[3 * j + 2]!) | ((rotation & 0xffff) << 16);
       into[slot + 3] =
-        scaleByte(matrix[0]!, low, high, base, perLn) |
-        (scaleByte(matrix[1]!, low, high, base, perLn) << 8) |
-        (scaleByte(matrix[2]!, low, high, base, perLn) << 16) |
+        scaleByte(xx[j]!, low, high, base, perLn) |
+        (scaleByte(yy[j]!, low, high, base, perLn) << 8) |
+        (scaleByte(zz[j]!, low, high, base, perLn) << 16) |
         ((rotation >>> 16) << 24);
     }
   }
@@ -93,12 +107,12 @@ function scaleByte(ln: number, low: number, high: number, base: number, perLn: n
   return 1 + (steps <= 0 ? 0 : steps >= 254 ? 254 : Math.floor(steps + 0.5));
 }
 
-/** octU | octV<<8 | theta<<16 of the rotation of `matrix`. */
-function rotationBytes(): number {
-  const qw = matrix[6]!;
-  const qx = matrix[7]!;
-  const qy = matrix[8]!;
-  const qz = matrix[9]!;
+/** octU | octV<<8 | theta<<16 of a matrix's rotation. */
+function rotationBytes(m: Matrices, j: number): number {
+  const qw = m[6][j]!;
+  const qx = m[7][j]!;
+  const qy = m[8][j]!;
+  const qz = m[9][j]!;
   const sign = qw < 0 ? -1 : 1;
   const sine = Math.sqrt(qx * qx + qy * qy + qz * qz);
   if (sine < NO_SINE) return NO_ROTATION;
@@ -114,24 +128,26 @@ function rotationBytes(): number {
   return Math.floor(p * 127.5 + 128) | (Math.floor(q * 127.5 + 128) << 8) | (theta << 16);
 }
 
-/** `centre` and `matrix` from a view's frame to the first camera's: Rᵀ·(c − t) and Rᵀ·M·R. */
-function moveBack(pose: Float64Array): void {
-  const x = f32(centre[0]!) - pose[3]!;
-  const y = f32(centre[1]!) - pose[7]!;
-  const z = centre[2]! - pose[11]!;
+/** A centre and a matrix of the row from a view's frame to the first camera's: Rᵀ·(c − t) and Rᵀ·M·R. */
+function moveBack(pose: Float64Array, j: number): void {
+  const x = f32(centres[3 * j]!) - pose[3]!;
+  const y = f32(centres[3 * j + 1]!) - pose[7]!;
+  const z = centres[3 * j + 2]! - pose[11]!;
+  const [xx, yy, zz, xy, xz, yz] = matrices;
   for (let i = 0; i < 3; i++) {
-    centre[i] = pose[i]! * x + pose[4 + i]! * y + pose[8 + i]! * z;
-    // M·R, a column at a time.
     const r0 = pose[i]!;
     const r1 = pose[4 + i]!;
     const r2 = pose[8 + i]!;
-    columns[3 * i] = matrix[0]! * r0 + matrix[3]! * r1 + matrix[4]! * r2;
-    columns[3 * i + 1] = matrix[3]! * r0 + matrix[1]! * r1 + matrix[5]! * r2;
-    columns[3 * i + 2] = matrix[4]! * r0 + matrix[5]! * r1 + matrix[2]! * r2;
+    centres[3 * j + i] = r0 * x + r1 * y + r2 * z;
+    // M·R, a column at a time.
+    columns[3 * i] = xx[j]! * r0 + xy[j]! * r1 + xz[j]! * r2;
+    columns[3 * i + 1] = xy[j]! * r0 + yy[j]! * r1 + yz[j]! * r2;
+    columns[3 * i + 2] = xz[j]! * r0 + yz[j]! * r1 + zz[j]! * r2;
   }
   for (let entry = 0; entry < 6; entry++) {
     const i = ROW_OF[entry]!;
-    const j = 3 * COLUMN_OF[entry]!;
-    matrix[entry] = pose[i]! * columns[j]! + pose[4 + i]! * columns[j + 1]! + pose[8 + i]! * columns[j + 2]!;
+    const column = 3 * COLUMN_OF[entry]!;
+    const parts = matrices[entry]!;
+    parts[j] = pose[i]! * columns[column]! + pose[4 + i]! * columns[column + 1]! + pose[8 + i]! * columns[column + 2]!;
   }
 }
