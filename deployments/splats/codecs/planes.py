@@ -94,7 +94,6 @@ EncodeJpeg = Callable[[U8, int, bool], bytes]
 ReadJpeg = Callable[[bytes, int], U8]
 """A JPEG and its channels → uint8 [H, W, channels]; raises ValueError if it is broken."""
 
-
 _LN_SCALE = (-2.5, 1.3)
 """Thinner than a twelfth of a pixel is thin enough; few are larger than four pixels."""
 _OFFSET_PX = 1.5
@@ -218,6 +217,8 @@ def _encode_view(
     rows, columns, camera, growth = _grid(shown.reshape(view.camera.height, view.camera.width), view.camera, budget)
     some = np.ascontiguousarray(np.flatnonzero(shown)[::_SAMPLE])
     low, high, bound = _ranges(gaussians, some, view.camera)
+    if growth > 1 and not bound:
+        bound = _OFFSET_PX  # The middle of a coarser cell is seldom that of one of its pixels.
     shape = (len(rows), len(columns))
     inverse, opacity = np.empty(shape, np.float32), np.empty((*shape, 1), np.uint8)
     colour, front, side, offset = (np.empty((*shape, 3), np.uint8) for _ in range(4))
@@ -269,7 +270,7 @@ def _encode_view(
 def _grid(shown: NDArray[np.bool_], camera: Camera, budget: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Camera, float]:
     """Rows and columns of the picture's grid that are stored, the camera of theirs, and how much larger the splats are.
 
-    All between the first and the last that anything is shown of; or, above the budget, so few that it is kept.
+    All between the first and the last that anything is shown of; or, above the budget, every so many of them.
     """
     across, down = np.flatnonzero(shown.any(axis=0)), np.flatnonzero(shown.any(axis=1))
     if not len(across):
@@ -278,8 +279,7 @@ def _grid(shown: NDArray[np.bool_], camera: Camera, budget: int) -> tuple[NDArra
     rows = np.arange(top, down[-1] + 1, dtype=np.int32)
     columns = np.arange(left, across[-1] + 1, dtype=np.int32)
     cut = Camera(len(columns), len(rows), camera.fx, camera.fy, camera.cx - left, camera.cy - top)
-    total = int(np.count_nonzero(shown))
-    cells, left_over = len(rows) * len(columns), total
+    cells, left_over = len(rows) * len(columns), int(np.count_nonzero(shown))
     thin_rows, thin_columns = rows, columns
     while left_over > budget and cells > 1:
         # Where holes lie is not even, so that the first guess may be a few too many.
