@@ -183,6 +183,44 @@ def test_pruning_before_the_copy_gives_the_packers_own_frame(checkpoints: Any, o
     assert early[1].pruned["opacity"] > 0 and early[1].pruned["border"] > 0
 
 
+@pytest.mark.parametrize("codec", ["auto", "planes"])
+def test_a_session_whose_codec_needs_the_grid_gets_it_and_its_neighbour_is_pruned(checkpoints: Any, codec: str) -> None:
+    from deployments.client import read_plane
+    from deployments.splats.codecs.planes import decode_planes
+    from deployments.stages.pack import Packer, PackSettings
+
+    asked = DecodedCapture(capture(0).views, FrameRequest(FrameOptions(codec=codec), ("planes", "packed", "points")))
+    plain = capture(1)
+    planar, pruned = predictions(faded(checkpoints["micro"], prune_on_device=True).predict([asked, plain]))
+    assert planar.as_gaussians().grid is not None and not planar.pruned
+    assert pruned.as_gaussians().grid is None and pruned.pruned
+    packer = Packer(PackSettings())
+    frame, packed = (
+        packer.pack(PredictedCapture(planar, FrameRequest(FrameOptions(codec=name), ("planes", "packed", "points"))))
+        for name in (codec, "packed")
+    )
+    assert not isinstance(frame, FrameError) and not isinstance(packed, FrameError)
+    assert (frame.codec, frame.kind, frame.count, frame.pruned) == ("planes", "native", packed.count, packed.pruned)
+    assert len(decode_planes(frame.data, read_plane)) == frame.count
+
+
+def test_several_views_lie_on_the_grids_of_their_own_cameras(checkpoints: Any) -> None:
+    from deployments.client import read_plane
+    from deployments.splats.codecs.planes import decode_planes
+    from deployments.stages.pack import Packer, PackSettings
+
+    views = (*capture(0).views, *capture(1).views)
+    asked = DecodedCapture(views, FrameRequest(FrameOptions(border=0.0, min_opacity=0.0), ("planes", "packed", "points")))
+    model, _ = engine(checkpoints["micro"])
+    (prediction,) = predictions(model.predict([asked]))
+    assert len(prediction.views) == 2 and prediction.views[1].pose is not None
+    frame = Packer(PackSettings()).pack(PredictedCapture(prediction, asked.request))
+    assert not isinstance(frame, FrameError) and frame.codec == "planes"
+    found, sent = decode_planes(frame.data, read_plane), prediction.as_gaussians()
+    assert len(found) == len(sent)
+    assert np.median(np.linalg.norm(found.means - sent.means, axis=1) / np.linalg.norm(sent.means, axis=1)) < 0.02
+
+
 def test_each_session_is_calmed_by_its_own_state(checkpoints: Any) -> None:
     model, _ = engine(checkpoints["micro"], calm=True)
     (first,) = predictions(model.predict([capture(0)]))

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.splats.camera import Camera
+from deployments.splats.camera import Camera, PosedCamera
 from deployments.splats.codecs import Codec
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.codecs.ply import PlyCodec
 from deployments.splats.codecs.points import PointsCodec
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
+from tests.vectors.native import native_frame
 
 FOLDER = Path(__file__).parent
 F32 = np.float32
@@ -115,6 +116,13 @@ LAYERED: dict[str, tuple[LayeredDepth, dict[str, Any]]] = {
     "dots.depth": (layered_frame(), {"step": 1 / 64, "kind": "points"}),
 }
 """File → the frame it holds, and how it is coded."""
+
+
+NATIVE: dict[str, tuple[Gaussians, list[PosedCamera], float]] = {
+    "native.splp": (*native_frame(40, 30, seed=1), 1 / 512),
+    "views.splp": (*native_frame(24, 18, views=2, seed=2), 1 / 64),
+}
+"""File → the frame it holds, its cameras, and the ``depth_step`` it is coded at; what has opacity 0 is not in it."""
 
 
 def layered_pictures(frame: LayeredDepth) -> list[NDArray[np.uint8]]:

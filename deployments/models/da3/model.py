@@ -32,11 +32,12 @@ from deployments.models.errors import ModelUnavailable
 from deployments.models.views import layered_depth
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
-from deployments.splats.camera import Camera
+from deployments.splats.camera import Camera, PosedCamera
+from deployments.splats.codecs import planes_heads
 from deployments.splats.gaussians import SH_COEFFICIENTS, Gaussians
 from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError, InferenceFailed, WrongViewCount
-from deployments.stream.frames import SplatKind
+from deployments.stream.frames import FrameRequest, SplatKind
 from deployments.stream.messages import Engine
 
 logger = logging.getLogger("ray.serve.splatcast")
@@ -85,7 +86,7 @@ class DepthAnything3:
         fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
             metres of metric-large are in proportion to it.
         threads: Of a CPU; 0: as many as this process may use.
-        prune_on_device: Copy only what the packer would keep; None: on a GPU.
+        prune_on_device: Copy only what the packer would keep, unless its codec needs the whole grid; None: on a GPU.
         warm_up_batch: Largest batch that is run at the start on a GPU, where every size is tuned for.
 
     Raises:
@@ -212,7 +213,7 @@ class DepthAnything3:
     def _together_or_alone(self, jobs: list[_Job]) -> list[tuple[Result, "_Calmed"] | FrameError]:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
-            wishes = [Wish(o.min_opacity, o.border, o.max_splats) for o in (job.capture.request.options for job in jobs)]
+            wishes = [_wish(job.capture.request, job.kind) for job in jobs]
             calmed = [_Calmed(job.capture.request.state) for job in jobs]
             results = self._run(
                 [job.pictures for job in jobs],
@@ -252,13 +253,24 @@ class DepthAnything3:
         if job.sizes:
             width, height = job.sizes[-1]
         cameras = [Camera(width, height, *(float(number) for number in lens)) for lens in result.cameras]
+        posed: tuple[PosedCamera, ...] = ()
         scene: Gaussians | LayeredDepth
         if job.kind == "native":
             means, scales, quats, opacities, sh = result.parts
+            posed = tuple(
+                PosedCamera(camera, pose if i else None) for i, (camera, pose) in enumerate(zip(cameras, result.poses, strict=True))
+            )
             scene = Gaussians(means, scales, quats, opacities, sh, grid=(views, height, width) if result.pruned is None else None)
         else:
             scene = layered_depth(result.parts[0], job.pictures, cameras, result.poses, calmed.factor)
-        return Prediction(scene, job.kind, cameras[0], calmed.state, result.pruned or {})
+        return Prediction(scene, job.kind, cameras[0], calmed.state, result.pruned or {}, posed)
+
+
+def _wish(request: FrameRequest, kind: SplatKind) -> Wish:
+    options = request.options
+    # Without a border to cut, all Gaussians stay, in the order of their pixels: what ``planes`` needs.
+    needs_grid = request.file is None and request.codec_for(kind, holds_depth=False) == planes_heads.NAME
+    return Wish(options.min_opacity, 0.0 if needs_grid else options.border, options.max_splats)
 
 
 class _Calmed:
