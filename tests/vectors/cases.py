@@ -119,7 +119,7 @@ LAYERED: dict[str, tuple[LayeredDepth, dict[str, Any]]] = {
 
 
 NATIVE: dict[str, tuple[Gaussians, list[PosedCamera], float]] = {
-    "native.splp": (*native_frame(40, 30, seed=1), 1 / 512),
+    "native.splp": (*native_frame(40, 30, seed=1), 1 / 768),
     "views.splp": (*native_frame(24, 18, views=2, seed=2), 1 / 64),
 }
 """File → the frame it holds, its cameras, and the ``depth_step`` it is coded at; what has opacity 0 is not in it."""
