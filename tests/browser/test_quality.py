@@ -98,6 +98,7 @@ def test_a_sort_that_fails_costs_its_own_frame_and_no_later_ack(open_viewer: Ope
     viewer.wait("splatcast.stats.notDrawn === 1")
     viewer.wait_shown(5)
     viewer.page.click("#start")
+    viewer.page.wait_for_timeout(1000)  # For the last replies, and for the acks of all.
     viewer.wait("splatcast.stats.received === splatcast.stats.shown + splatcast.stats.supersededInClient + 1")
     assert viewer.get("state.problems") == [], "the card goes with the next frame that is shown"
     shown = viewer.get("stats.shown")

@@ -49,7 +49,8 @@ async function answer(question: Exclude<Question, { ask: "hand over" }>): Promis
     return { bytes: base64(rgba) };
   }
   const own = question.own === null ? null : bytesOf(question.own);
-  const message = { codec: question.codec, data: bytesOf(question.data) } as SplatsMessage;
+  const camera = { width: 1, height: 1, fx: 1, fy: 1, cx: 0, cy: 0 };
+  const message = { codec: question.codec, data: bytesOf(question.data), camera } as SplatsMessage;
   const times: number[] = [];
   let words: Uint8Array = new Uint8Array(0);
   let count = 0;
