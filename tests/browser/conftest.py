@@ -72,6 +72,10 @@ class AppServer:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.1)
 
+    def signal(self, number: int) -> None:
+        """Send its process a signal."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it without a goodbye, as a crash does."""
         self._process.kill()

@@ -88,5 +88,5 @@ export class Graph {
 }
 
 function number(value: number): string {
-  return value.toFixed(value > 0 && value < 9.95 ? 1 : 0);
+  return value.toFixed(value === 0 || value >= 9.95 ? 0 : value < 0.995 ? 2 : 1);
 }

@@ -38,9 +38,9 @@ const ROOMY = "(min-width: 1081px) and (min-height: 640px)";
 export class Hud {
   private readonly quality = new QualityLine();
   private readonly graphs = {
-    age: new Graph("Age", " ms"),
+    age: new Graph("Age", " s"),
     frames: new Graph("Frames", "/s"),
-    bytes: new Graph("Frame size", " KB"),
+    bytes: new Graph("Size", " KB"),
     quality: new Graph("Quality", "%", 100),
   };
   private readonly bars = new Map<string, { label: HTMLElement; bar: HTMLElement; value: HTMLElement }>();
@@ -83,7 +83,7 @@ export class Hud {
     const live = running && stats.fps > 0;
     setText(byId("fps"), live ? stats.fps.toFixed(stats.fps < 9.95 ? 1 : 0) : "–");
     setText(byId("age"), live ? stats.ageP50Ms.toFixed(0) : "–");
-    setText(byId("age-p50"), live ? `${stats.ageP50Ms.toFixed(0)} ms` : "–");
+    setText(byId("age-p50"), live ? stats.ageP50Ms.toFixed(0) : "–");
     setText(byId("age-p95"), live ? `· ${stats.ageP95Ms.toFixed(0)} ms` : "");
     setText(byId("kilobytes"), live ? `${stats.kilobytesPerFrame.toFixed(0)} KB` : "–");
     if (shown) {
@@ -105,7 +105,7 @@ export class Hud {
     const stats = this.stats();
     const live = running && stats.fps > 0 && !document.hidden;
     const quality = shown ? 100 * Math.min(shown.quality.splats_share, shown.quality.px_share) : null;
-    this.graphs.age.add(live ? stats.ageP50Ms : null);
+    this.graphs.age.add(live ? stats.ageP50Ms / 1000 : null);
     this.graphs.frames.add(live ? stats.fps : null);
     this.graphs.bytes.add(live ? stats.kilobytesPerFrame : null);
     this.graphs.quality.add(live ? quality : null);
