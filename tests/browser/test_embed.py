@@ -71,9 +71,8 @@ def test_a_site_that_may_shows_the_viewer_and_drives_it(open_viewer: OpenViewer,
     host.wait("heard.some(({ splatcast, message }) => splatcast === 'error' && message.includes('fly'))")
     host.page.evaluate("say('not for the viewer')")
     host.page.evaluate("say({ splatcast: 'stop' })")
-    host.wait(
-        "heard.at(-1).running === false || heard.some((each) => each.splatcast === 'state' && !each.running && each.source === 'sample')"
-    )
+    host.wait("heard.filter(({ splatcast }) => splatcast === 'state').at(-1).running === false")
+    assert frame.evaluate("splatcast.state.running") is False
 
 
 def test_a_site_that_may_not_sees_nothing(open_viewer: OpenViewer, serve: Serve, another_site: Any):

@@ -31,7 +31,7 @@ def assert_nothing_overlaps(page: Page, state: str) -> None:
     boxes = page.evaluate(BOXES)
     width, height = page.evaluate("[innerWidth, innerHeight]")
     for i, a in enumerate(boxes):
-        assert -1 <= a["left"] and a["right"] <= width + 1 and -1 <= a["top"] and a["bottom"] <= height + 1, (state, a)
+        assert a["left"] >= -1 and a["right"] <= width + 1 and a["top"] >= -1 and a["bottom"] <= height + 1, (state, a)
         for b in boxes[i + 1 :]:
             apart = a["left"] >= b["right"] or b["left"] >= a["right"] or a["top"] >= b["bottom"] or b["top"] >= a["bottom"]
             assert apart, f"{state} at {width}×{height}: {a['name']} covers {b['name']}"
