@@ -44,6 +44,9 @@ def test_nothing_covers_anything_at_any_size(open_viewer: OpenViewer, synthetic:
     viewer.wait("splatcast.state.connection === 'open'")
     assert_nothing_overlaps(page, "first visit")
     assert page.evaluate(TARGETS) == []
+    page.set_input_files("#file", {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
+    viewer.problem("file_unreadable")
+    assert_nothing_overlaps(page, "first visit, with a card")
     page.goto(f"{synthetic.url}/{LIVE}")
     viewer.wait("splatcast.stats.shown >= 1 && !document.getElementById('stats').hidden")
     assert_nothing_overlaps(page, "live")

@@ -79,7 +79,7 @@ export class Graph {
 
   private draw(): void {
     const known = this.minute.known;
-    const text = known.length > 0 ? `${number(Math.min(...known))}–${number(Math.max(...known))}${this.unit}` : "";
+    const text = known.length > 0 ? `${range(Math.min(...known), Math.max(...known))}${this.unit}` : "";
     this.range.textContent = text;
     this.line.setAttribute("d", this.minute.path(this.top));
     const now = known.length > 0 ? `${text}, now ${number(known.at(-1)!)}${this.unit}` : "nothing yet";
@@ -87,6 +87,11 @@ export class Graph {
   }
 }
 
+function range(least: number, most: number): string {
+  const [from, to] = [number(least), number(most)];
+  return from === to ? from : `${from}–${to}`;
+}
+
 function number(value: number): string {
-  return value.toFixed(value === 0 || value >= 9.95 ? 0 : value < 0.995 ? 2 : 1);
+  return value.toFixed(value === 0 || value >= 9.95 ? 0 : 1);
 }

@@ -38,7 +38,7 @@ const ROOMY = "(min-width: 1081px) and (min-height: 640px)";
 export class Hud {
   private readonly quality = new QualityLine();
   private readonly graphs = {
-    age: new Graph("Age", " s"),
+    age: new Graph("Age", " ms"),
     frames: new Graph("Frames", "/s"),
     bytes: new Graph("Size", " KB"),
     quality: new Graph("Quality", "%", 100),
@@ -105,7 +105,7 @@ export class Hud {
     const stats = this.stats();
     const live = running && stats.fps > 0 && !document.hidden;
     const quality = shown ? 100 * Math.min(shown.quality.splats_share, shown.quality.px_share) : null;
-    this.graphs.age.add(live ? stats.ageP50Ms / 1000 : null);
+    this.graphs.age.add(live ? stats.ageP50Ms : null);
     this.graphs.frames.add(live ? stats.fps : null);
     this.graphs.bytes.add(live ? stats.kilobytesPerFrame : null);
     this.graphs.quality.add(live ? quality : null);
