@@ -28,18 +28,22 @@ class AccessSettings:
             is the whole list. ``*``: any site.
         hosts: Names by which the server may be asked for, besides IP addresses and localhost. ``*``: any, for a server behind a
             load balancer.
+        embed: Sites whose pages may show the viewer in a frame, written like ``origins``. Empty: the server's own pages only.
+            ``*``: any site. The stream stays the viewer's own: they need not be in ``origins``.
         max_sessions_per_address: Sessions that an ingress replica serves for one client address. Enough for a school behind one.
     """
 
     origins: tuple[str, ...] | Literal["*"] = ()
     hosts: tuple[str, ...] | Literal["*"] = "*"
+    embed: tuple[str, ...] | Literal["*"] = ()
     max_sessions_per_address: int = 100
 
 
 def _access_makes_sense(settings: AccessSettings) -> AccessSettings:
-    for origin in settings.origins if settings.origins != "*" else ():
-        if parse_origin(origin) is None:
-            raise ValueError(f"origins: expected https://host or https://host:port, or '*' for any site, got {origin!r}")
+    for name, sites in (("origins", settings.origins), ("embed", settings.embed)):
+        for site in sites if sites != "*" else ():
+            if parse_origin(site) is None:
+                raise ValueError(f"{name}: expected https://host or https://host:port, or '*' for any site, got {site!r}")
     for host in settings.hosts if settings.hosts != "*" else ():
         if (parsed := parse_authority(host, 0)) is None or parsed[1]:
             raise ValueError(f"hosts: expected names without a port, or '*' for any, got {host!r}")

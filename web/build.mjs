@@ -3,6 +3,7 @@
 import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { thirdPartyLicences } from "./licences.mjs";
 
@@ -19,6 +20,9 @@ const MODELS = [
 /** Workers are files of their own: 'self' in worker-src is then enough for them. */
 const ENTRIES = ["viewer.ts", "selftest.ts", "status.ts", "stream/socket.worker.ts", "capture/capture.worker.ts"];
 const PAGES = ["index.html", "selftest.html", "status.html", "viewer.css", "status.css", "favicon.svg"];
+
+/** What is worth compressing: the rest is small, or compressed already. */
+const COMPRESSED = /\.(js|css|html|txt)$/;
 
 const LICENCES = "THIRD_PARTY_LICENSES.txt";
 
@@ -42,6 +46,14 @@ async function buildViewer(debug) {
     minify: !debug,
     sourcemap: debug ? "inline" : false,
   });
+}
+
+/** A compressed copy beside each file, so that no server has to do it for each visitor. gzip's header holds no time: builds stay alike. */
+async function compress() {
+  for (const name of await readdir(staticFolder)) {
+    if (!COMPRESSED.test(name)) continue;
+    await writeFile(join(staticFolder, `${name}.gz`), gzipSync(await readFile(join(staticFolder, name)), { level: 9 }));
+  }
 }
 
 async function placeModels() {
@@ -73,4 +85,5 @@ if (process.argv.includes("--tests")) {
 } else {
   await placeModels();
   await buildViewer(process.argv.includes("--debug"));
+  await compress();
 }

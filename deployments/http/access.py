@@ -107,6 +107,16 @@ class Access:
             raise Unauthorized
 
 
+def frame_ancestors(settings: AccessSettings) -> str:
+    """Who may show the viewer in a frame, as the ``frame-ancestors`` of a content security policy writes it."""
+    if settings.embed == "*":
+        return "*"
+    sites = (parse_origin(site) for site in settings.embed)
+    return " ".join(
+        ["'self'", *(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for scheme, host, port in filter(None, sites))]
+    )
+
+
 def presented_tokens(scope: Scope) -> list[str]:
     """Every token that a request carries: in its header, its query and its subprotocols."""
     schemes = (header.partition(" ") for header in _headers(scope, b"authorization"))

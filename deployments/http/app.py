@@ -20,7 +20,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from deployments.config import GraphArgs
-from deployments.http.access import Access, Places
+from deployments.http.access import Access, Places, frame_ancestors
 from deployments.http.admitted import AdmittedPipeline
 from deployments.http.answers import refusal, refusal_of
 from deployments.http.health import Health
@@ -91,7 +91,7 @@ def create_app(
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, StreamError: _not_served, Exception: _failed})
     app.router.redirect_slashes = False  # To absolute addresses, of which this server knows its own half only.
     # Outside Starlette's own error handling, so that errors have the headers too.
-    return PageHeaders(PageRedirects(AccessGate(app, access)))
+    return PageHeaders(PageRedirects(AccessGate(app, access)), frame_ancestors(args.access))
 
 
 class _Api:

@@ -32,13 +32,12 @@ class AccessGate:
 class PageHeaders:
     """Adds to every response the headers that tell a browser what the page may do."""
 
+    # What the viewer was seen to need: Spark compiles WASM and starts its sort worker from a blob; a dropped video is a blob.
+    _POLICY = (
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; media-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "
+    )
     _HEADERS = (
-        # What the viewer was seen to need: Spark compiles WASM and starts its sort worker from a blob; a dropped video is a blob.
-        (
-            b"content-security-policy",
-            b"default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; media-src 'self' blob:; "
-            b"object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
-        ),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
         (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
@@ -47,15 +46,22 @@ class PageHeaders:
         (b"cross-origin-opener-policy", b"same-origin"),
     )
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, ancestors: str) -> None:
+        """Wrap an application.
+
+        Args:
+            app: What answers.
+            ancestors: Who may show its pages in a frame, as the policy writes it.
+        """
         self._app = app
+        self._headers = ((b"content-security-policy", f"{self._POLICY}{ancestors}".encode()), *self._HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on, with a ``send`` that adds the headers."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *self._HEADERS]}
+                message = {**message, "headers": [*message.get("headers", []), *self._headers]}
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

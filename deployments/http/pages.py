@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from mimetypes import guess_type
 from os import PathLike, stat_result
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from deployments.http.access import PAGES, path_in_app
 from deployments.http.answers import NOT_KEPT
 
 STATIC_FOLDER = Path(__file__).parent / "static"
-_HASHED = re.compile(r"-[A-Z2-7]{8}\.js")
+_HASHED = re.compile(r"-[A-Z2-7]{8}\.js$")
 """The end of a chunk's name, as esbuild writes it (``chunkNames`` in ``web/build.mjs``)."""
+_PACKED = ".gz"
+"""What the build adds to the name of a file that it has compressed as well."""
 _KEEP, _ASK_EACH_TIME = "max-age=31536000, immutable", "no-cache"
 
 
@@ -80,16 +83,33 @@ class ViewerFiles(StaticFiles):
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """A file with its cache rules, or word that the browser's copy is still good."""
-        path = Path(full_path)
-        response = FileResponse(path, status_code, stat_result=stat_result)
+        """A file with its cache rules, compressed where the browser takes that, or word that the browser's copy is still good."""
+        path, asked = Path(full_path), Headers(scope=scope)
+        packed = path.with_name(path.name + _PACKED)
+        is_packed = packed.is_file()
+        # A part of a file is counted in the bytes of the file itself.
+        sends_packed = is_packed and "range" not in asked and _takes_gzip(asked.get("accept-encoding", ""))
+        sent = packed if sends_packed else path
+        response = FileResponse(sent, status_code, media_type=guess_type(path.name)[0])
+        if sends_packed:
+            response.headers["content-encoding"] = "gzip"
+        if is_packed:
+            response.headers["vary"] = "accept-encoding"
         hashed = _HASHED.search(path.name)
         response.headers["cache-control"] = _KEEP if hashed else _ASK_EACH_TIME
-        response.headers["etag"] = f'"{path.name}"' if hashed else _tag(path, stat_result.st_mtime_ns, stat_result.st_size)
+        # Each of the two has a tag of its own: they are different bytes.
+        stat = sent.stat() if sends_packed else stat_result
+        response.headers["etag"] = f'"{sent.name}"' if hashed else _tag(sent, stat.st_mtime_ns, stat.st_size)
         # Only the tag decides. Starlette would go by the file's time where a browser sends no tag.
-        if "if-none-match" in (asked := Headers(scope=scope)) and self.is_not_modified(response.headers, asked):
+        if "if-none-match" in asked and self.is_not_modified(response.headers, asked):
             return NotModifiedResponse(response.headers)
         return response
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an ``Accept-Encoding`` names gzip, and not to refuse it."""
+    codings = (part.replace(" ", "").lower().partition(";q=") for part in accepted.split(","))
+    return any(name == "gzip" and not re.fullmatch(r"0(\.0*)?", quality) for name, _, quality in codings)
 
 
 @lru_cache(maxsize=64)

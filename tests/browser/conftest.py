@@ -72,6 +72,10 @@ class AppServer:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.1)
 
+    def signal(self, number: int) -> None:
+        """Send its process a signal."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it without a goodbye, as a crash does."""
         self._process.kill()
@@ -200,7 +204,7 @@ def open_viewer(browser: Browser) -> Iterator[Callable[..., Viewer]]:
     """Opens the viewer in a context of its own. At the end its console must have said nothing, except what was expected."""
     opened: list[tuple[Viewer, str]] = []
 
-    def start(url: str, *, size: tuple[int, int] = (480, 480), within: Browser | None = None, expected: str = "\0") -> Viewer:
+    def start(url: str, *, size: tuple[int, int] = (1100, 500), within: Browser | None = None, expected: str = "\0") -> Viewer:
         context = (within or browser).new_context(
             viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce", accept_downloads=True
         )

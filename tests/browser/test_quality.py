@@ -34,7 +34,7 @@ def acks_in(path: Path) -> list[dict[str, Any]]:
 
 
 def test_lowered_quality_is_said_with_its_cause_and_full_quality_is_quiet(open_viewer: OpenViewer, serve: Serve):
-    viewer = open_viewer(f"{serve('--lowered').url}/?{STREAM}&min_opacity=0&max_splats=800", size=(900, 640))
+    viewer = open_viewer(f"{serve('--lowered').url}/?{STREAM}&min_opacity=0&max_splats=800", size=(1100, 640))
     viewer.wait("splatcast.state.shown?.quality.splats_share < 1")
     viewer.wait("document.querySelector('#quality').textContent === '62% detail, 320 px'")
     assert viewer.page.inner_text("#quality-note") == "Less detail: the network takes too long for more."

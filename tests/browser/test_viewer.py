@@ -210,11 +210,11 @@ def test_a_frame_and_a_picture_can_be_saved(open_viewer: OpenViewer, synthetic: 
     assert download.value.suggested_filename.endswith(".ply")
     with viewer.page.expect_download() as download:
         viewer.page.click("#screenshot")
-    assert Image.open(io.BytesIO(download.value.path().read_bytes())).size == (480, 480)
+    assert Image.open(io.BytesIO(download.value.path().read_bytes())).size == (1100, 500)
 
 
 def test_the_view_orbits_by_mouse_and_keys_and_comes_back(open_viewer: OpenViewer, synthetic: AppServer):
-    viewer = open_viewer(f"{synthetic.url}/?source=camera&autostart=1&max_splats=3000&width=160&fps=2", size=(900, 600))
+    viewer = open_viewer(f"{synthetic.url}/?source=camera&autostart=1&max_splats=3000&width=160&fps=2", size=(1100, 600))
     viewer.wait_shown(2)
     viewer.page.click("#start")
     viewer.wait("splatcast.renderer.activeSplats === splatcast.state.shown.count")

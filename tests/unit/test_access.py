@@ -13,6 +13,7 @@ from deployments.http.access import (
     Places,
     address_of,
     chosen_subprotocol,
+    frame_ancestors,
     parse_authority,
     token_from,
     without_token,
@@ -268,6 +269,9 @@ def test_the_token_is_never_the_subprotocol_of_the_answer() -> None:
         ({"origins": ["https://cam.example/page"]}, ["origins", "/page"]),
         ({"origins": ["*"]}, ["origins", "'*'"]),
         ({"origins": "https://cam.example"}, ["origins"]),
+        ({"embed": ["cam.example"]}, ["embed", "https://host", "cam.example"]),
+        ({"embed": ["https://cam.example; script-src *"]}, ["embed"]),
+        ({"embed": ["https://cam.example https://evil.example"]}, ["embed"]),
         ({"hosts": ["cam.example:8000"]}, ["hosts", "without a port"]),
         ({"hosts": ["https://cam.example"]}, ["hosts", "names"]),
         ({"max_sessions_per_address": 0}, ["max_sessions_per_address", "1 or more"]),
@@ -278,6 +282,18 @@ def test_settings_that_make_no_sense_are_named(access: dict[str, Any], words: li
     with pytest.raises(ValidationError) as refused:
         settings(**access)
     assert all(word in str(refused.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("embed", "ancestors"),
+    [
+        ([], "'self'"),
+        (["https://Cam.example", "http://[::1]:9000"], "'self' https://cam.example:443 http://[::1]:9000"),
+        ("*", "*"),
+    ],
+)
+def test_only_the_named_sites_may_frame_the_viewer(embed: Any, ancestors: str) -> None:
+    assert frame_ancestors(settings(embed=embed)) == ancestors
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a browser may keep of the viewer: an upgrade never mixes files of two builds."""
 
+import gzip
 import os
 from pathlib import Path
 
@@ -83,6 +84,45 @@ def test_a_part_of_a_file_is_a_part_of_the_same_file(client: TestClient) -> None
     assert (part.status_code, part.text) == (206, "ne")
     other = client.get("/static/viewer.js", headers={"range": "bytes=1-", "if-range": '"another"'})
     assert (other.status_code, other.text) == (200, "one")
+
+
+def test_a_browser_that_takes_gzip_gets_the_compressed_copy_with_a_tag_of_its_own(folder: Path, client: TestClient) -> None:
+    text = "export const one = 1;\n" * 100
+    for name in (HASHED, ENTRY):
+        write(folder / name, text)
+        (folder / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
+        plain = client.get(f"/static/{name}", headers={"accept-encoding": "identity"})
+        packed = client.get(f"/static/{name}", headers={"accept-encoding": "br, gzip;q=0.8"})
+        assert plain.text == packed.text == text
+        assert "content-encoding" not in plain.headers and packed.headers["content-encoding"] == "gzip"
+        assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) == len(text)
+        assert plain.headers["vary"] == packed.headers["vary"] == "accept-encoding"
+        assert plain.headers["content-type"] == packed.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert plain.headers["cache-control"] == packed.headers["cache-control"]
+        assert plain.headers["etag"] != packed.headers["etag"]
+        again = client.get(f"/static/{name}", headers={"accept-encoding": "gzip", "if-none-match": packed.headers["etag"]})
+        assert again.status_code == 304
+
+
+@pytest.mark.parametrize("accepted", ["", "identity", "br", "gzip;q=0", "gzip; q=0.000", "x-gzip"])
+def test_a_browser_that_does_not_take_gzip_gets_the_file_itself(folder: Path, client: TestClient, accepted: str) -> None:
+    (folder / f"{ENTRY}.gz").write_bytes(gzip.compress(b"one"))
+    answer = client.get("/static/viewer.js", headers={"accept-encoding": accepted})
+    assert answer.text == "one" and "content-encoding" not in answer.headers
+
+
+def test_a_part_is_a_part_of_the_file_itself_and_not_of_its_compressed_copy(folder: Path, client: TestClient) -> None:
+    (folder / f"{ENTRY}.gz").write_bytes(gzip.compress(b"one"))
+    part = client.get("/static/viewer.js", headers={"range": "bytes=1-", "accept-encoding": "gzip"})
+    assert (part.status_code, part.text) == (206, "ne") and "content-encoding" not in part.headers
+
+
+@pytest.mark.skipif(not STATIC_FOLDER.is_dir(), reason="the viewer is not built: make web")
+def test_every_script_and_style_sheet_of_the_real_build_has_a_compressed_copy() -> None:
+    files = [path for path in STATIC_FOLDER.iterdir() if path.suffix in (".js", ".css")]
+    for path in files:
+        assert gzip.decompress(path.with_name(f"{path.name}.gz").read_bytes()) == path.read_bytes()
+    assert files
 
 
 @pytest.mark.skipif(not STATIC_FOLDER.is_dir(), reason="the viewer is not built: make web")

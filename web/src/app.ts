@@ -5,17 +5,22 @@ import { CaptureLine } from "./capture/source.js";
 import { Sources } from "./capture/sources.js";
 import { nowMs } from "./clock.js";
 import type { Config, Settings, SourceKind } from "./config.js";
+import { attachEmbed } from "./embed.js";
 import { LiveView } from "./live_view.js";
 import { initialState, type State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { wantedOptions } from "./stream/options.js";
 import { attachControls } from "./ui/controls.js";
+import { attachCopying } from "./ui/copying.js";
 import { byId } from "./ui/dom.js";
+import { keepFocus } from "./ui/focus.js";
 import { Hud } from "./ui/hud.js";
+import { Panels } from "./ui/panels.js";
 import { Preview } from "./ui/preview.js";
 import { ProblemCards } from "./ui/problem_cards.js";
 import { CAMERA_GONE, downloadFailed, GRAPHICS_LOST, sourceFailed, workerFailed } from "./ui/problem_texts.js";
 import { Problems } from "./ui/problems.js";
+import { reportText } from "./ui/report.js";
 import { savePicture, savePly } from "./ui/saving.js";
 import { SettingsPanel } from "./ui/settings.js";
 import { Store } from "./ui/store.js";
@@ -67,6 +72,23 @@ export class App {
     this.apply(this.store.get().settings);
     player.orbit.aim({ yawDeg: config.view[0], pitchDeg: config.view[1], distance: config.view[2] });
     this.watchPage(canvas);
+    const panels = new Panels(() => player.invalidate());
+    player.room = (aspect) => panels.room(aspect);
+    this.store.subscribe(keepFocus());
+    attachCopying(() => this.report());
+    if (config.theme) document.documentElement.dataset["theme"] = config.theme;
+    document.body.classList.toggle("embed", config.embed);
+    attachEmbed(this.store, {
+      start: (kind) => void this.start(kind),
+      stop: () => this.stop(),
+      view: (pose) => {
+        player.orbit.aim(pose);
+        player.invalidate();
+      },
+      change: (patch) => this.change(patch),
+    });
+    // From here on every button does something.
+    for (const id of ["welcome", "dock"]) byId(id).inert = false;
     if (config.autostart && config.source !== "file") void this.start(config.source);
   }
 
@@ -136,9 +158,21 @@ export class App {
       this.view.stream.on = this.store.get().running && !document.hidden;
       if (document.hidden) this.view.player.skip();
     });
-    canvas.addEventListener("webglcontextlost", () => {
-      this.stop();
-      this.problems.report(GRAPHICS_LOST);
+    canvas.addEventListener("webglcontextlost", () => this.problems.report(GRAPHICS_LOST));
+    canvas.addEventListener("webglcontextrestored", () => this.problems.dismiss(GRAPHICS_LOST.code));
+    for (const change of ["online", "offline"] as const) window.addEventListener(change, () => this.view.stream.probe());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.view.stream.probe());
+  }
+
+  /** What somebody who mends things would ask for. */
+  private report(): string {
+    const { player, statistics } = this.view;
+    return reportText(this.store.get(), statistics.at(nowMs()), this.problems.past, {
+      userAgent: navigator.userAgent,
+      renderer: player.stage.rendererName,
+      window: `${innerWidth} × ${innerHeight} at ${devicePixelRatio}`,
+      address: location.href,
+      atIso: new Date().toISOString(),
     });
   }
 

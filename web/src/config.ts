@@ -15,6 +15,10 @@ export interface Config {
   readonly view: readonly [yawDeg: number, pitchDeg: number, distance: number];
   /** Where depth frames are to be lifted. */
   readonly lift: LiftWish;
+  /** In a frame of another page: the view alone, without panels. */
+  readonly embed: boolean;
+  /** Colours of the page; null takes the system's. */
+  readonly theme: "light" | "dark" | null;
   /** Settings that differ from the defaults. */
   readonly settings: Partial<Settings>;
   /** WebSocket of the server. */
@@ -82,6 +86,26 @@ export function readConfig(address: string): Config {
   socket.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   socket.search = socket.hash = "";
 
+  const wanted = query.get("source");
+  const source: SourceKind = wanted === "sample" || wanted === "file" ? wanted : "camera";
+  const [yaw = 0, pitch = 0, distance = 1] = (query.get("view") ?? "").split(",").filter(Boolean).map(Number);
+  const view =
+    [yaw, pitch, distance].every(Number.isFinite) && distance > 0 ? ([yaw, pitch, distance] as const) : ([0, 0, 1] as const);
+  const where = query.get("lift");
+  const lift = where === "gpu" || where === "worker" ? where : "auto";
+  const colours = query.get("theme");
+  const theme = colours === "light" || colours === "dark" ? colours : null;
+  const [autostart, embed] = [isOn(query, "autostart"), isOn(query, "embed")];
+  const settings = readSettings(query);
+  return Object.freeze({ source, autostart, view, lift, embed, theme, settings, socketUrl: socket.href });
+}
+
+function isOn(query: URLSearchParams, name: string): boolean {
+  return query.has(name) && query.get(name) !== "0";
+}
+
+/** The settings among the parameters, each within its bounds. */
+export function readSettings(query: URLSearchParams): Partial<Settings> {
   const settings: Partial<Settings> = {};
   const number = (name: string, low: number, high: number, use: (value: number) => void): void => {
     const text = query.get(name);
@@ -107,15 +131,6 @@ export function readConfig(address: string): Config {
     sway: "sway",
     free_orbit: "freeOrbit",
   } as const;
-  for (const [name, key] of Object.entries(flags)) if (query.has(name)) settings[key] = query.get(name) !== "0";
-
-  const wanted = query.get("source");
-  const source: SourceKind = wanted === "sample" || wanted === "file" ? wanted : "camera";
-  const [yaw = 0, pitch = 0, distance = 1] = (query.get("view") ?? "").split(",").filter(Boolean).map(Number);
-  const view =
-    [yaw, pitch, distance].every(Number.isFinite) && distance > 0 ? ([yaw, pitch, distance] as const) : ([0, 0, 1] as const);
-  const autostart = query.has("autostart") && query.get("autostart") !== "0";
-  const where = query.get("lift");
-  const lift = where === "gpu" || where === "worker" ? where : "auto";
-  return Object.freeze({ source, autostart, view, lift, settings, socketUrl: socket.href });
+  for (const [name, key] of Object.entries(flags)) if (query.has(name)) settings[key] = isOn(query, name);
+  return settings;
 }

@@ -58,6 +58,11 @@ export class LiveView implements PlayerEvents {
   }
 
   failed(frame: DecodedFrame | null, error: unknown): void {
+    // That the whole view is lost is said already.
+    if (this.player.stage.disposed) {
+      if (frame) this.stream.skipped(frame);
+      return;
+    }
     if (frame) {
       this.statistics.counts.notDrawn++;
       this.stream.skipped(frame);

@@ -23,7 +23,6 @@ declare global {
 }
 
 export function exposeForTests(app: App): void {
-  const { stage } = app.view.player;
   window.splatcast = {
     get state() {
       return app.store.get();
@@ -32,6 +31,7 @@ export function exposeForTests(app: App): void {
       return app.view.statistics.at(nowMs());
     },
     get renderer() {
+      const { stage } = app.view.player;
       const { capacity, activeSplats, drawn, glErrors } = stage;
       return { textures: stage.renderer.info.memory.textures, capacity, activeSplats, drawn, glErrors };
     },

@@ -15,7 +15,8 @@ function sayNoWebGl(error: unknown): void {
     make("p", String(error)),
   );
   byId("problems").replaceChildren(card);
-  byId("welcome").hidden = true;
+  // Nothing on this page can help: no button is left that does nothing, and no word of a connection that is never made.
+  for (const id of ["welcome", "dock", "connection"]) byId(id).hidden = true;
 }
 
 // First of all: whatever else fails, the token does not stay in the address bar.

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 import { decode, encode } from "@msgpack/msgpack";
 import { LONGEST_DELAY_MS } from "../src/stream/backoff.js";
-import { Connection, WELCOME_LIMIT_MS } from "../src/stream/connection.js";
+import { Connection, PROBE_LIMIT_MS, WELCOME_LIMIT_MS } from "../src/stream/connection.js";
 import type { FrameOptions, Limits } from "../src/stream/messages.js";
 import { withinLimits, withoutNumbers } from "../src/stream/options.js";
 
@@ -124,7 +124,7 @@ test("a server that never says welcome is left and tried again, however much els
   assert.equal(heard.at(-1)!.status, "waiting");
   assert.equal(last().readyState, 2);
   const first = last();
-  wait(LONGEST_DELAY_MS);
+  wait(1000);
   assert.equal(FakeSocket.all.length, 2);
   // The old socket's late end does not touch the new one.
   first.end(1006);
@@ -132,7 +132,7 @@ test("a server that never says welcome is left and tried again, however much els
   last().say(welcome());
   assert.ok(connection.ready);
   wait(WELCOME_LIMIT_MS);
-  assert.equal(heard.at(-1)!.status, "open");
+  assert.ok(connection.ready);
 });
 
 test("the pauses grow while no welcome comes", () => {
@@ -140,7 +140,7 @@ test("the pauses grow while no welcome comes", () => {
   for (let attempt = 0; attempt < 8; attempt++) {
     last().accept();
     wait(WELCOME_LIMIT_MS);
-    wait(LONGEST_DELAY_MS);
+    for (const { length } = FakeSocket.all; FakeSocket.all.length === length; ) wait(100);
   }
   const pauses = heard.filter(({ status }) => status === "waiting").map(({ text }) => Number(/(\d+) s$/.exec(text)![1]));
   assert.equal(pauses[0], 1);
@@ -158,6 +158,82 @@ test("a silent connection is left, one with pongs is not", () => {
   assert.equal(FakeSocket.all.length, 1);
   wait(41_000);
   assert.ok(heard.some(({ status }) => status === "waiting"));
+});
+
+test("silence is said after five seconds, and is over with the first answer", () => {
+  connect({});
+  last().accept();
+  last().say(welcome());
+  wait(4000);
+  assert.ok(last().sent.some(({ type }) => type === "ping"));
+  assert.equal(heard.at(-1)!.status, "open");
+  wait(3000);
+  assert.equal(heard.at(-1)!.status, "connecting");
+  assert.match(heard.at(-1)!.text, /^no answer for \d s$/);
+  last().say({ type: "pong", t: 0 });
+  assert.deepEqual([heard.at(-1)!.status, heard.at(-1)!.text], ["open", "connected"]);
+  assert.equal(FakeSocket.all.length, 1);
+});
+
+test("a network that is back is tried at once, in the middle of a pause", () => {
+  const connection = connect({});
+  for (let i = 0; i < 6; i++) {
+    last().end(1006);
+    wait(3000);
+  }
+  last().end(1006);
+  const before = FakeSocket.all.length;
+  connection.probe();
+  assert.equal(FakeSocket.all.length, before + 1);
+  last().accept();
+  last().say(welcome());
+  assert.ok(connection.ready);
+});
+
+test("an open socket that does not answer a probe is replaced, one that does is kept", () => {
+  const connection = connect({});
+  last().accept();
+  last().say(welcome());
+  wait(1000);
+  connection.probe();
+  wait(500);
+  last().say({ type: "pong", t: 0 });
+  wait(PROBE_LIMIT_MS);
+  assert.equal(FakeSocket.all.length, 1);
+  connection.probe();
+  wait(PROBE_LIMIT_MS);
+  assert.equal(FakeSocket.all.length, 2);
+  assert.equal(FakeSocket.all[0]!.readyState, 2);
+});
+
+test("after a sleep the connection is there again within three seconds", () => {
+  const connection = connect({});
+  last().accept();
+  last().say(welcome());
+  wait(1000);
+  now += 90_000;
+  wait(3000);
+  assert.equal(FakeSocket.all.length, 2);
+  last().accept();
+  last().say(welcome());
+  assert.ok(connection.ready);
+});
+
+test("a probe does not repeat what was refused for good", () => {
+  const connection = connect({});
+  last().accept();
+  last().say({ type: "error", code: "forbidden_origin", message: "no", seq: null, fatal: true });
+  last().end(1008);
+  connection.probe();
+  assert.equal(FakeSocket.all.length, 1);
+});
+
+test("a connection that nobody takes or refuses is left and tried again", () => {
+  connect({});
+  wait(WELCOME_LIMIT_MS);
+  assert.equal(heard.at(-1)!.status, "waiting");
+  wait(1000);
+  assert.equal(FakeSocket.all.length, 2);
 });
 
 test("a token is asked for once, and another one is tried at once", () => {

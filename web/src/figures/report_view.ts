@@ -62,7 +62,7 @@ function stages({ recent }: Report): void {
   const longest = Math.max(1, ...all.map(([, { p95 = 0 }]) => p95));
   fill(
     "stages",
-    ["stage", "50%", "95%", ""],
+    ["stage", "50%", "95%", "beside the slowest"],
     all.map(([stage, { p50 = 0, p95 = 0 }]) => [stage, ms(p50), ms(p95), bar(p50 / longest, p95 / longest)]),
     "No frame in the last ten seconds.",
   );

@@ -2,14 +2,20 @@
 
 export const FIRST_DELAY_MS = 500;
 export const LONGEST_DELAY_MS = 15_000;
+/** Where nobody answers: who looks on should see the stream soon after the server is back, and knocking costs nobody anything. */
+export const LONGEST_KNOCK_MS = 3000;
+/** After so many attempts, about a minute and a half, nobody is expected back at once. */
+const KNOCKS = 40;
 
 /**
  * Delay before attempt `attempt` (0 is the first retry): half of it fixed, half random.
  *
  * @param random A number in 0..1.
+ * @param answered The server was there, and refused.
  */
-export function retryDelayMs(attempt: number, random: number): number {
-  const full = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt, 20));
+export function retryDelayMs(attempt: number, random: number, answered: boolean): number {
+  const longest = answered || attempt >= KNOCKS ? LONGEST_DELAY_MS : LONGEST_KNOCK_MS;
+  const full = Math.min(longest, FIRST_DELAY_MS * 2 ** Math.min(attempt, 20));
   return full / 2 + (full / 2) * random;
 }
 

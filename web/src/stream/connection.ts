@@ -7,11 +7,20 @@ import { type ClientMessage, type FrameOptions, type Limits, PROTOCOL, type Serv
 import { withinLimits, withoutNumbers } from "./options.js";
 import type { ConnectionStatus } from "./thread.js";
 
-const CLIENT = "splatcast-viewer/0.1.0";
-/** Well below any proxy's or server's idle timeout. */
-const PING_EVERY_MS = 10_000;
-/** Checked with every ping: a server from which nothing has come for this long, not even a pong, counts as gone. */
-const SILENCE_LIMIT_MS = 30_000;
+/** Name and version of this viewer. */
+export const CLIENT = "splatcast-viewer/0.1.0";
+/** How often the clock is looked at. */
+const TICK_MS = 1000;
+/** After this much silence the server is asked whether it is there. Well below any proxy's or server's idle timeout. */
+const PING_AFTER_MS = 2000;
+/** After this much silence the page says so. */
+const SILENT_AFTER_MS = 5000;
+/** After this much silence the server counts as gone. A large reply over a slow link may take a while, and is silent until it is whole. */
+const SILENCE_LIMIT_MS = 15_000;
+/** What a probe waits for an answer. */
+export const PROBE_LIMIT_MS = 2000;
+/** Ticks so far apart mean that the device slept. */
+const SLEPT_MS = 5000;
 /** From the open socket to the welcome. Nothing but the welcome counts. */
 export const WELCOME_LIMIT_MS = 10_000;
 
@@ -39,8 +48,15 @@ export class Connection {
   private opened = 0;
   private lastError: string | null = null;
   private lastHeardMs = 0;
+  private lastPingMs = 0;
+  private lastTickMs = performance.now();
+  private openedMs = 0;
+  private silent = false;
+  /** Refused for good: only a person can change that. */
+  private ended = false;
   private retryTimer = 0;
   private welcomeTimer = 0;
+  private probeTimer = 0;
   private limits: Limits | null = null;
 
   constructor(
@@ -49,7 +65,7 @@ export class Connection {
     private options: Partial<FrameOptions>,
     private readonly events: ConnectionEvents,
   ) {
-    setInterval(() => this.keepAlive(), PING_EVERY_MS);
+    setInterval(() => this.tick(), TICK_MS);
     this.open();
   }
 
@@ -74,6 +90,20 @@ export class Connection {
     this.open();
   }
 
+  /** The network may be another one, or the device may have slept: what is open must answer at once, or is opened anew. */
+  probe(): void {
+    if (this.ended) return;
+    if (!this.socket) {
+      this.openAnew();
+      return;
+    }
+    if (!this.ready && performance.now() - this.openedMs < PROBE_LIMIT_MS) return;
+    const askedMs = performance.now();
+    this.ping();
+    clearTimeout(this.probeTimer);
+    this.probeTimer = self.setTimeout(() => this.lastHeardMs < askedMs && this.openAnew(), PROBE_LIMIT_MS);
+  }
+
   /** Try again at once, with another token. */
   authorize(subprotocols: string[]): void {
     this.subprotocols = subprotocols;
@@ -85,8 +115,12 @@ export class Connection {
   private open(): void {
     clearTimeout(this.retryTimer);
     clearTimeout(this.welcomeTimer);
+    clearTimeout(this.probeTimer);
     this.lastError = null;
-    this.lastHeardMs = performance.now();
+    this.ended = this.silent = false;
+    this.openedMs = this.lastHeardMs = performance.now();
+    // Packets that nobody answers would be sent for minutes.
+    this.welcomeTimer = self.setTimeout(() => this.giveUp(), WELCOME_LIMIT_MS);
     this.events.status("connecting", "connecting", this.reconnects);
     const socket = new WebSocket(this.url, this.subprotocols);
     socket.binaryType = "arraybuffer";
@@ -103,6 +137,7 @@ export class Connection {
   private greet(): void {
     const codecs = [...DECODED];
     this.send({ type: "hello", protocol: PROTOCOL, client: CLIENT, codecs, options: withoutNumbers(this.options) });
+    clearTimeout(this.welcomeTimer);
     this.welcomeTimer = self.setTimeout(() => this.notWelcome(), WELCOME_LIMIT_MS);
   }
 
@@ -120,6 +155,10 @@ export class Connection {
 
   private receive(data: unknown): void {
     this.lastHeardMs = performance.now();
+    if (this.silent) {
+      this.silent = false;
+      this.events.status("open", "connected", this.reconnects);
+    }
     let message: ServerMessage;
     try {
       if (!(data instanceof ArrayBuffer)) throw new Error("it is text");
@@ -148,23 +187,51 @@ export class Connection {
     socket?.close();
   }
 
+  /** The same for a connection that nobody waits for any more, because there is a reason to try the next one at once. */
+  private openAnew(): void {
+    const old = this.socket;
+    this.attempt = 0;
+    this.open();
+    old?.close();
+  }
+
   private closed(code: number): void {
     this.socket = null;
     clearTimeout(this.welcomeTimer);
+    clearTimeout(this.probeTimer);
     if (!isWorthRetrying(code, this.lastError)) {
+      this.ended = true;
       this.events.status("closed", ENDS[this.lastError ?? ""] ?? "the server refused this viewer", this.reconnects);
       return;
     }
-    const delayMs = retryDelayMs(Math.max(0, this.attempt - 1), Math.random());
+    const delayMs = retryDelayMs(Math.max(0, this.attempt - 1), Math.random(), this.lastError !== null);
     this.attempt = Math.max(1, this.attempt) + 1;
     const cause = PAUSES[this.lastError ?? ""] ?? "no connection";
     this.events.status("waiting", `${cause}, next attempt in ${Math.ceil(delayMs / 1000)} s`, this.reconnects);
     this.retryTimer = self.setTimeout(() => this.open(), delayMs);
   }
 
-  private keepAlive(): void {
-    if (!this.socket) return;
-    if (performance.now() - this.lastHeardMs > SILENCE_LIMIT_MS) this.giveUp();
-    else this.send({ type: "ping", t: performance.now() });
+  private ping(): void {
+    this.lastPingMs = performance.now();
+    this.send({ type: "ping", t: this.lastPingMs });
+  }
+
+  private tick(): void {
+    const nowMs = performance.now();
+    const slept = nowMs - this.lastTickMs > SLEPT_MS;
+    this.lastTickMs = nowMs;
+    if (slept) {
+      this.probe();
+      return;
+    }
+    if (!this.ready) return;
+    const silenceMs = nowMs - this.lastHeardMs;
+    if (silenceMs > SILENCE_LIMIT_MS) {
+      this.giveUp();
+      return;
+    }
+    if (silenceMs >= PING_AFTER_MS && nowMs - this.lastPingMs >= PING_AFTER_MS) this.ping();
+    this.silent = silenceMs > SILENT_AFTER_MS;
+    if (this.silent) this.events.status("connecting", `no answer for ${Math.floor(silenceMs / 1000)} s`, this.reconnects);
   }
 }

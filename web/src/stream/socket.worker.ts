@@ -71,6 +71,9 @@ self.onmessage = (event: MessageEvent<ToSocket>) => {
     case "reconnect":
       connection.reconnect();
       break;
+    case "probe":
+      connection.probe();
+      break;
     case "authorize":
       connection.authorize(message.subprotocols);
       break;

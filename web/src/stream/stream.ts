@@ -38,6 +38,11 @@ export class Stream {
     this.post({ type: "reconnect" });
   }
 
+  /** The network may be another one, or the device may have slept: see whether the server is still there. */
+  probe(): void {
+    this.post({ type: "probe" });
+  }
+
   /** Frames may be sent, or none. */
   set on(on: boolean) {
     this.post({ type: "stream", on });

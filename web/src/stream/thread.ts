@@ -44,6 +44,7 @@ export type ToSocket =
   | { type: "recycle"; buffer: ArrayBuffer }
   | { type: "lastCapture" }
   | { type: "reconnect" }
+  | { type: "probe" }
   | { type: "authorize"; subprotocols: string[] };
 
 /** From the socket worker to the page. */

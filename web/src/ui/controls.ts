@@ -5,7 +5,9 @@ import type { State } from "../state.js";
 import type { Orbit } from "../view/orbit.js";
 import { byId, setText } from "./dom.js";
 import { attachGestures, orbitByKey } from "./gestures.js";
+import { keepsKey } from "./keys.js";
 import type { Store } from "./store.js";
+import { attachPanels } from "./tray.js";
 
 export interface Commands {
   start(source: SourceKind, file?: File): void;
@@ -29,11 +31,7 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     commands.moved();
   };
   const toggle = (key: "sway" | "axes"): void => commands.change({ [key]: !store.get().settings[key] });
-  const toggleSettings = (): void => {
-    const panel = byId("settings");
-    panel.hidden = !panel.hidden;
-    byId("settings-toggle").setAttribute("aria-expanded", String(!panel.hidden));
-  };
+  const { toggleSettings, toggleBare, closeOne } = attachPanels();
   const toggleFullscreen = (): void => {
     // Refused in an iframe that does not allow it: the page then stays as it is.
     const change = document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen?.();
@@ -48,6 +46,7 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     download: commands.download,
     fullscreen: toggleFullscreen,
     "settings-toggle": toggleSettings,
+    hide: toggleBare,
     "help-toggle": () => help.showModal(),
   };
   for (const [id, action] of Object.entries(actions)) byId(id).addEventListener("click", action);
@@ -83,14 +82,13 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     d: commands.download,
     f: toggleFullscreen,
     s: toggleSettings,
-    h: () => document.body.classList.toggle("bare"),
+    h: toggleBare,
     "?": () => help.showModal(),
   };
   document.addEventListener("keydown", (event) => {
     const target = event.target as HTMLElement;
     if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
-    // Form controls keep their own keys; Space on a button presses that button.
-    if (target.matches("input, select, textarea") || (event.key === " " && target.matches("button, a"))) return;
+    if (event.key === "Escape" ? closeOne() : keepsKey(target, event.key)) return;
     const shortcut = shortcuts[event.key.toLowerCase()];
     if (shortcut && !event.repeat) shortcut();
     else if (orbitByKey(event, orbit)) commands.moved();

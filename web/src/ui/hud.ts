@@ -2,6 +2,7 @@
 
 import { nowMs } from "../clock.js";
 import { DEPTH_NAME } from "../codecs/depth.js";
+import { Graph } from "../figures/graph.js";
 import { QualityLine } from "../figures/quality.js";
 import type { Stats } from "../figures/statistics.js";
 import type { State } from "../state.js";
@@ -30,9 +31,18 @@ const REASONS: Record<string, string> = {
   refused: "refused by the server",
 };
 const REFRESH_MS = 250;
+const SECOND_MS = 1000;
+/** Where the figures leave the view enough room to be open by themselves. */
+const ROOMY = "(min-width: 1081px) and (min-height: 640px)";
 
 export class Hud {
   private readonly quality = new QualityLine();
+  private readonly graphs = {
+    age: new Graph("Age", " ms"),
+    frames: new Graph("Frames", "/s"),
+    bytes: new Graph("Size", " KB"),
+    quality: new Graph("Quality", "%", 100),
+  };
   private readonly bars = new Map<string, { label: HTMLElement; bar: HTMLElement; value: HTMLElement }>();
 
   constructor(
@@ -44,10 +54,14 @@ export class Hud {
       toggle.setAttribute("aria-expanded", String(open));
       byId("stats-body").hidden = !open;
     };
-    setOpen(window.matchMedia("(min-width: 821px)").matches);
+    const roomy = window.matchMedia(ROOMY);
+    setOpen(roomy.matches);
+    roomy.addEventListener("change", () => setOpen(roomy.matches));
+    byId("graphs").append(...Object.values(this.graphs).map(({ element }) => element));
     toggle.addEventListener("click", () => setOpen(toggle.getAttribute("aria-expanded") !== "true"));
     store.subscribe((state) => this.showState(state));
     setInterval(() => this.showStats(), REFRESH_MS);
+    setInterval(() => this.addSecond(), SECOND_MS);
   }
 
   private showState(state: Readonly<State>): void {
@@ -69,8 +83,8 @@ export class Hud {
     const live = running && stats.fps > 0;
     setText(byId("fps"), live ? stats.fps.toFixed(stats.fps < 9.95 ? 1 : 0) : "–");
     setText(byId("age"), live ? stats.ageP50Ms.toFixed(0) : "–");
-    setText(byId("age-p50"), live ? `${stats.ageP50Ms.toFixed(0)} ms` : "–");
-    setText(byId("age-p95"), live ? `${stats.ageP95Ms.toFixed(0)} ms` : "–");
+    setText(byId("age-p50"), live ? stats.ageP50Ms.toFixed(0) : "–");
+    setText(byId("age-p95"), live ? `· ${stats.ageP95Ms.toFixed(0)} ms` : "");
     setText(byId("kilobytes"), live ? `${stats.kilobytesPerFrame.toFixed(0)} KB` : "–");
     if (shown) {
       setText(byId("splats"), shown.count.toLocaleString("en"));
@@ -82,6 +96,19 @@ export class Hud {
     }
     this.showQuality(running && shown ? shown.quality : null);
     this.showDrops(stats);
+  }
+
+  /** A stopped stream leaves a gap: zero would mean something else. */
+  private addSecond(): void {
+    const { shown, running } = this.store.get();
+    if (!shown && !running) return;
+    const stats = this.stats();
+    const live = running && stats.fps > 0 && !document.hidden;
+    const quality = shown ? 100 * Math.min(shown.quality.splats_share, shown.quality.px_share) : null;
+    this.graphs.age.add(live ? stats.ageP50Ms : null);
+    this.graphs.frames.add(live ? stats.fps : null);
+    this.graphs.bytes.add(live ? stats.kilobytesPerFrame : null);
+    this.graphs.quality.add(live ? quality : null);
   }
 
   private showQuality(quality: QualityState | null): void {

@@ -90,7 +90,7 @@ export function downloadFailed(why: string): Problem {
 export const GRAPHICS_LOST: Problem = {
   code: "graphics_lost",
   title: "The 3D view was lost",
-  text: "The graphics driver was reset, or ran out of memory. Reload the page; a smaller splat budget needs less.",
+  text: "The graphics driver was reset, or ran out of memory. The view comes back by itself; if it does not, reload the page. A smaller splat budget needs less.",
   until: null,
   blocks: true,
 };

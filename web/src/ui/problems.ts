@@ -6,11 +6,29 @@ import type { Store } from "./store.js";
 /** Cards at a time: a flood of refusals must not cover the page. */
 const MOST = 3;
 
+/** Problems that a report names: the last ones, those that are over as well. */
+const REMEMBERED = 10;
+
+/** A problem, and when it was said. */
+export interface PastProblem {
+  readonly atIso: string;
+  readonly problem: Problem;
+}
+
 export class Problems {
+  private readonly log: PastProblem[] = [];
+
   constructor(private readonly store: Store<State>) {}
+
+  /** The last ones, oldest first. */
+  get past(): readonly PastProblem[] {
+    return this.log;
+  }
 
   /** Adds a problem. */
   report(problem: Problem): void {
+    this.log.push({ atIso: new Date().toISOString(), problem });
+    if (this.log.length > REMEMBERED) this.log.shift();
     this.store.set({ problems: withProblem(this.store.get().problems, problem) });
   }
 

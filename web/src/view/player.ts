@@ -6,7 +6,7 @@ import { bufferOf, type DecodedFrame } from "../stream/thread.js";
 import { Axes } from "./axes.js";
 import { Orbit } from "./orbit.js";
 import { Presenter, type PresenterEvents } from "./presenter.js";
-import { containRect, frustum, type PictureRect } from "./projection.js";
+import { aspectOf, containRect, frustum, type PictureRect } from "./projection.js";
 import { Stage } from "./stage.js";
 
 /** The pivot follows the subject slowly: a jumping centre would shake an orbited view. */
@@ -28,7 +28,11 @@ export interface PlayerEvents extends PresenterEvents {
 export class Player {
   readonly orbit = new Orbit();
   readonly axes = new Axes();
-  readonly stage: Stage;
+  /** The part of the window that a picture of this aspect has to itself, in fractions. */
+  room: (aspect: number) => PictureRect = () => ({ left: 0, top: 0, width: 1, height: 1 });
+  private drawsOn: Stage;
+  private lostRejects: (error: Error) => void = () => undefined;
+  private lost: Promise<never> | null = null;
   private readonly presenter: Presenter;
   private intrinsics = WEBCAM;
   private pivot = 1;
@@ -42,15 +46,50 @@ export class Player {
     private readonly canvas: HTMLCanvasElement,
     private readonly events: PlayerEvents,
   ) {
-    this.stage = new Stage(canvas, {
-      dirty: () => this.invalidate(),
-      sortFailed: (error) => events.failed(null, error),
-    });
+    this.drawsOn = this.newStage();
     const screen = { draw: (frame: DecodedFrame | null) => this.draw(frame), finished: () => this.stage.finished() };
     this.presenter = new Presenter(screen, events);
-    this.stage.captureFrame.add(this.axes.group);
     this.axes.update(this.intrinsics, this.pivot);
     new ResizeObserver(() => this.invalidate()).observe(canvas);
+    canvas.addEventListener("webglcontextlost", (event) => this.lose(event));
+    canvas.addEventListener("webglcontextrestored", () => this.restore());
+  }
+
+  /** The scene; another one after the 3D view was lost. */
+  get stage(): Stage {
+    return this.drawsOn;
+  }
+
+  private newStage(): Stage {
+    const stage = new Stage(this.canvas, {
+      dirty: () => this.invalidate(),
+      sortFailed: (error) => this.events.failed(null, error),
+    });
+    stage.captureFrame.add(this.axes.group);
+    // What waits for the GPU must not wait for one that is gone: its frame would never be settled, and hold back all acks.
+    this.lost = new Promise((_, reject) => (this.lostRejects = reject));
+    this.lost.catch(() => undefined);
+    return stage;
+  }
+
+  /** Without a default action to prevent, the browser would never give the context back. */
+  private lose(event: Event): void {
+    event.preventDefault();
+    this.drawsOn.dispose();
+    this.lostRejects(new Error("the 3D view was lost"));
+    this.presenter.skip();
+  }
+
+  /** Nothing of what Spark and three.js hold is of use to a new context: they begin anew, with the splats that were shown. */
+  private restore(): void {
+    const { exactOrder, content } = this.drawsOn;
+    this.drawsOn = this.newStage();
+    this.drawsOn.exactOrder = exactOrder;
+    if (content) {
+      this.drawsOn.replace(content.words, content.range);
+      void this.drawsOn.sort().then(() => this.invalidate());
+    }
+    this.invalidate();
   }
 
   /** Something changed: draw with the next animation frame. */
@@ -65,7 +104,7 @@ export class Player {
   show(frame: DecodedFrame): void {
     this.presenter.offer(frame);
     // A hidden page draws nothing until somebody looks; then there will be a newer one.
-    if (document.hidden) this.presenter.skip();
+    if (document.hidden || this.stage.disposed) this.presenter.skip();
     else this.invalidate();
   }
 
@@ -81,7 +120,8 @@ export class Player {
 
   /** Where the camera's picture lies in the window. */
   private get pictureRect(): PictureRect {
-    return containRect(this.intrinsics, this.canvas.clientWidth / Math.max(1, this.canvas.clientHeight));
+    const windowAspect = this.canvas.clientWidth / Math.max(1, this.canvas.clientHeight);
+    return containRect(this.intrinsics, windowAspect, this.room(aspectOf(this.intrinsics)));
   }
 
   /**
@@ -110,7 +150,7 @@ export class Player {
   private async tick(): Promise<void> {
     this.scheduled = false;
     // In exact order a sort may be under way: it draws when it is done.
-    if (this.presenter.busy) return;
+    if (this.presenter.busy || this.stage.disposed) return;
     const now = performance.now();
     // After a sleep the first step must not jump.
     this.moved = this.orbit.advance(Math.min(50, now - this.lastTickMs));
@@ -130,7 +170,7 @@ export class Player {
     // A moving view doesn't wait for its order: that lags by a fraction of a degree, while waiting would show as stutter.
     if (!sorted && this.stage.exactOrder && this.moved) this.stage.sortSoon();
     const waitsMs = performance.now();
-    if (sorted) await sorted;
+    if (sorted) await Promise.race([sorted, this.lost]);
     const goesOnMs = performance.now();
     this.stage.draw();
     if (frame) this.events.busy(waitsMs - beganMs + performance.now() - goesOnMs);

@@ -10,13 +10,20 @@ export interface PictureRect {
   readonly height: number;
 }
 
-/** The largest rectangle of the picture's aspect in the window, centred. */
-export function containRect(camera: Camera, windowAspect: number): PictureRect {
-  // Pixels need not be square: the picture's shape is its field of view.
-  const aspect = camera.width / camera.fx / (camera.height / camera.fy);
-  const width = Math.min(1, aspect / windowAspect);
-  const height = Math.min(1, windowAspect / aspect);
-  return { left: (1 - width) / 2, top: (1 - height) / 2, width, height };
+const WHOLE: PictureRect = { left: 0, top: 0, width: 1, height: 1 };
+
+/** The picture's width by its height. Pixels need not be square: its shape is its field of view. */
+export function aspectOf(camera: Camera): number {
+  return camera.width / camera.fx / (camera.height / camera.fy);
+}
+
+/** The largest rectangle of the picture's aspect in a part of the window, centred in it. */
+export function containRect(camera: Camera, windowAspect: number, room: PictureRect = WHOLE): PictureRect {
+  const aspect = aspectOf(camera);
+  const roomAspect = (windowAspect * room.width) / room.height;
+  const width = room.width * Math.min(1, aspect / roomAspect);
+  const height = room.height * Math.min(1, roomAspect / aspect);
+  return { left: room.left + (room.width - width) / 2, top: room.top + (room.height - height) / 2, width, height };
 }
 
 /**

@@ -6,6 +6,7 @@ import * as THREE from "three";
 import { type DepthPixels, PIXEL_WORDS } from "../codecs/depth_pixels.js";
 import { LIFTED_RANGE } from "../codecs/lift.js";
 import { capacityFor, DEFAULT_RANGE, ROW, type SplatRange, WORDS } from "../codecs/words.js";
+import type { PackedWords } from "../stream/thread.js";
 import { GpuLifter } from "./gpu_lift.js";
 import { checkFrame, differenceBetween, wordsOf } from "./lift_check.js";
 
@@ -37,6 +38,8 @@ export class Stage {
   private readonly lifter: GpuLifter;
   /** Pictures drawn so far. */
   drawn = 0;
+  /** The context is gone, and this with it. */
+  disposed = false;
   private resized = false;
   private glErrorCount = 0;
 
@@ -66,6 +69,20 @@ export class Stage {
     this.captureFrame.add(this.mesh);
     this.scene.add(this.spark, this.captureFrame);
     this.scene.updateMatrixWorld(true);
+  }
+
+  /** The words that are shown, where the page's memory has them; after {@link dispose} as well. */
+  get content(): PackedWords | null {
+    const words = this.splats.packedArray as Uint32Array<ArrayBuffer> | null;
+    const { rgbMin, rgbMax, lnScaleMin, lnScaleMax } = { ...DEFAULT_RANGE, ...this.splats.splatEncoding };
+    return words && !this.splats.target ? { words, range: { rgbMin, rgbMax, lnScaleMin, lnScaleMax } } : null;
+  }
+
+  /** Gives up the context and Spark's worker. Nothing is drawn afterwards. */
+  dispose(): void {
+    this.disposed = true;
+    this.spark.dispose();
+    this.renderer.dispose();
   }
 
   /** Resolves when Spark's shaders and worker are ready. */
@@ -178,7 +195,7 @@ export class Stage {
   /** Takes the frame in and sorts it for this camera. Calls must not overlap. */
   async sort(): Promise<void> {
     // While a sort is under way, Spark would put this update off.
-    while (this.spark.sorting) await new Promise(requestAnimationFrame);
+    while (this.spark.sorting && !this.disposed) await new Promise(requestAnimationFrame);
     await this.spark.update({ scene: this.scene, camera: this.camera });
     this.resized = false;
   }
