@@ -153,7 +153,7 @@ test("the address sets what it names and nothing else", () => {
   assert.equal(config.socketUrl, "wss://host:8443/viewer/ws");
   assert.equal(config.source, "sample");
   assert.ok(config.autostart);
-  assert.deepEqual(config.settings, { maxSplats: 4000, captureWidth: 320, maxFps: 5 });
+  assert.deepEqual(config.settings, { maxSplats: 4000, captureSide: 320, maxFps: 5 });
   assert.deepEqual(config.view, [20, -5, 1.2]);
   assert.equal(config.lift, "gpu");
   assert.ok(Object.isFrozen(config));
@@ -161,10 +161,11 @@ test("the address sets what it names and nothing else", () => {
 
 test("an address that can't be read leaves the defaults", () => {
   const config = readConfig(
-    "http://localhost:8000/?source=moon&max_splats=many&representation=fog&view=a,b&autostart=0&lift=moon",
+    "http://localhost:8000/?source=moon&max_splats=many&representation=fog&view=a,b&autostart=1&lift=moon",
   );
   assert.equal(config.socketUrl, "ws://localhost:8000/ws");
   assert.equal(config.source, "camera");
+  assert.equal(config.unknownSource, "moon");
   assert.ok(!config.autostart);
   assert.deepEqual(config.settings, {});
   assert.deepEqual(config.view, [0, 0, 1]);
