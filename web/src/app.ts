@@ -29,6 +29,7 @@ import { Problems } from "./ui/problems.js";
 import { savePicture, savePly } from "./ui/saving.js";
 import { SettingsPanel } from "./ui/settings.js";
 import { Store } from "./ui/store.js";
+import { showSample } from "./ui/welcome.js";
 
 export class App {
   readonly store: Store<State>;
@@ -83,6 +84,7 @@ export class App {
       download: () => void this.download(),
       moved: () => player.invalidate(),
     });
+    showSample(this.store, access);
     this.apply(this.store.get().settings);
     player.orbit.aim({ yawDeg: config.view[0], pitchDeg: config.view[1], distance: config.view[2] });
     this.watchPage(canvas);
