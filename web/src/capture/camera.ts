@@ -75,13 +75,14 @@ export function findCamera(cameras: readonly CameraName[], wanted: string): Came
 }
 
 /**
- * What to ask the browser for. All of it is a wish: whatever camera there is, is better than none.
+ * What to ask the browser for. A side is a wish, as few devices say which side a camera is on. A camera that is known by its id is
+ * asked for exactly: given a wish, Chromium may open another one.
  *
  * @param camera Empty for any, `front`, `rear`, or an id.
  */
 export function cameraConstraints({ camera, captureSide, maxFps }: CameraWish): MediaTrackConstraints {
   const which: MediaTrackConstraints = isName(camera)
-    ? { deviceId: { ideal: camera } }
+    ? { deviceId: { exact: camera } }
     : camera
       ? { facingMode: { ideal: camera === "front" ? "user" : "environment" } }
       : {};
@@ -108,6 +109,8 @@ async function getCamera(wish: CameraWish): Promise<MediaStream> {
   try {
     return await navigator.mediaDevices.getUserMedia({ audio: false, video: cameraConstraints(wish) });
   } catch (error) {
+    // It is not plugged in, or another device's: whatever camera there is, is better than none.
+    if (isName(wish.camera) && mediaRefusal(error) === "missing") return getCamera({ ...wish, camera: "" });
     throw inWords(error);
   }
 }
