@@ -33,11 +33,12 @@ class PageHeaders:
     """Adds to every response the headers that tell a browser what the page may do."""
 
     _HEADERS = (
-        # What the viewer was seen to need: Spark compiles WASM and starts its sort worker from a blob; a dropped video is a blob.
+        # What the viewer was seen to need: Spark compiles WASM and starts its sort worker from a blob; a dropped picture
+        # or video is a blob.
         (
             b"content-security-policy",
-            b"default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; media-src 'self' blob:; "
-            b"object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+            b"default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+            b"img-src 'self' blob:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
         ),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
