@@ -38,7 +38,8 @@ class PageHeaders:
         (
             b"content-security-policy",
             b"default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
-            b"img-src 'self' blob:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+            b"img-src 'self' blob:; media-src 'self' blob:; "
+            b"object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
         ),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),

@@ -63,6 +63,13 @@ def drop(viewer: Viewer, name: str, kind: str, data: bytes) -> None:
     viewer.page.evaluate(DROP, [name, kind, base64.b64encode(data).decode()])
 
 
+def open_still(viewer: Viewer, name: str, kind: str, data: bytes) -> None:
+    """Drops a picture and waits until it is on the screen: it is sent once, so it must not be missed."""
+    before = viewer.get("stats.shown")
+    drop(viewer, name, kind, data)
+    viewer.wait(f"splatcast.state.sourceName === '{name}' && splatcast.stats.shown > {before}")
+
+
 def jpeg(width: int, height: int, orientation: int = 1) -> bytes:
     """Red on the left, blue on the right, as it is stored; EXIF may say that it is to be turned."""
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -180,8 +187,7 @@ def test_photos_of_any_size_go_in_and_the_longest_side_rules(
 ):
     side = max(sent)
     viewer = open_viewer(f"{synthetic.url}/?max_splats=400&size={side}")
-    drop(viewer, "photo.jpg", "image/jpeg", jpeg(*size))
-    viewer.wait_shown(1)
+    open_still(viewer, "photo.jpg", "image/jpeg", jpeg(*size))
     assert last_sent(viewer).size == sent
     assert max(viewer.page.evaluate("[document.querySelector('#preview-canvas').width]")) <= 1920
     assert viewer.get("state.problems") == []
@@ -190,8 +196,7 @@ def test_photos_of_any_size_go_in_and_the_longest_side_rules(
 def test_a_photo_that_was_taken_sideways_comes_upright(open_viewer: OpenViewer, synthetic: AppServer):
     viewer = open_viewer(f"{synthetic.url}/?max_splats=400&size=160")
     # Turned by 90° clockwise, what is stored on the left is above.
-    drop(viewer, "portrait.jpg", "image/jpeg", jpeg(4032, 3024, orientation=6))
-    viewer.wait_shown(1)
+    open_still(viewer, "portrait.jpg", "image/jpeg", jpeg(4032, 3024, orientation=6))
     sent = last_sent(viewer)
     assert sent.size == (120, 160)
     assert pixel(sent, 0.5, 0.2)[0] > 200 and pixel(sent, 0.5, 0.8)[2] > 200
@@ -199,8 +204,7 @@ def test_a_photo_that_was_taken_sideways_comes_upright(open_viewer: OpenViewer, 
 
 def test_a_still_is_sent_once_and_once_more_for_each_change(open_viewer: OpenViewer, synthetic: AppServer):
     viewer = open_viewer(f"{synthetic.url}/?max_splats=2000&size=160&min_opacity=0&adapt=0")
-    drop(viewer, "still.jpg", "image/jpeg", jpeg(320, 240))
-    viewer.wait_shown(1)
+    open_still(viewer, "still.jpg", "image/jpeg", jpeg(320, 240))
     viewer.page.wait_for_timeout(3000)
     once = viewer.get("stats.sent")
     assert once <= 2, "the answer to the options of the address may come after the first"
@@ -211,7 +215,6 @@ def test_a_still_is_sent_once_and_once_more_for_each_change(open_viewer: OpenVie
     viewer.page.click("#settings-toggle")
     viewer.page.click("#advanced > summary")
     viewer.page.select_option("#set-side", "320")
-    viewer.wait_shown(1)
     viewer.page.wait_for_timeout(2000)
     assert last_sent(viewer).size == (320, 240)
     assert viewer.get("stats.sent") == once + 2
@@ -328,11 +331,11 @@ def test_a_file_can_be_chosen_again_and_again(open_viewer: OpenViewer, synthetic
     viewer = open_viewer(f"{synthetic.url}/?{QUICK}")
     for name in ("first.jpg", "second.jpg", "second.jpg"):
         (tmp_path / name).write_bytes(encode_clip(seconds=0.2, fps=5, width=160, height=120)[0])
+        before = viewer.get("stats.shown")
         with viewer.page.expect_file_chooser() as chooser:
             viewer.page.select_option("#source", "file")
         chooser.value.set_files(tmp_path / name)
-        viewer.wait(f"splatcast.state.sourceName === '{name}' && !splatcast.state.starting")
-        viewer.wait_shown(1)
+        viewer.wait(f"splatcast.state.sourceName === '{name}' && splatcast.stats.shown > {before}")
         assert chosen(viewer) == name
 
 
@@ -383,9 +386,8 @@ def test_mirroring_mirrors_what_is_sent_and_its_preview(open_viewer: OpenViewer,
     assert pixel(last_sent(viewer), 0.2, 0.5)[2] > 150
     assert viewer.page.evaluate("document.querySelector('#preview').classList.contains('mirrored')")
     # Only what faces the person is mirrored.
-    drop(viewer, "still.jpg", "image/jpeg", jpeg(160, 120))
-    viewer.wait("splatcast.state.sourceName === 'still.jpg'")
-    viewer.wait_shown(1)
+    open_still(viewer, "still.jpg", "image/jpeg", jpeg(160, 120))
+    viewer.wait("splatcast.lastCapture().then(capture => capture.seq === splatcast.state.shown.seq)")
     assert pixel(last_sent(viewer), 0.2, 0.5)[0] > 150
     assert not viewer.page.evaluate("document.querySelector('#preview').classList.contains('mirrored')")
 

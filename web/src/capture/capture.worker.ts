@@ -36,9 +36,7 @@ self.onmessage = (event: MessageEvent<ToCapture>) => {
       };
       break;
     case "settings":
-      settings = message.settings;
-      gate.maxFps = settings.maxFps;
-      sendAgain();
+      changeSettings(message.settings);
       break;
     case "start":
       endReading();
@@ -108,6 +106,13 @@ async function readFrames(run: number, stream: ReadableStream<VideoFrame>): Prom
   } catch (error) {
     if (gate.isCurrent(run)) post({ type: "failed", message: String(error) });
   }
+}
+
+function changeSettings(next: CaptureSettings): void {
+  const { side, quality, mirror } = settings;
+  settings = next;
+  gate.maxFps = next.maxFps;
+  if (side !== next.side || quality !== next.quality || mirror !== next.mirror) sendAgain();
 }
 
 /** A picture has come: it is sent, kept, or closed. */
