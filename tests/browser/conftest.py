@@ -32,7 +32,7 @@ FLAGS = [
     "--disable-quic",
 ]
 START_TIMEOUT_S = 90.0
-STEP_TIMEOUT_S = 25.0
+STEP_TIMEOUT_S = 90.0
 """Rendering is in software and shares the cores with the server: minutes must not pass, seconds may."""
 
 
