@@ -2,7 +2,7 @@
 
 import type { Settings } from "../config.js";
 import { type CaptureLine, type Ready, SourceError } from "./source.js";
-import { endTracks, mediaRefusal, openFailed, playTrack } from "./tracks.js";
+import { browserSays, endTracks, mediaRefusal, playTrack } from "./tracks.js";
 
 /** A camera of this device, as far as the browser names it. */
 export interface CameraName {
@@ -52,7 +52,7 @@ export async function openCamera(
     try {
       await playTrack(stream, line, preview, { faces: true }, signal);
     } catch (error) {
-      throw openFailed("camera_failed", "The camera", error);
+      throw failed(error);
     }
     events.muted(track.muted);
   };
@@ -136,6 +136,10 @@ function inWords(error: unknown): SourceError {
         "Another program or tab is probably using it: close that one, then press Start again.",
       );
     case "failed":
-      return openFailed("camera_failed", "The camera", error);
+      return failed(error);
   }
+}
+
+function failed(error: unknown): SourceError {
+  return new SourceError("camera_failed", "The camera could not be opened", browserSays(error));
 }

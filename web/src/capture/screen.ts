@@ -2,7 +2,7 @@
 
 import type { Settings } from "../config.js";
 import { type CaptureLine, type Ready, SourceError } from "./source.js";
-import { endTracks, mediaRefusal, openFailed, playTrack } from "./tracks.js";
+import { browserSays, endTracks, mediaRefusal, playTrack } from "./tracks.js";
 
 /** Whether this browser can share a screen with a page. */
 export function canShareScreen(): boolean {
@@ -33,7 +33,7 @@ export async function openScreen(
   try {
     stream = await navigator.mediaDevices.getDisplayMedia({ audio: false, video: { frameRate: { ideal: maxFps } } });
   } catch (error) {
-    if (mediaRefusal(error) !== "denied") throw openFailed("screen_failed", "The screen", error);
+    if (mediaRefusal(error) !== "denied") throw failed(error);
     throw new SourceError(
       "screen_denied",
       "No screen was shared",
@@ -47,8 +47,12 @@ export async function openScreen(
       // A screen on which nothing moves gives one picture, and then none.
       await playTrack(stream, line, preview, { stays: true }, signal);
     } catch (error) {
-      throw openFailed("screen_failed", "The screen", error);
+      throw failed(error);
     }
   };
   return { name: track.label || "screen", shows: "video", begin };
+}
+
+function failed(error: unknown): SourceError {
+  return new SourceError("screen_failed", "The screen could not be opened", browserSays(error));
 }

@@ -1,7 +1,7 @@
 // A live video track, of a camera or a screen: straight into the capture worker where the browser can do that, otherwise through
 // the preview.
 
-import { atEnd, type CaptureLine, SourceError } from "./source.js";
+import { atEnd, type CaptureLine } from "./source.js";
 import type { SourceNature } from "./thread.js";
 import { pumpVideo } from "./video_frames.js";
 
@@ -79,7 +79,7 @@ export function mediaRefusal(error: unknown): MediaRefusal {
   }
 }
 
-/** @param what What could not be opened, with its article. */
-export function openFailed(code: string, what: string, error: unknown): SourceError {
-  return new SourceError(code, `${what} could not be opened`, `The browser says: ${String(error)}`);
+/** The text of a problem about which the browser alone knows more. */
+export function browserSays(error: unknown): string {
+  return `The browser says: ${String(error)}`;
 }
