@@ -51,7 +51,7 @@ test("until the first frame is on the screen, one goes alone", () => {
   flow.sent(1, 0);
   assert.ok(!canSend(flow));
   flow.answered(1, 50, 40);
-  assert.ok(!canSend(flow), "it is being drawn");
+  assert.ok(!canSend(flow, 60), "it is being drawn");
   flow.done(1, 90, true);
   assert.ok(canSend(flow));
 });
@@ -117,6 +117,16 @@ test("a dropped frame is not replaced before a reply has come, or nothing is und
   flow.dropped(3);
   flow.dropped(4);
   assert.ok(canSend(flow));
+});
+
+test("replies that are never drawn hold up the stream for five seconds, not for ever", () => {
+  const flow = warmFlow(4);
+  for (const seq of [1, 2]) {
+    flow.sent(seq, 0);
+    flow.answered(seq, 10, 5);
+  }
+  assert.equal(flow.waitMs(10), 5000);
+  assert.equal(flow.waitMs(5010), 0);
 });
 
 /** A stream of ten seconds to a server that works on two frames at a time and a page that draws the newest reply, one at a time. */

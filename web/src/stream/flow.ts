@@ -6,6 +6,8 @@ const WORTHWHILE_NETWORK_MS = 20;
 const SMOOTHING = 0.2;
 /** A page that was stopped for a while (a hidden tab, a breakpoint) says nothing about how long drawing takes. */
 const LONGEST_DRAWING_MS = 1000;
+/** A reply that was not drawn for this long is not waited for: the graphics may have been reset under it. */
+const GIVEN_UP_MS = 5000;
 
 export class FlowControl {
   private readonly sentAt = new Map<number, number>();
@@ -36,8 +38,9 @@ export class FlowControl {
   waitMs(nowMs: number): number {
     const underWay = this.sentAt.size + this.undrawn.size > 0;
     if (this.sentAt.size + (underWay ? this.withheld : 0) >= this.allowance) return Infinity;
+    for (const [seq, cameMs] of this.undrawn) if (nowMs - cameMs >= GIVEN_UP_MS) this.undrawn.delete(seq);
     // One is being drawn and one waits already: whatever comes now takes the place of that one.
-    if (this.undrawn.size > 1 || (this.undrawn.size > 0 && !this.anyDrawn)) return Infinity;
+    if (this.undrawn.size > (this.anyDrawn ? 1 : 0)) return Math.min(...this.undrawn.values()) + GIVEN_UP_MS - nowMs;
     let freeMs = this.lastDrawnMs;
     for (const cameMs of this.undrawn.values()) freeMs = Math.max(freeMs, cameMs) + this.drawingMs;
     for (const sentMs of this.sentAt.values()) freeMs = Math.max(freeMs, sentMs + this.roundTripMs) + this.drawingMs;
