@@ -144,7 +144,7 @@ def shown_by(open_viewer: OpenViewer, server: AppServer, picture: Path, query: s
     """What the viewer shows of a file: about the frame, the picture from the capture viewpoint, and what was sent."""
     viewer = open_viewer(f"{server.url}/?max_splats=16000&width=256&fps=2&adapt=0&{query}", size=(512, 384))
     viewer.page.set_input_files("#file", picture)
-    viewer.wait_shown(2)
+    viewer.wait("splatcast.stats.shown > 0")
     viewer.page.click("#start")
     viewer.wait("splatcast.renderer.activeSplats === splatcast.state.shown.count")
     rgba = np.asarray(picture_of(viewer.get("captureScreenshot()")).convert("RGBA"))

@@ -141,6 +141,7 @@ def test_a_larger_budget_makes_room_for_itself(open_viewer: OpenViewer, syntheti
     viewer.wait_shown(2)
     assert viewer.get("state.shown.count") <= 500
     viewer.page.click("#settings-toggle")
+    viewer.page.click("#advanced > summary")
     viewer.page.fill("#set-splats", "3000")
     viewer.wait("splatcast.state.shown.count > 2048 && splatcast.renderer.activeSplats === splatcast.state.shown.count")
 
@@ -175,7 +176,7 @@ def test_a_picture_and_a_video_can_be_opened(open_viewer: OpenViewer, synthetic:
     (tmp_path / "person.jpg").write_bytes(encode_clip(seconds=0.2, fps=5, width=160, height=120)[0])
     viewer = open_viewer(f"{synthetic.url}/?max_splats=1000&fps=5")
     viewer.page.set_input_files("#file", tmp_path / "person.jpg")
-    viewer.wait_shown(2)
+    viewer.wait("splatcast.stats.shown > 0")
     assert viewer.get("state.sourceName") == "person.jpg"
 
     # A video is recorded here and dropped on the page.

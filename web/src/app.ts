@@ -1,8 +1,9 @@
 // Wires the parts: sources → capture worker → socket worker → screen, the state they share, and the controls.
 
-import { isVideo } from "./capture/file.js";
-import { CaptureLine } from "./capture/source.js";
+import { listCameras } from "./capture/camera.js";
+import { CaptureLine, type Opened } from "./capture/source.js";
 import { Sources } from "./capture/sources.js";
+import { Watch } from "./capture/watch.js";
 import { nowMs } from "./clock.js";
 import type { Config, Settings, SourceKind } from "./config.js";
 import { attachEmbed } from "./embed.js";
@@ -15,15 +16,25 @@ import { attachCopying } from "./ui/copying.js";
 import { byId } from "./ui/dom.js";
 import { keepFocus } from "./ui/focus.js";
 import { Hud } from "./ui/hud.js";
+import { recall, remember } from "./ui/memory.js";
 import { Panels } from "./ui/panels.js";
 import { Preview } from "./ui/preview.js";
 import { ProblemCards } from "./ui/problem_cards.js";
-import { CAMERA_GONE, downloadFailed, GRAPHICS_LOST, sourceFailed, workerFailed } from "./ui/problem_texts.js";
+import {
+  CAMERA_ASLEEP,
+  CAMERA_GONE,
+  downloadFailed,
+  GRAPHICS_LOST,
+  sourceFailed,
+  unknownSource,
+  workerFailed,
+} from "./ui/problem_texts.js";
 import { Problems } from "./ui/problems.js";
 import { reportText } from "./ui/report.js";
 import { savePicture, savePly } from "./ui/saving.js";
 import { SettingsPanel } from "./ui/settings.js";
 import { Store } from "./ui/store.js";
+import { showSample } from "./ui/welcome.js";
 
 export class App {
   readonly store: Store<State>;
@@ -32,6 +43,7 @@ export class App {
   private readonly preview = new Preview();
   private readonly line: CaptureLine;
   private readonly sources: Sources;
+  private readonly watch = new Watch((asleep) => this.cameraAsleep(asleep));
 
   /** @throws Error If the browser has no WebGL2. */
   constructor(
@@ -47,7 +59,14 @@ export class App {
 
     const { port1, port2 } = new MessageChannel();
     this.line = new CaptureLine(asset("capture.worker.js"), port2, (why) => this.problems.report(workerFailed(why)));
-    this.sources = new Sources(this.line, this.preview, access, () => this.cameraEnded());
+    this.view.stale = () => this.line.again();
+    this.line.alive = () => this.watch.picture(nowMs());
+    const camera = {
+      ended: () => this.cameraEnded(),
+      muted: (muted: boolean) => this.watch.muted(muted, nowMs()),
+      opened: (cameras: State["cameras"], id: string) => this.store.set({ cameras, camera: id }),
+    };
+    this.sources = new Sources(this.line, this.preview, access, camera, () => this.stop());
     stream.connect(config.socketUrl, access.subprotocols, wantedOptions(this.store.get().settings), port1);
 
     new Hud(this.store, () => statistics.at(nowMs()));
@@ -63,12 +82,14 @@ export class App {
     });
     attachControls(this.store, player.orbit, {
       start: (kind, file) => void this.start(kind, file),
-      stop: () => this.stop(),
+      stop: () => (this.store.get().starting ? this.cancel() : this.stop()),
+      report: (problem) => this.problems.report(problem),
       change: (patch) => this.change(patch),
       screenshot: () => savePicture(player.capture(false)),
       download: () => void this.download(),
       moved: () => player.invalidate(),
     });
+    showSample(this.store, access);
     this.apply(this.store.get().settings);
     player.orbit.aim({ yawDeg: config.view[0], pitchDeg: config.view[1], distance: config.view[2] });
     this.watchPage(canvas);
@@ -89,35 +110,52 @@ export class App {
     });
     // From here on every button does something.
     for (const id of ["welcome", "dock"]) byId(id).inert = false;
-    if (config.autostart && config.source !== "file") void this.start(config.source);
+    if (config.unknownSource !== null) this.problems.report(unknownSource(config.unknownSource));
+    // A browser opens neither a file nor a screen without a click.
+    else if (config.autostart && (config.source === "camera" || config.source === "sample")) void this.start(config.source);
   }
 
-  /** Opens a source and streams it, in place of the current one. */
+  /** Opens a source and streams it. The current one goes on until then. */
   private async start(kind: SourceKind, file?: File): Promise<void> {
-    this.stop();
     this.store.set({ source: kind, starting: true });
-    let name: string | null;
+    let opened: Opened | null;
     try {
-      name = await this.sources.start(kind, file, this.store.get().settings);
+      opened = await this.sources.start(kind, file, this.store.get().settings);
     } catch (error) {
-      this.store.set({ starting: false });
+      this.goBack();
       this.problems.report(sourceFailed(error));
       return;
     }
-    // Another one was started meanwhile, or this one stopped.
-    if (name === null) return;
+    // Another one was started meanwhile, or this one given up.
+    if (opened === null) return;
     this.problems.settle("started");
-    this.store.set({ starting: false, running: true, sourceName: name });
-    this.preview.show(kind === "camera" || (file !== undefined && isVideo(file)) ? "video" : "canvas", name);
+    this.store.set({ source: kind, starting: false, running: true, sourceName: opened.name });
+    this.preview.show(opened, kind === "camera");
+    this.watch.begin(kind === "camera", nowMs());
     this.view.player.forgetPivot();
     this.view.statistics.clearWindows();
     this.view.stream.on = !document.hidden;
+  }
+
+  /** Gives up what is being opened. */
+  private cancel(): void {
+    this.sources.cancel();
+    this.goBack();
+  }
+
+  /** Nothing is being opened any more: the page says what still runs, if anything does. */
+  private goBack(): void {
+    const { running } = this.sources;
+    if (running) this.store.set({ source: running, starting: false });
+    else this.stop();
   }
 
   /** Ends the source. The last frame stays on the screen. */
   private stop(): void {
     this.view.stream.on = false;
     this.sources.stop();
+    this.watch.begin(false, nowMs());
+    this.problems.dismiss(CAMERA_ASLEEP.code);
     this.store.set({ running: false, starting: false, sourceName: "" });
     this.preview.hide();
   }
@@ -127,34 +165,48 @@ export class App {
     this.problems.report(CAMERA_GONE);
   }
 
+  private cameraAsleep(asleep: boolean): void {
+    if (asleep) this.problems.report(CAMERA_ASLEEP);
+    else this.problems.dismiss(CAMERA_ASLEEP.code);
+  }
+
   private change(patch: Partial<Settings>): void {
     const before = this.store.get().settings;
     const settings = { ...before, ...patch };
     this.store.set({ settings });
+    remember({ ...recall(), ...patch });
     this.apply(patch);
     const options = wantedOptions(settings);
     if (JSON.stringify(options) !== JSON.stringify(wantedOptions(before))) this.view.stream.configure(options);
-    const { running, source } = this.store.get();
-    if ("captureWidth" in patch && running && source === "camera") void this.start("camera");
+    const reopens = settings.captureSide !== before.captureSide || settings.camera !== before.camera;
+    if (reopens && this.sources.running === "camera" && !this.store.get().starting) void this.start("camera");
   }
 
   private apply(patch: Partial<Settings>): void {
     const { settings } = this.store.get();
     const { orbit, axes, stage } = this.view.player;
-    this.line.configure({ width: settings.captureWidth, maxFps: settings.maxFps, quality: settings.jpegQuality });
+    const { captureSide: side, maxFps, jpegQuality: quality, mirror } = settings;
+    this.line.configure({ side, maxFps, quality, mirror });
     if (patch.exactOrder !== undefined) stage.exactOrder = patch.exactOrder;
     axes.group.visible = settings.axes;
     orbit.sway = settings.sway;
     orbit.free = settings.freeOrbit;
     orbit.aim({});
-    this.preview.mirrored = settings.mirrorPreview;
+    this.preview.mirrored = settings.mirror;
     this.view.player.invalidate();
   }
 
   /** While nobody can see the picture, the server should not compute it. */
   private watchPage(canvas: HTMLCanvasElement): void {
     window.addEventListener("pagehide", () => this.stop());
+    navigator.mediaDevices?.addEventListener?.("devicechange", () => {
+      // Names that are known stay known when the browser hides them again.
+      void listCameras().then((cameras) => cameras.length > 0 && this.store.set({ cameras }));
+    });
     document.addEventListener("visibilitychange", () => {
+      this.watch.picture(nowMs());
+      // What came while nobody looked was not drawn.
+      if (!document.hidden) this.line.again();
       this.view.stream.on = this.store.get().running && !document.hidden;
       if (document.hidden) this.view.player.skip();
     });

@@ -12,10 +12,17 @@ import type { Store } from "./ui/store.js";
 import { chooseLift, type LiftChoice, type LiftWish } from "./view/lift_choice.js";
 import { Player, type PlayerEvents } from "./view/player.js";
 
+/** How soon a picture is asked for again that the server left out, and one that was refused or made with less than is wanted. */
+const SOON_MS = 500;
+const LATER_MS = 2000;
+
 export class LiveView implements PlayerEvents {
   readonly statistics = new Statistics();
   readonly player: Player;
   readonly stream: Stream;
+  /** Called when what is on the screen is not what is wanted: a source whose picture stays sends it again. */
+  stale = (): void => undefined;
+  private staleTimer = 0;
   private wasConnected = false;
 
   /** @throws Error If the browser has no WebGL2. */
@@ -49,6 +56,13 @@ export class LiveView implements PlayerEvents {
     const onGpu = "pixels" in frame.content;
     this.store.set({ shown: { seq, count, codec, kind, quality, timingsMs, onGpu } });
     this.problems.settle("shown");
+    // Quality rises with the frames that are shown: a still that is sent once would keep what little it began with.
+    this.staleIn(quality.splats_share < 1 || quality.px_share < 1 ? LATER_MS : null);
+  }
+
+  private staleIn(ms: number | null): void {
+    window.clearTimeout(this.staleTimer);
+    if (ms !== null) this.staleTimer = window.setTimeout(() => this.stale(), ms);
   }
 
   superseded(frame: DecodedFrame): void {
@@ -85,9 +99,11 @@ export class LiveView implements PlayerEvents {
         break;
       case "welcome":
         this.store.set({ engine: message.engine, limits: message.limits, options: message.options });
+        this.stale();
         break;
       case "configured":
         this.store.set({ options: message.options });
+        this.stale();
         break;
       case "sent":
         this.statistics.counts.sent++;
@@ -102,6 +118,7 @@ export class LiveView implements PlayerEvents {
         break;
       case "dropped":
         this.statistics.drop(message.code, message.count);
+        this.staleIn(SOON_MS);
         break;
       case "error":
         this.refused(message);
@@ -121,7 +138,10 @@ export class LiveView implements PlayerEvents {
   }
 
   private refused(refusal: ServerRefusal): void {
-    if (refusal.seq !== null) this.statistics.counts.refused++;
+    if (refusal.seq !== null) {
+      this.statistics.counts.refused++;
+      this.staleIn(LATER_MS);
+    }
     if (refusal.code !== "unauthorized") {
       this.problems.report(refused(refusal));
       return;

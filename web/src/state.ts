@@ -1,5 +1,6 @@
 // What the page shows: one observable object, changed through Store.set only.
 
+import type { CameraName } from "./capture/camera.js";
 import { type Config, DEFAULT_SETTINGS, type Settings, type SourceKind } from "./config.js";
 import type { Engine, FrameOptions, Limits, QualityState } from "./stream/messages.js";
 import type { ConnectionStatus } from "./stream/thread.js";
@@ -12,9 +13,13 @@ export interface State {
   connectionText: string;
   /** Source chosen. */
   source: SourceKind;
+  /** Cameras of this device; empty until one was allowed. */
+  cameras: readonly CameraName[];
+  /** Id of the camera that was opened last; empty before. */
+  camera: string;
   /** Frames are being sent. */
   running: boolean;
-  /** A source is being opened. */
+  /** A source is being opened; meanwhile another one may be running. */
   starting: boolean;
   /** Name of the file, camera or clip. */
   sourceName: string;
@@ -67,6 +72,8 @@ export function initialState(config: Config): State {
     connection: "connecting",
     connectionText: "connecting",
     source: config.source,
+    cameras: [],
+    camera: "",
     running: false,
     starting: false,
     sourceName: "",

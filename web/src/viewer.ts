@@ -5,6 +5,7 @@ import { readConfig } from "./config.js";
 import { Access } from "./stream/access.js";
 import { exposeForTests } from "./testing.js";
 import { byId, make } from "./ui/dom.js";
+import { recall } from "./ui/memory.js";
 
 function sayNoWebGl(error: unknown): void {
   const card = make("div", "", "problem");
@@ -25,7 +26,7 @@ if (document.createElement("canvas").getContext("webgl2") === null) {
   sayNoWebGl("There is no WebGL2 context.");
 } else {
   try {
-    exposeForTests(new App(readConfig(location.href), access));
+    exposeForTests(new App(readConfig(location.href, recall()), access));
   } catch (error) {
     sayNoWebGl(error);
   }

@@ -5,19 +5,21 @@ import { CaptureGate } from "../src/capture/gate.js";
 import { CaptureLine, type SourceError } from "../src/capture/source.js";
 import { Sources } from "../src/capture/sources.js";
 import type { ToCapture } from "../src/capture/thread.js";
-import { DEFAULT_SETTINGS } from "../src/config.js";
+import { DEFAULT_SETTINGS, type Settings, type SourceKind } from "../src/config.js";
 import type { Access } from "../src/stream/access.js";
 
 /** What the capture worker makes of the page's messages: its gate decides whose pictures are sent. */
 class FakeWorker {
   readonly gate = new CaptureGate();
   onmessage: ((event: { data: unknown }) => void) | null = null;
+  images = 0;
   constructor() {
     worker = this;
     this.gate.want(true);
   }
   postMessage(message: ToCapture): void {
     if (message.type === "start") this.gate.start(message.run);
+    if (message.type === "image") this.images++;
     if (message.type === "stop") this.gate.stop(message.run);
   }
   /** Whose pictures are taken; 0: nobody's. */
@@ -64,11 +66,37 @@ class FakeVideo {
   }
 }
 
+/** A video element in which a file is tried: it says what the test says, once it is told what to play. */
+class FakeTrial {
+  videoWidth = 160;
+  videoHeight = 120;
+  onloadeddata = (): void => undefined;
+  onloadedmetadata = (): void => undefined;
+  onerror = (): void => undefined;
+  verdict: "picture" | "error" | "sound" = "picture";
+  set src(_url: string) {
+    if (this.verdict === "sound") this.videoWidth = this.videoHeight = 0;
+    setImmediate(() => (this.verdict === "error" ? this.onerror() : this.onloadeddata()));
+  }
+  removeAttribute(): void {}
+  load(): void {}
+}
+
 class FakeTrack extends EventTarget {
   label = "webcam";
   on = true;
   stop(): void {
     this.on = false;
+  }
+}
+
+/** An image element that reads every file. */
+class FakeImage {
+  naturalWidth = 400;
+  naturalHeight = 300;
+  onload = (): void => undefined;
+  set src(_url: string) {
+    setImmediate(() => this.onload());
   }
 }
 
@@ -80,6 +108,8 @@ let worker: FakeWorker;
 let video: FakeVideo;
 let sources: Sources;
 let cameraEnded: number;
+/** What the elements in which videos are tried will say. */
+let trials: FakeTrial[];
 
 function replaceGlobal(name: string, value: unknown): void {
   replaced.push([name, Object.getOwnPropertyDescriptor(globalThis, name)]);
@@ -98,21 +128,25 @@ function fakeCamera(): { track: FakeTrack; grant(): void } {
 
 /** Lets everything run that waits for nothing but its turn. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-const start = (kind: "camera" | "sample" | "file", file?: File): Promise<string | null> =>
-  sources.start(kind, file, DEFAULT_SETTINGS);
+const start = async (kind: SourceKind, file?: File, settings: Partial<Settings> = {}): Promise<string | null> =>
+  (await sources.start(kind, file, { ...DEFAULT_SETTINGS, ...settings }))?.name ?? null;
 const aVideo = (name: string): File => new File(["…"], name, { type: "video/webm" });
 
 beforeEach(() => {
   mock.timers.enable({ apis: ["setInterval"] });
   replaceGlobal("Worker", FakeWorker);
   replaceGlobal("window", { isSecureContext: true });
-  replaceGlobal("createImageBitmap", () => Promise.resolve({ width: 4, height: 3, close: () => undefined }));
+  replaceGlobal("createImageBitmap", () => Promise.resolve({ width: 400, height: 300, close: () => undefined }));
   replaceGlobal("HTMLMediaElement", { HAVE_CURRENT_DATA: 2 });
   video = new FakeVideo();
   cameraEnded = 0;
+  trials = [];
+  replaceGlobal("document", { createElement: () => trials.shift() ?? new FakeTrial() });
+  replaceGlobal("Image", FakeImage);
   const line = new CaptureLine(new URL("http://h/capture.worker.js"), {} as MessagePort, assert.fail);
   const previews = { video, canvas } as unknown as ConstructorParameters<typeof Sources>[1];
-  sources = new Sources(line, previews, access, () => cameraEnded++);
+  const camera = { ended: () => void cameraEnded++, muted: () => undefined, opened: () => undefined };
+  sources = new Sources(line, previews, access, camera, () => undefined);
 });
 
 afterEach(() => {
@@ -203,20 +237,31 @@ test("of two videos that are dropped quickly the second one is played", async ()
 });
 
 test("a video that can't be played is named, and its element is emptied", async () => {
+  const sample = await start("sample");
+  const { run } = worker;
+  for (const verdict of ["error", "sound"] as const) {
+    trials = [Object.assign(new FakeTrial(), { verdict })];
+    await assert.rejects(start("file", aVideo("odd.webm")), /odd\.webm has no picture that this browser can play/);
+  }
+  assert.deepEqual([sample, worker.run], ["sample clip", run], "what ran goes on");
   const opened = start("file", aVideo("odd.webm"));
   await settle();
+  await settle();
   video.ready(new DOMException("no decoder", "NotSupportedError"));
-  await assert.rejects(opened, /odd\.webm is not a picture or video/);
+  await assert.rejects(opened, /odd\.webm/);
   assert.equal(video.src, "");
+  assert.equal(worker.run, 0);
 });
 
 test("a picture or a sample that is ready late does not end the source started meanwhile", async () => {
   const picture = new File(["…"], "slow.png", { type: "image/png" });
   let decoded = (): void => undefined;
   const closed = mock.fn();
-  const waiting = new Promise((resolve) => (decoded = () => resolve({ width: 4, height: 3, close: closed })));
+  const waiting = new Promise((resolve) => (decoded = () => resolve({ width: 400, height: 300, close: closed })));
   replaceGlobal("createImageBitmap", () => waiting);
   const late = start("file", picture);
+  await settle();
+  await settle();
   const sample = start("sample");
   const { track, grant } = fakeCamera();
   const camera = start("camera");

@@ -30,37 +30,74 @@ test("a restart, a crash and a full server are tried again, a refusal is not", (
   assert.ok(!isWorthRetrying(1008, null));
 });
 
+/** A flow that knows how things go: one frame was sent, answered and drawn, all in no time. */
+function warmFlow(maxInFlight: number): FlowControl {
+  const flow = new FlowControl(maxInFlight);
+  flow.sent(0, 0);
+  flow.answered(0, 0, 0);
+  flow.done(0, 0, true);
+  return flow;
+}
+
+const canSend = (flow: FlowControl, nowMs = 1e6): boolean => flow.waitMs(nowMs) === 0;
+
 test("no more frames are unanswered than the server works on, while the network is fast", () => {
-  const flow = new FlowControl(2);
+  const flow = warmFlow(2);
   flow.sent(1, 0);
-  assert.ok(flow.canSend);
+  assert.ok(canSend(flow));
   flow.sent(2, 1);
-  assert.ok(!flow.canSend);
+  assert.ok(!canSend(flow));
   flow.answered(1, 51, 50);
-  assert.ok(flow.canSend);
+  assert.ok(canSend(flow));
+});
+
+test("until the first frame is on the screen, one goes alone", () => {
+  const flow = new FlowControl(4);
+  assert.ok(canSend(flow));
+  flow.sent(1, 0);
+  assert.ok(!canSend(flow));
+  flow.answered(1, 50, 40);
+  assert.ok(!canSend(flow, 60), "it is being drawn");
+  flow.done(1, 90, true);
+  assert.ok(canSend(flow));
+});
+
+test("a first reply that can't be shown does not end the stream", () => {
+  const flow = new FlowControl(4);
+  flow.sent(1, 0);
+  flow.answered(1, 50, 40);
+  flow.done(1, 60, false);
+  assert.ok(canSend(flow));
+  flow.sent(2, 0);
+  flow.settled(2);
+  assert.ok(canSend(flow));
+  flow.sent(3, 0);
+  flow.dropped(3);
+  assert.ok(canSend(flow));
 });
 
 test("a slow network earns one frame more, and never two", () => {
-  const flow = new FlowControl(2);
+  const flow = warmFlow(2);
   for (let seq = 1; seq < 20; seq++) {
     flow.sent(seq, seq * 1000);
     flow.answered(seq, seq * 1000 + 200, 50);
+    flow.done(seq, seq * 1000 + 200, true);
   }
   for (let seq = 20; seq < 23; seq++) {
-    assert.ok(flow.canSend);
+    assert.ok(canSend(flow));
     flow.sent(seq, 0);
   }
-  assert.ok(!flow.canSend);
+  assert.ok(!canSend(flow));
   assert.ok(flow.isFull);
 });
 
-test("a reply settles every lower frame, a notice only its own", () => {
-  const flow = new FlowControl(4);
+test("a reply settles every lower frame, an error only its own", () => {
+  const flow = warmFlow(4);
   /** How many frames may still be sent; sends them. */
   let seq = 0;
   const fill = (): number => {
     const before = seq;
-    while (flow.canSend) flow.sent(++seq, 0);
+    while (canSend(flow)) flow.sent(++seq, 0);
     return seq - before;
   };
   assert.equal(fill(), 4);
@@ -70,6 +107,93 @@ test("a reply settles every lower frame, a notice only its own", () => {
   assert.equal(fill(), 2);
   flow.settled(1);
   assert.equal(fill(), 0);
+});
+
+test("a dropped frame is not replaced before a reply has come, or nothing is under way", () => {
+  const flow = warmFlow(2);
+  flow.sent(1, 0);
+  flow.sent(2, 0);
+  flow.dropped(1);
+  assert.ok(!canSend(flow));
+  flow.answered(2, 10, 5);
+  assert.ok(canSend(flow));
+  flow.done(2, 10, true);
+  flow.sent(3, 10);
+  flow.sent(4, 10);
+  flow.dropped(3);
+  flow.dropped(4);
+  assert.ok(canSend(flow));
+});
+
+test("replies that are never drawn hold up the stream for five seconds, not for ever", () => {
+  const flow = warmFlow(4);
+  for (const seq of [1, 2]) {
+    flow.sent(seq, 0);
+    flow.answered(seq, 10, 5);
+  }
+  assert.equal(flow.waitMs(10), 5000);
+  assert.equal(flow.waitMs(5010), 0);
+});
+
+/** A stream of ten seconds to a server that works on two frames at a time and a page that draws the newest reply, one at a time. */
+function simulate(way: { networkMs: number; serverMs: number; drawingMs: number }): {
+  sent: number;
+  shown: number;
+  age: number;
+} {
+  const flow = new FlowControl(2);
+  const busy = [0, 0];
+  const arriving: { seq: number; sentMs: number; atMs: number }[] = [];
+  let drawing: { seq: number; sentMs: number; endMs: number } | null = null;
+  let waiting: { seq: number; sentMs: number } | null = null;
+  const ages: number[] = [];
+  let seq = 0;
+  for (let now = 0; now < 10_000; now++) {
+    while (arriving[0] && arriving[0].atMs <= now) {
+      const reply = arriving.shift()!;
+      flow.answered(reply.seq, now, way.serverMs);
+      if (waiting) flow.done(waiting.seq, now, false);
+      waiting = reply;
+    }
+    if (drawing && drawing.endMs <= now) {
+      flow.done(drawing.seq, now, true);
+      ages.push(now - drawing.sentMs);
+      drawing = null;
+    }
+    if (!drawing && waiting) {
+      drawing = { ...waiting, endMs: now + way.drawingMs };
+      waiting = null;
+    }
+    if (flow.waitMs(now) === 0) {
+      flow.sent(++seq, now);
+      const worker = busy[0]! <= busy[1]! ? 0 : 1;
+      busy[worker] = Math.max(busy[worker]!, now + way.networkMs / 2) + way.serverMs;
+      arriving.push({ seq, sentMs: now, atMs: busy[worker]! + way.networkMs / 2 });
+      arriving.sort((a, b) => a.atMs - b.atMs);
+    }
+  }
+  ages.sort((a, b) => a - b);
+  return { sent: seq, shown: ages.length, age: ages[ages.length >> 1]! };
+}
+
+test("a page that draws slowly is sent what it can show, when it can show it", () => {
+  for (const drawingMs of [100, 250]) {
+    for (const serverMs of [10, 40]) {
+      const { sent, shown, age } = simulate({ networkMs: 4, serverMs, drawingMs });
+      const what = `${sent} sent, ${shown} shown, ${age} ms old, for ${serverMs} ms of work and ${drawingMs} ms of drawing`;
+      assert.ok(sent <= shown * 1.1 + 2, what);
+      assert.ok(shown >= 0.85 * (10_000 / drawingMs), what);
+      assert.ok(age <= drawingMs + serverMs + 30, what);
+    }
+  }
+});
+
+test("a page that draws quickly keeps the server as busy as it may", () => {
+  for (const networkMs of [2, 80]) {
+    const { sent, shown } = simulate({ networkMs, serverMs: 60, drawingMs: 8 });
+    const rate = Math.min(2 / 0.06, 3 / (0.06 + networkMs / 1000));
+    assert.ok(shown >= 0.85 * 10 * rate, `${sent} sent, ${shown} shown of ${10 * rate}`);
+  }
 });
 
 test("a window forgets, and its percentiles are samples", () => {
@@ -159,7 +283,7 @@ test("the address sets what it names and nothing else", () => {
   assert.equal(config.socketUrl, "wss://host:8443/viewer/ws");
   assert.equal(config.source, "sample");
   assert.ok(config.autostart);
-  assert.deepEqual(config.settings, { maxSplats: 4000, captureWidth: 320, maxFps: 5 });
+  assert.deepEqual(config.settings, { maxSplats: 4000, captureSide: 320, maxFps: 5 });
   assert.deepEqual(config.view, [20, -5, 1.2]);
   assert.equal(config.lift, "gpu");
   assert.ok(Object.isFrozen(config));
@@ -167,10 +291,11 @@ test("the address sets what it names and nothing else", () => {
 
 test("an address that can't be read leaves the defaults", () => {
   const config = readConfig(
-    "http://localhost:8000/?source=moon&max_splats=many&representation=fog&view=a,b&autostart=0&lift=moon",
+    "http://localhost:8000/?source=moon&max_splats=many&representation=fog&view=a,b&autostart=1&lift=moon",
   );
   assert.equal(config.socketUrl, "ws://localhost:8000/ws");
   assert.equal(config.source, "camera");
+  assert.equal(config.unknownSource, "moon");
   assert.ok(!config.autostart);
   assert.deepEqual(config.settings, {});
   assert.deepEqual(config.view, [0, 0, 1]);

@@ -3,15 +3,24 @@
 
 import { nowMs } from "../clock.js";
 import { CaptureGate } from "./gate.js";
-import type { CapturedFrame, CaptureSettings, FrameWanted, FromCapture, ToCapture } from "./thread.js";
+import { sizeWithin } from "./size.js";
+import type { CapturedFrame, CaptureSettings, FrameWanted, FromCapture, SourceNature, ToCapture } from "./thread.js";
+
+/** How often the page is told that pictures come. */
+const ALIVE_EVERY_MS = 500;
 
 const canvas = new OffscreenCanvas(1, 1);
 // Frames are only read back, never composited.
 const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true })!;
 const gate = new CaptureGate();
 let port: MessagePort;
-let settings: CaptureSettings = { width: 640, maxFps: 30, quality: 0.8 };
+let settings: CaptureSettings = { side: 640, maxFps: 30, quality: 0.8, mirror: false };
+let nature: SourceNature = { stays: false, faces: false };
 let gateWasOpen = false;
+let aliveMs = -Infinity;
+/** What is to be seen until the next picture comes, of a source whose pictures stay; and whether it has yet to be sent. */
+let held: { run: number; image: VideoFrame | ImageBitmap; due: boolean } | null = null;
+let heldTimer = 0;
 /** Stops reading from a track without waiting for its next frame: a camera that gives none would stay on. */
 let endReading = (): void => undefined;
 
@@ -23,19 +32,28 @@ self.onmessage = (event: MessageEvent<ToCapture>) => {
       port.onmessage = (reply: MessageEvent<FrameWanted>) => {
         gate.want(reply.data.wanted);
         tellGate();
+        sendHeld();
       };
       break;
     case "settings":
-      settings = message.settings;
-      gate.maxFps = settings.maxFps;
+      changeSettings(message.settings);
       break;
     case "start":
       endReading();
+      letGo();
+      nature = message.nature;
+      aliveMs = -Infinity;
       gate.start(message.run);
       break;
     case "stop":
-      if (gate.isCurrent(message.run)) endReading();
+      if (gate.isCurrent(message.run)) {
+        endReading();
+        letGo();
+      }
       gate.stop(message.run);
+      break;
+    case "again":
+      sendAgain();
       break;
     case "stream":
       void readFrames(message.run, message.stream);
@@ -44,8 +62,7 @@ self.onmessage = (event: MessageEvent<ToCapture>) => {
       readTrack(message.run, message.track);
       break;
     case "image":
-      if (gate.takes(message.run, nowMs())) void encodeAndSend(message.run, message.image, message.capturedMs);
-      else message.image.close();
+      take(message.run, message.image, message.capturedMs);
       break;
     case "encoded":
       if (gate.takes(message.run, nowMs())) deliver(message.bytes, message.capturedMs);
@@ -84,38 +101,91 @@ async function readFrames(run: number, stream: ReadableStream<VideoFrame>): Prom
     for (;;) {
       const { value: frame, done } = await reader.read();
       if (done) break;
-      if (gate.takes(run, nowMs())) void encodeAndSend(run, frame, nowMs());
-      else frame.close();
+      take(run, frame, nowMs());
     }
   } catch (error) {
     if (gate.isCurrent(run)) post({ type: "failed", message: String(error) });
   }
 }
 
-async function encodeAndSend(run: number, image: VideoFrame | ImageBitmap, capturedMs: number): Promise<void> {
+function changeSettings(next: CaptureSettings): void {
+  const { side, quality, mirror } = settings;
+  settings = next;
+  gate.maxFps = next.maxFps;
+  if (side !== next.side || quality !== next.quality || mirror !== next.mirror) sendAgain();
+}
+
+/** A picture has come: it is sent, kept, or closed. */
+function take(run: number, image: VideoFrame | ImageBitmap, capturedMs: number): void {
+  const now = nowMs();
+  if (gate.isCurrent(run) && now - aliveMs >= ALIVE_EVERY_MS) {
+    aliveMs = now;
+    post({ type: "alive", run });
+  }
+  if (nature.stays && gate.isCurrent(run)) {
+    letGo();
+    held = { run, image, due: true };
+    sendHeld();
+  } else if (gate.takes(run, now)) {
+    // It is read before the promise is there: cameras have few frames to give, and wait for those that are not closed.
+    void encodeAndSend(run, image, capturedMs);
+    image.close();
+  } else {
+    image.close();
+  }
+}
+
+function letGo(): void {
+  held?.image.close();
+  held = null;
+}
+
+function sendAgain(): void {
+  if (held) held.due = true;
+  sendHeld();
+}
+
+/** Sends what stays, once, as soon as it may be sent. It is what is to be seen now, whenever it came. */
+function sendHeld(): void {
+  clearTimeout(heldTimer);
+  if (!held?.due) return;
+  const current = held;
+  const waitMs = gate.waitMs(current.run, nowMs());
+  if (waitMs > 0) {
+    if (waitMs < Infinity) heldTimer = self.setTimeout(sendHeld, waitMs);
+    return;
+  }
+  current.due = false;
+  void encodeAndSend(current.run, current.image, nowMs()).then((missed) => {
+    if (missed && held === current) sendAgain();
+  });
+}
+
+/** @returns Whether the socket no longer wanted it when it was encoded. */
+async function encodeAndSend(run: number, image: VideoFrame | ImageBitmap, capturedMs: number): Promise<boolean> {
   gate.busy = true;
   tellGate();
+  let missed = false;
   try {
     const [fullWidth, fullHeight] =
       "displayWidth" in image ? [image.displayWidth, image.displayHeight] : [image.width, image.height];
-    const scale = Math.min(1, settings.width / fullWidth);
-    const width = Math.max(1, Math.round(fullWidth * scale));
-    const height = Math.max(1, Math.round(fullHeight * scale));
+    const { width, height } = sizeWithin(fullWidth, fullHeight, settings.side);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    try {
-      context.drawImage(image, 0, 0, width, height);
-    } finally {
-      image.close();
-    }
+    if (settings.mirror && nature.faces) context.setTransform(-1, 0, 0, 1, width, 0);
+    else context.resetTransform();
+    context.drawImage(image, 0, 0, width, height);
     const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: settings.quality });
     const bytes = new Uint8Array(await blob.arrayBuffer());
-    if (gate.delivers(run)) deliver(bytes, capturedMs);
+    missed = !gate.delivers(run);
+    if (!missed) deliver(bytes, capturedMs);
   } catch (error) {
     if (gate.isCurrent(run)) post({ type: "failed", message: String(error) });
   } finally {
     gate.busy = false;
     tellGate();
+    sendHeld();
   }
+  return missed;
 }
 
 function deliver(bytes: Uint8Array<ArrayBuffer>, capturedMs: number): void {

@@ -1,75 +1,139 @@
 // A picture or a video from the person's disk. It is read here and sent like a camera's frames; the file itself is not uploaded.
 
 import { nowMs } from "../clock.js";
-import { atEnd, type CaptureLine, type Previews, SourceError } from "./source.js";
+import { unreadable } from "./file_words.js";
+import { sizeWithin } from "./size.js";
+import { atEnd, type CaptureLine, type Previews, type Ready, SourceError } from "./source.js";
 import { pumpVideo } from "./video_frames.js";
 
-/** A still picture is sent again and again, so that changed options take effect; twice a second is enough for that. */
-const STILL_PERIOD_MS = 500;
-
-/** Whether the file is shown in a video element rather than on a canvas. */
-export function isVideo(file: File): boolean {
-  return file.type.startsWith("video/");
-}
+/** Photos have up to 200 megapixels and a canvas on iOS 16.7: a picture is decoded to this, the most that is ever sent. */
+const LARGEST_SIDE = 1920;
+/** Below this there is no scene to see. */
+const SMALLEST_SIDE = 32;
+/** A video of which only the sound plays has no picture, and no error either. */
+const PICTURE_LIMIT_MS = 3000;
 
 /**
- * Sends the file's pictures until the signal is aborted.
+ * Reads the file, as far as that takes to know that it can be shown.
  *
- * @returns Its name.
- * @throws SourceError Where the browser can't read it.
+ * @throws SourceError Where it can't, saying what it is.
  */
-export async function openFile(file: File, line: CaptureLine, previews: Previews, signal: AbortSignal): Promise<string> {
-  if (isVideo(file)) await openVideo(file, line, previews.video, signal);
-  else await openImage(file, line, previews.canvas, signal);
-  return file.name;
+export async function openFile(file: File, line: CaptureLine, previews: Previews, signal: AbortSignal): Promise<Ready> {
+  if (file.size === 0) throw await unreadable(file);
+  const ways = file.type.startsWith("video/") ? [openVideo] : [openImage, openVideo];
+  // Files without a type, or with a wrong one, are common: what can't be read as a picture may be a video.
+  for (const open of ways) {
+    const ready = await open(file, line, previews, signal);
+    signal.throwIfAborted();
+    if (ready) return ready;
+  }
+  throw await unreadable(file);
 }
 
-async function openImage(file: File, line: CaptureLine, preview: HTMLCanvasElement, signal: AbortSignal): Promise<void> {
-  let image: ImageBitmap;
-  try {
-    image = await createImageBitmap(file);
-  } catch {
-    throw unreadable(file);
-  }
+/** @returns Null if the browser reads no picture in it. */
+async function openImage(file: File, line: CaptureLine, previews: Previews, signal: AbortSignal): Promise<Ready | null> {
+  const image = await decodeImage(file, signal);
+  if (!image) return null;
+  const { canvas } = previews;
   atEnd(signal, () => image.close());
-  const run = line.start(signal);
-  preview.width = image.width;
-  preview.height = image.height;
-  preview.getContext("2d", { alpha: false })!.drawImage(image, 0, 0);
-  const send = async (): Promise<void> => {
-    if (!line.gateOpen) return;
-    // It may have been closed meanwhile; then nobody is waiting for it any more.
-    const copy = await createImageBitmap(image).catch(() => null);
-    if (copy) line.post({ type: "image", run, image: copy, capturedMs: nowMs() }, [copy]);
+  checkSize(file, image.width, image.height);
+  const begin = async (): Promise<void> => {
+    const run = line.start(signal, { stays: true });
+    canvas.width = image.width;
+    canvas.height = image.height;
+    canvas.getContext("2d", { alpha: false })!.drawImage(image, 0, 0);
+    const copy = await createImageBitmap(image);
+    line.post({ type: "image", run, image: copy, capturedMs: nowMs() }, [copy]);
   };
-  const timer = setInterval(() => void send(), STILL_PERIOD_MS);
-  atEnd(signal, () => clearInterval(timer));
+  return { name: file.name, shows: "canvas", begin };
 }
 
-async function openVideo(file: File, line: CaptureLine, preview: HTMLVideoElement, signal: AbortSignal): Promise<void> {
+/** The picture, upright, decoded to the size it is needed in. Null if it can't be read. */
+async function decodeImage(file: File, signal: AbortSignal): Promise<ImageBitmap | null> {
   const url = URL.createObjectURL(file);
-  preview.srcObject = null;
-  preview.src = url;
-  preview.loop = true;
-  // Before another source gets the element: if it were emptied later, that one would lose its video.
-  atEnd(signal, () => {
-    preview.pause();
-    preview.removeAttribute("src");
-    preview.load();
-    URL.revokeObjectURL(url);
-  });
   try {
-    await preview.play();
+    const element = new Image();
+    // Its header is enough for the size, and is all that is read so far.
+    await new Promise((resolve, reject) => {
+      element.onload = resolve;
+      element.onerror = reject;
+      element.src = url;
+    });
+    signal.throwIfAborted();
+    const { width, height } = sizeWithin(element.naturalWidth, element.naturalHeight, LARGEST_SIDE);
+    const size = { resizeWidth: width, resizeHeight: height, resizeQuality: "high" } as const;
+    // Of the file, the decoder itself may make it small; drawings (SVG) have no pixels until they are an element.
+    return await createImageBitmap(file, size).catch(() => createImageBitmap(element, size));
   } catch {
-    throw unreadable(file);
+    signal.throwIfAborted();
+    return null;
+  } finally {
+    URL.revokeObjectURL(url);
   }
-  pumpVideo(preview, line, line.start(signal), signal);
 }
 
-function unreadable(file: File): SourceError {
-  return new SourceError(
-    "file_unreadable",
-    "This file can't be shown",
-    `${file.name} is not a picture or video that this browser can read. JPEG, PNG, WebP, MP4 (H.264) and WebM work nearly everywhere.`,
+/** @returns Null if the browser sees no picture in it. */
+async function openVideo(file: File, line: CaptureLine, previews: Previews, signal: AbortSignal): Promise<Ready | null> {
+  const url = URL.createObjectURL(file);
+  // Tried in an element of its own: until it is known to work, the source before it goes on.
+  const trial = document.createElement("video");
+  const size = await firstPicture(trial, url, signal);
+  trial.removeAttribute("src");
+  trial.load();
+  if (!size) {
+    URL.revokeObjectURL(url);
+    return null;
+  }
+  const preview = previews.video;
+  atEnd(signal, () => URL.revokeObjectURL(url));
+  checkSize(file, size.width, size.height);
+  const begin = async (): Promise<void> => {
+    preview.srcObject = null;
+    preview.src = url;
+    preview.loop = true;
+    // Before another source gets the element: if it were emptied later, that one would lose its video.
+    atEnd(signal, () => {
+      preview.pause();
+      preview.removeAttribute("src");
+      preview.load();
+    });
+    try {
+      await preview.play();
+    } catch {
+      throw await unreadable(file);
+    }
+    pumpVideo(preview, line, line.start(signal), signal);
+  };
+  return { name: file.name, shows: "video", begin };
+}
+
+/** Its size, once its first picture is there. Null if there is none. */
+function firstPicture(
+  video: HTMLVideoElement,
+  url: string,
+  signal: AbortSignal,
+): Promise<{ width: number; height: number } | null> {
+  return new Promise((resolve) => {
+    const decide = (): void => {
+      const { videoWidth: width, videoHeight: height } = video;
+      resolve(width > 0 && height > 0 ? { width, height } : null);
+    };
+    video.onloadeddata = decide;
+    video.onloadedmetadata = () => {
+      const timer = setTimeout(() => resolve(null), PICTURE_LIMIT_MS);
+      atEnd(signal, () => clearTimeout(timer));
+    };
+    video.onerror = () => resolve(null);
+    atEnd(signal, () => resolve(null));
+    Object.assign(video, { muted: true, playsInline: true, preload: "auto", src: url });
+  });
+}
+
+function checkSize(file: File, width: number, height: number): void {
+  if (Math.min(width, height) >= SMALLEST_SIDE) return;
+  throw new SourceError(
+    "file_too_small",
+    "This picture is too small",
+    `${file.name} is ${width} × ${height} pixels here; ${SMALLEST_SIDE} on the shorter side are the fewest that show a scene.`,
   );
 }

@@ -36,7 +36,12 @@ export class CaptureGate {
 
   /** Whether this run's picture is taken. */
   takes(run: number, nowMs: number): boolean {
-    return this.isCurrent(run) && this.open && nowMs >= this.nextDueMs;
+    return this.waitMs(run, nowMs) === 0;
+  }
+
+  /** How long until this run's picture is taken, ms; Infinity: not before something else happens. */
+  waitMs(run: number, nowMs: number): number {
+    return this.isCurrent(run) && this.open ? Math.max(0, this.nextDueMs - nowMs) : Infinity;
   }
 
   /** A picture is being encoded, or no longer. */

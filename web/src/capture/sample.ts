@@ -3,22 +3,21 @@
 import { decode } from "@msgpack/msgpack";
 import { nowMs } from "../clock.js";
 import type { Access } from "../stream/access.js";
-import { atEnd, type CaptureLine, SourceError } from "./source.js";
+import { atEnd, type CaptureLine, type Ready, SourceError } from "./source.js";
 
-interface Clip {
+/** Pictures of one size, as JPEGs. */
+export interface Clip {
   fps: number;
   width: number;
   height: number;
   frames: Uint8Array[];
 }
 
-/** Fetched once in the page's life. */
 let clip: Promise<Clip> | null = null;
 
 /**
- * Plays the clip into the capture worker and onto `preview` until the signal is aborted.
+ * The clip, ready to be played into the capture worker and onto `preview`.
  *
- * @returns Its name.
  * @throws SourceError If the server does not provide it.
  */
 export async function openSample(
@@ -26,16 +25,36 @@ export async function openSample(
   preview: HTMLCanvasElement,
   access: Access,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<Ready> {
+  const loaded = await sampleClip(access);
+  const begin = (): void => {
+    const run = line.start(signal);
+    playClip(loaded, preview, signal, (bytes) => {
+      if (line.gateOpen) line.post({ type: "encoded", run, bytes, capturedMs: nowMs() });
+    });
+  };
+  return { name: "sample clip", shows: "canvas", begin };
+}
+
+/** Fetched once in the page's life; after a failure, again. */
+export function sampleClip(access: Access): Promise<Clip> {
   clip ??= fetchClip(access);
-  const { fps, width, height, frames } = await clip.catch((error: unknown) => {
+  return clip.catch((error: unknown) => {
     clip = null;
     throw error;
   });
-  const run = line.start(signal);
-  preview.width = width;
-  preview.height = height;
-  const context = preview.getContext("2d", { alpha: false })!;
+}
+
+/** Draws the clip's pictures on `canvas`, over and over, until the signal is aborted. `shown` gets each one's JPEG. */
+export function playClip(
+  { fps, width, height, frames }: Clip,
+  canvas: HTMLCanvasElement,
+  signal: AbortSignal,
+  shown: (bytes: Uint8Array<ArrayBuffer>) => void = () => undefined,
+): void {
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d", { alpha: false })!;
   const show = async (bytes: Uint8Array<ArrayBuffer>): Promise<void> => {
     const image = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
     // The canvas may be another source's by now.
@@ -52,12 +71,11 @@ export async function openSample(
       const bytes = frames[index]!.slice();
       // A picture that the browser can't decode is missing from the preview only.
       show(bytes).catch(() => undefined);
-      if (line.gateOpen) line.post({ type: "encoded", run, bytes, capturedMs: nowMs() });
+      shown(bytes);
     },
-    1000 / (2 * fps),
+    1000 / fps / 3,
   );
   atEnd(signal, () => clearInterval(timer));
-  return "sample clip";
 }
 
 async function fetchClip(access: Access): Promise<Clip> {

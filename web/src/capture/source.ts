@@ -3,12 +3,26 @@
 // A source lives until its AbortSignal is aborted. Whatever it opens, it ties to the signal with `atEnd`: a source that is stopped,
 // that fails when half open, or that is replaced while it waits for a permission gives everything back in the same way.
 
-import type { CaptureSettings, FromCapture, ToCapture } from "./thread.js";
+import type { CaptureSettings, FromCapture, SourceNature, ToCapture } from "./thread.js";
 
 /** Where a source shows what it sends: cameras and videos in `video`, the others on `canvas`. */
 export interface Previews {
   readonly video: HTMLVideoElement;
   readonly canvas: HTMLCanvasElement;
+}
+
+/** A source that is open. */
+export interface Opened {
+  /** Its name, for people. */
+  readonly name: string;
+  /** Where it is to be seen. */
+  readonly shows: keyof Previews;
+}
+
+/** A source that has everything it needs: the one before it ends only now. */
+export interface Ready extends Opened {
+  /** Shows it and sends its pictures, until the signal that it was opened with is aborted. */
+  begin(): void | Promise<void>;
 }
 
 /** A source could not be opened, in words for the person. */
@@ -35,6 +49,8 @@ export class CaptureLine {
   workerTakesTracks = false;
   /** A frame would be taken now. */
   gateOpen = false;
+  /** Called when the current source gives a picture, now and then. */
+  alive = (): void => undefined;
   private readonly worker: Worker;
   private run = 0;
 
@@ -44,6 +60,7 @@ export class CaptureLine {
       const message = event.data;
       if (message.type === "ready") this.workerTakesTracks = message.trackProcessor;
       else if (message.type === "gate") this.gateOpen = message.open;
+      else if (message.type === "alive") message.run === this.run && this.alive();
       else failed(message.message);
     };
     this.worker.onerror = (event) => failed(event.message || "the capture worker could not be loaded");
@@ -56,12 +73,17 @@ export class CaptureLine {
    * @returns The number of its run, which goes with every picture it posts.
    * @throws DOMException If the signal is aborted already: a source that comes late must not end the current one.
    */
-  start(signal: AbortSignal): number {
+  start(signal: AbortSignal, nature: Partial<SourceNature> = {}): number {
     signal.throwIfAborted();
     const run = ++this.run;
-    this.post({ type: "start", run });
+    this.post({ type: "start", run, nature: { stays: false, faces: false, ...nature } });
     atEnd(signal, () => this.post({ type: "stop", run }));
     return run;
+  }
+
+  /** A picture that stays is sent once more: what was made of it is not what is wanted now. */
+  again(): void {
+    this.post({ type: "again" });
   }
 
   configure(settings: CaptureSettings): void {

@@ -58,6 +58,8 @@ export class Connection {
   private welcomeTimer = 0;
   private probeTimer = 0;
   private limits: Limits | null = null;
+  /** The server's own options, for those that were set and no longer are. */
+  private defaults: Partial<FrameOptions> = {};
 
   constructor(
     private readonly url: string,
@@ -80,8 +82,10 @@ export class Connection {
 
   /** Options that are sent now, and again after every reconnect, each within the server's limits. */
   configure(options: Partial<FrameOptions>): void {
-    this.options = options;
-    if (this.ready && this.limits) this.send({ type: "configure", options: withinLimits(options, this.limits) });
+    const known = new Map(Object.entries(this.defaults));
+    const left = Object.keys(this.options).filter((name) => known.has(name) && !(name in options));
+    this.options = { ...Object.fromEntries(left.map((name) => [name, known.get(name)])), ...options };
+    if (this.ready && this.limits) this.send({ type: "configure", options: withinLimits(this.options, this.limits) });
   }
 
   /** Try again at once. */
@@ -172,6 +176,7 @@ export class Connection {
       this.attempt = 0;
       this.opened++;
       this.limits = message.limits;
+      this.defaults = message.options;
       // Before any frame. Hello had the rest, so without numbers there is nothing to add.
       if (Object.values(this.options).some((value) => typeof value === "number")) this.configure(this.options);
       this.events.status("open", "connected", this.reconnects);

@@ -9,6 +9,7 @@ export function wantedOptions(settings: Settings): Partial<FrameOptions> {
     representation: settings.representation,
     colors: "own" as const,
     max_splats: settings.maxSplats,
+    inference_px: settings.inferencePx,
     min_opacity: settings.minOpacity,
     adapt: settings.adapt,
     min_splats: settings.minSplats,

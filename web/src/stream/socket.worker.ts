@@ -21,6 +21,7 @@ let connection: Connection;
 let frames: MessagePort;
 let flow = new FlowControl(1);
 let streaming = false;
+let nextTimer = 0;
 /** Rises for the life of the page: a reply to a frame of an earlier connection can't be mistaken for a new one. */
 let seq = 0;
 let budget = 0;
@@ -55,10 +56,14 @@ self.onmessage = (event: MessageEvent<ToSocket>) => {
       const { capturedMs, receivedMs, decodedMs, shownMs } = message;
       const times = { received_ms: receivedMs, decoded_ms: decodedMs, shown_ms: shownMs, age_ms: shownMs - capturedMs };
       acks.done({ type: "ack", seq: message.seq, ...times });
+      flow.done(message.seq, nowMs(), true);
+      tellCapture();
       break;
     }
     case "skipped":
       acks.done({ type: "ack", seq: message.seq, received_ms: message.receivedMs, decoded_ms: message.decodedMs });
+      flow.done(message.seq, nowMs(), false);
+      tellCapture();
       break;
     case "recycle":
       pool.give(message.buffer);
@@ -84,10 +89,12 @@ function post(message: FromSocket, transfer: Transferable[] = []): void {
   self.postMessage(message, { transfer });
 }
 
-/** Capture is asked for a frame only when it can leave at once, and its reply be decoded soon: that is what keeps it the newest. */
+/** Capture is asked for a frame only when it can leave at once, and its reply be shown soon: that is what keeps it the newest. */
 function tellCapture(): void {
-  const wanted = streaming && connection.ready && flow.canSend && !replies.areBehind;
-  frames.postMessage({ wanted } satisfies FrameWanted);
+  clearTimeout(nextTimer);
+  const waitMs = streaming && connection.ready && !replies.areBehind ? flow.waitMs(nowMs()) : Infinity;
+  if (waitMs > 0 && waitMs < Infinity) nextTimer = self.setTimeout(tellCapture, waitMs);
+  frames.postMessage({ wanted: waitMs === 0 } satisfies FrameWanted);
 }
 
 function sendFrame({ bytes, capturedMs }: CapturedFrame): void {
@@ -121,7 +128,7 @@ function receive(message: ServerMessage): void {
       receiveSplats(message);
       break;
     case "dropped":
-      for (const each of message.seqs) flow.settled(each);
+      for (const each of message.seqs) flow.dropped(each);
       post({ type: "dropped", code: message.code, count: message.count });
       break;
     case "error":
@@ -159,5 +166,6 @@ async function decodeSplats(message: SplatsMessage, own: Uint8Array<ArrayBuffer>
 /** It is never shown, but it has arrived: without the ack the server would wait for it. */
 function refuseSplats(message: SplatsMessage, receivedMs: number, error: unknown): void {
   acks.done({ type: "ack", seq: message.seq, received_ms: receivedMs });
+  flow.done(message.seq, nowMs(), false);
   post({ type: "bad", message: error instanceof Error ? error.message : String(error) });
 }

@@ -1,17 +1,21 @@
 // Buttons, shortcuts and the drop target: every way to tell the viewer what to do, and how they show its state.
 
 import type { Settings, SourceKind } from "../config.js";
-import type { State } from "../state.js";
+import type { Problem, State } from "../state.js";
 import type { Orbit } from "../view/orbit.js";
 import { byId, setText } from "./dom.js";
 import { attachGestures, orbitByKey } from "./gestures.js";
 import { keepsKey } from "./keys.js";
+import { NOT_A_FILE } from "./problem_texts.js";
+import { choiceOf, showEntries } from "./source_menu.js";
 import type { Store } from "./store.js";
 import { attachPanels } from "./tray.js";
 
 export interface Commands {
   start(source: SourceKind, file?: File): void;
+  /** Gives up what is being opened, else ends what runs. */
   stop(): void;
+  report(problem: Problem): void;
   change(patch: Partial<Settings>): void;
   screenshot(): void;
   download(): void;
@@ -24,7 +28,11 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
   const fileInput = byId<HTMLInputElement>("file");
   const help = byId<HTMLDialogElement>("help");
   const start = (kind: SourceKind): void => (kind === "file" ? fileInput.click() : commands.start(kind));
-  const toggleRun = (): void => (store.get().running ? commands.stop() : start(source.value as SourceKind));
+  const toggleRun = (): void => {
+    const { running, starting } = store.get();
+    if (running || starting) commands.stop();
+    else start(store.get().source);
+  };
   const reset = (): void => {
     if (store.get().settings.sway) commands.change({ sway: false });
     orbit.reset();
@@ -55,12 +63,25 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     button.addEventListener("click", () => start(button.dataset["start"] as SourceKind));
   }
   source.addEventListener("change", () => {
-    const kind = source.value as SourceKind;
-    if (kind === "file" || store.get().running) start(kind);
-    else store.set({ source: kind });
+    const choice = choiceOf(source.value);
+    const { running, starting, source: before } = store.get();
+    if (!choice) return;
+    const { kind, camera } = choice;
+    // Until a file is chosen, what was chosen before stays, so that choosing “File…” again is a change.
+    if (kind === "file") {
+      showEntries(source, store.get());
+      fileInput.click();
+      return;
+    }
+    // Of two cameras that are exchanged, the change itself opens the other one.
+    const isChange = camera !== undefined && camera !== store.get().settings.camera;
+    if (isChange) commands.change({ camera });
+    if (running || starting) {
+      if (!isChange || before !== "camera" || starting) start(kind);
+    } else {
+      store.set({ source: kind });
+    }
   });
-  // Closing the file dialog without a choice leaves things as they were.
-  fileInput.addEventListener("cancel", () => (source.value = store.get().source));
   fileInput.addEventListener("change", () => {
     const file = fileInput.files?.[0];
     if (file) commands.start("file", file);
@@ -71,7 +92,10 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     radio.addEventListener("change", () => commands.change({ representation: radio.value as Settings["representation"] }));
   }
   attachGestures(byId("view"), orbit, commands.moved);
-  attachDrop((file) => commands.start("file", file));
+  attachDrop(
+    (file) => commands.start("file", file),
+    () => commands.report(NOT_A_FILE),
+  );
 
   const shortcuts: Record<string, () => void> = {
     " ": toggleRun,
@@ -104,12 +128,12 @@ function representations(): NodeListOf<HTMLInputElement> {
 
 function showState(state: Readonly<State>, source: HTMLSelectElement): void {
   const button = byId<HTMLButtonElement>("start");
-  setText(byId("start-text"), state.starting ? "Opening…" : state.running ? "Stop" : "Start");
-  button.disabled = state.starting;
-  button.classList.toggle("running", state.running);
-  source.value = state.source;
+  setText(byId("start-text"), state.starting ? "Cancel" : state.running ? "Stop" : "Start");
+  button.classList.toggle("running", state.running || state.starting);
+  button.setAttribute("aria-busy", String(state.starting));
+  showEntries(source, state);
   byId("welcome").hidden = state.running || state.shown !== null;
-  for (const each of document.querySelectorAll<HTMLButtonElement>("[data-start]")) each.disabled = state.starting;
+  setText(byId("opening"), state.starting ? OPENING[state.source] : "");
   byId("sway").setAttribute("aria-pressed", String(state.settings.sway));
   byId("axes").setAttribute("aria-pressed", String(state.settings.axes));
   byId<HTMLButtonElement>("screenshot").disabled = byId<HTMLButtonElement>("download").disabled = !state.shown;
@@ -122,7 +146,15 @@ function showState(state: Readonly<State>, source: HTMLSelectElement): void {
   }
 }
 
-function attachDrop(open: (file: File) => void): void {
+/** What is waited for, while a source is being opened. */
+const OPENING: Readonly<Record<SourceKind, string>> = {
+  camera: "Opening the camera: the browser may ask whether it is allowed.",
+  screen: "Choose what to share in the browser's dialog.",
+  sample: "Loading the sample.",
+  file: "Reading the file.",
+};
+
+function attachDrop(open: (file: File) => void, refused: () => void): void {
   const hint = byId("drop-hint");
   // Enter and leave come for every child: only the difference says whether the pointer is over the page.
   let depth = 0;
@@ -138,5 +170,6 @@ function attachDrop(open: (file: File) => void): void {
     over(-depth);
     const file = event.dataTransfer?.files[0];
     if (file) open(file);
+    else if (event.dataTransfer?.types.length) refused();
   });
 }

@@ -54,7 +54,8 @@ export class ProblemCards {
       button.addEventListener("click", act);
       actions.append(button);
     };
-    if (problem.until === "started" && problem.code !== "sample_failed") offer("Play the sample", this.actions.startSample);
+    const needsSource = problem.until === "started" && problem.code !== "sample_failed" && problem.code !== "camera_asleep";
+    if (needsSource) offer("Play the sample", this.actions.startSample);
     if (problem.until === "connected" && !problem.ask) offer("Try now", this.actions.reconnect);
     if (actions.childElementCount > 0) card.append(actions);
     if (problem.ask === "token") {

@@ -74,6 +74,30 @@ export const CAMERA_GONE: Problem = {
   until: "started",
 };
 
+export const CAMERA_ASLEEP: Problem = {
+  code: "camera_asleep",
+  title: "The camera gives no pictures",
+  text: "Its shutter or privacy key may be on, another program may have it, or it is asleep. This goes away when it is back.",
+  until: "started",
+};
+
+/** @param name What the address asks for. */
+export function unknownSource(name: string): Problem {
+  return {
+    code: "unknown_source",
+    title: "The address names a source that does not exist",
+    text: `It says source=${name}; camera, screen, sample and file exist. Nothing was started.`,
+    until: "started",
+  };
+}
+
+export const NOT_A_FILE: Problem = {
+  code: "not_a_file",
+  title: "That was not a file",
+  text: "What was dropped is a link or text, and a page may not fetch from another site. Save the picture first, then drop the file.",
+  until: "started",
+};
+
 export function badReply(why: string): Problem {
   return { code: "bad_reply", title: "A reply was not understood", text: why, until: "shown" };
 }

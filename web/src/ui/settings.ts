@@ -1,13 +1,14 @@
 // The settings panel: form controls ↔ Settings.
 
-import type { Settings } from "../config.js";
-import { CAPTURE_WIDTHS } from "../config.js";
+import { CAPTURE_SIDES, PRESETS, presetOf, type Settings } from "../config.js";
 import type { State } from "../state.js";
 import { byId, make, setText } from "./dom.js";
 import type { Store } from "./store.js";
 
 export class SettingsPanel {
-  private readonly width = byId<HTMLSelectElement>("set-width");
+  private readonly presets = [...document.querySelectorAll<HTMLInputElement>("#detail input")];
+  private readonly detail = byId<HTMLInputElement>("set-detail");
+  private readonly side = byId<HTMLSelectElement>("set-side");
   private readonly fps = byId<HTMLInputElement>("set-fps");
   private readonly quality = byId<HTMLInputElement>("set-quality");
   private readonly splats = byId<HTMLInputElement>("set-splats");
@@ -16,20 +17,24 @@ export class SettingsPanel {
   private readonly opacity = byId<HTMLInputElement>("set-opacity");
   private readonly flags = {
     exactOrder: byId<HTMLInputElement>("set-exact"),
-    mirrorPreview: byId<HTMLInputElement>("set-mirror"),
+    mirror: byId<HTMLInputElement>("set-mirror"),
     freeOrbit: byId<HTMLInputElement>("set-free"),
   };
 
   constructor(store: Store<State>, change: (patch: Partial<Settings>) => void) {
-    const widths = new Set<number>([...CAPTURE_WIDTHS, store.get().settings.captureWidth]);
-    for (const px of [...widths].sort((a, b) => a - b)) {
+    for (const radio of this.presets) {
+      radio.addEventListener("change", () => change({ ...PRESETS[radio.value] }));
+    }
+    const sides = new Set<number>([...CAPTURE_SIDES, store.get().settings.captureSide]);
+    for (const px of [...sides].sort((a, b) => a - b)) {
       const option = make("option", `${px} px`);
       option.value = String(px);
-      this.width.append(option);
+      this.side.append(option);
     }
-    this.width.addEventListener("change", () => change({ captureWidth: Number(this.width.value) }));
+    this.side.addEventListener("change", () => change({ captureSide: Number(this.side.value) }));
     const onInput = (input: HTMLInputElement, patch: (value: number) => Partial<Settings>): void =>
       input.addEventListener("input", () => change(patch(input.valueAsNumber)));
+    onInput(this.detail, (inferencePx) => ({ inferencePx }));
     onInput(this.fps, (maxFps) => ({ maxFps }));
     onInput(this.quality, (jpegQuality) => ({ jpegQuality }));
     onInput(this.splats, (maxSplats) => ({ maxSplats }));
@@ -50,8 +55,15 @@ export class SettingsPanel {
     this.splats.max = this.fewest.max = String(Math.max(most, Number(this.splats.min)));
     this.adapt.checked = settings.adapt ?? options.adapt ?? true;
     this.fewest.disabled = !this.adapt.checked;
-    this.width.value = String(settings.captureWidth);
+    this.side.value = String(settings.captureSide);
+    const preset = presetOf(settings);
+    for (const radio of this.presets) radio.checked = radio.value === preset;
+    // What was typed in an address may be above the server's most, which is what is in force.
+    const finest = limits?.max_inference_px ?? 1008;
+    const px = Math.min(finest, settings.inferencePx ?? options.inference_px ?? 0);
+    this.detail.max = String(finest);
     const values = [
+      [this.detail, px, px > 0 ? `${px} px` : "the model's own", "out-detail"],
       [this.fps, settings.maxFps, `${settings.maxFps}`, "out-fps"],
       [this.quality, settings.jpegQuality, `${Math.round(settings.jpegQuality * 100)}%`, "out-quality"],
       [this.splats, splats, splats.toLocaleString("en"), "out-splats"],

@@ -1,0 +1,33 @@
+// Why a file can't be shown, in words: what it is, and what to do with it.
+
+import { SourceError } from "./source.js";
+
+/** Brands of ISO media files (ISO/IEC 14496-12, `ftyp`) that hold HEVC pictures: iPhones' photos. */
+const HEIC_BRANDS = ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"];
+
+/** The problem of a file that the browser reads neither as a picture nor as a video. */
+export async function unreadable(file: File): Promise<SourceError> {
+  const head = new Uint8Array(
+    await file
+      .slice(0, 12)
+      .arrayBuffer()
+      .catch(() => new ArrayBuffer(0)),
+  );
+  return new SourceError("file_unreadable", "This file can't be shown", explain(file.name, file.type, file.size, head));
+}
+
+/**
+ * @param type Its MIME type, as the system has it; empty where it has none.
+ * @param head Its first 12 bytes, or as many as it has.
+ */
+export function explain(name: string, type: string, size: number, head: Uint8Array): string {
+  if (size === 0) return `${name} is empty. If it is still being copied or downloaded, try again when that is done.`;
+  const text = String.fromCharCode(...head);
+  const heic = text.slice(4, 8) === "ftyp" && HEIC_BRANDS.includes(text.slice(8, 12));
+  if (heic || /^image\/hei[cf]/.test(type) || /\.hei[cf]$/i.test(name))
+    return `${name} is a HEIC photo, which this browser can't read. Save it as JPEG (on an iPhone: Settings, Camera, Formats, “Most Compatible”), or open this page in Safari.`;
+  if (type.startsWith("audio/")) return `${name} is a sound. Choose a picture or a video.`;
+  if (type.startsWith("video/"))
+    return `${name} has no picture that this browser can play: it is only sound, damaged, or in a format such as H.265. MP4 (H.264) and WebM work nearly everywhere.`;
+  return `${name} is not a picture or video that this browser can read. JPEG, PNG, WebP, MP4 (H.264) and WebM work nearly everywhere.`;
+}
