@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deployments.splats.codecs.depth import decode_depth, encode_depth, lift_decoded
 from deployments.splats.codecs.packed import PackedCodec
 from tests.vectors import reference
-from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, LAYERED, MADE_BY_SPARK, layered_pictures
+from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, LAYERED, MADE_BY_SPARK, SESSION, layered_pictures, session_file
 
 SPARK = Path(__file__).parents[2] / "web/node_modules/@sparkjsdev/spark/dist/spark.module.js"
 
@@ -60,13 +60,14 @@ def write_layered() -> None:
         facts[name] = {"count": len(lifted), "scale": coded.scale, "kind": coded.kind, "pruned": pruned}
         print(f"blessed {name}: {len(data)} bytes, {len(lifted)} splats")
     (FOLDER / "layered.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (FOLDER / SESSION).write_bytes(session_file())
 
 
 def main() -> None:
     """Write every golden file and ``values.json``."""
     parser = argparse.ArgumentParser(prog="python -m tests.vectors.make", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--spark", type=Path, default=SPARK, help="spark.module.js of @sparkjsdev/spark 2.2.0")
-    parser.add_argument("--layered-only", action="store_true", help="only the files of the depth codec, which need no Node")
+    parser.add_argument("--layered-only", action="store_true", help="only depth files and the recording, which need no Node")
     args = parser.parse_args()
     write_layered()
     if args.layered_only:

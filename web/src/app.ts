@@ -6,17 +6,18 @@ import { Sources } from "./capture/sources.js";
 import { nowMs } from "./clock.js";
 import type { Config, Settings, SourceKind } from "./config.js";
 import { LiveView } from "./live_view.js";
+import { isKept, Keeping } from "./recording/keeping.js";
 import { initialState, type State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { wantedOptions } from "./stream/options.js";
 import { attachControls } from "./ui/controls.js";
 import { byId } from "./ui/dom.js";
 import { Hud } from "./ui/hud.js";
+import { attachKeeping } from "./ui/keeping_controls.js";
 import { Preview } from "./ui/preview.js";
 import { ProblemCards } from "./ui/problem_cards.js";
-import { CAMERA_GONE, downloadFailed, GRAPHICS_LOST, sourceFailed, workerFailed } from "./ui/problem_texts.js";
+import { CAMERA_GONE, GRAPHICS_LOST, sourceFailed, workerFailed } from "./ui/problem_texts.js";
 import { Problems } from "./ui/problems.js";
-import { savePicture, savePly } from "./ui/saving.js";
 import { SettingsPanel } from "./ui/settings.js";
 import { Store } from "./ui/store.js";
 
@@ -27,12 +28,10 @@ export class App {
   private readonly preview = new Preview();
   private readonly line: CaptureLine;
   private readonly sources: Sources;
+  private readonly keeping: Keeping;
 
   /** @throws Error If the browser has no WebGL2. */
-  constructor(
-    config: Config,
-    private readonly access: Access,
-  ) {
+  constructor(config: Config, access: Access) {
     this.store = new Store(initialState(config));
     this.problems = new Problems(this.store);
     const canvas = byId<HTMLCanvasElement>("view");
@@ -56,12 +55,14 @@ export class App {
       },
       dismiss: (code) => this.problems.dismiss(code),
     });
+    this.keeping = new Keeping(this.store, this.view, this.problems, () => this.streamIfWanted());
+    attachKeeping(this.store, this.keeping, () => this.keeping.replay.close());
     attachControls(this.store, player.orbit, {
       start: (kind, file) => void this.start(kind, file),
       stop: () => this.stop(),
       change: (patch) => this.change(patch),
-      screenshot: () => savePicture(player.capture(false)),
-      download: () => void this.download(),
+      screenshot: () => this.keeping.savePicture(),
+      download: () => this.keeping.savePly(),
       moved: () => player.invalidate(),
     });
     this.apply(this.store.get().settings);
@@ -73,6 +74,11 @@ export class App {
   /** Opens a source and streams it, in place of the current one. */
   private async start(kind: SourceKind, file?: File): Promise<void> {
     this.stop();
+    this.keeping.replay.close();
+    if (file && isKept(file)) {
+      this.keeping.open(file);
+      return;
+    }
     this.store.set({ source: kind, starting: true });
     let name: string | null;
     try {
@@ -89,14 +95,20 @@ export class App {
     this.preview.show(kind === "camera" || (file !== undefined && isVideo(file)) ? "video" : "canvas", name);
     this.view.player.forgetPivot();
     this.view.statistics.clearWindows();
-    this.view.stream.on = !document.hidden;
+    this.streamIfWanted();
+  }
+
+  /** While nobody can see the picture, or it stands still, the server should not compute it. */
+  private streamIfWanted(): void {
+    const { running, frozen } = this.store.get();
+    this.view.stream.on = running && !frozen && !document.hidden;
   }
 
   /** Ends the source. The last frame stays on the screen. */
   private stop(): void {
     this.view.stream.on = false;
     this.sources.stop();
-    this.store.set({ running: false, starting: false, sourceName: "" });
+    this.store.set({ running: false, starting: false, sourceName: "", frozen: false });
     this.preview.hide();
   }
 
@@ -129,26 +141,16 @@ export class App {
     this.view.player.invalidate();
   }
 
-  /** While nobody can see the picture, the server should not compute it. */
   private watchPage(canvas: HTMLCanvasElement): void {
     window.addEventListener("pagehide", () => this.stop());
     document.addEventListener("visibilitychange", () => {
-      this.view.stream.on = this.store.get().running && !document.hidden;
+      this.streamIfWanted();
       if (document.hidden) this.view.player.skip();
     });
     canvas.addEventListener("webglcontextlost", () => {
       this.stop();
       this.problems.report(GRAPHICS_LOST);
     });
-  }
-
-  private async download(): Promise<void> {
-    try {
-      const { jpeg } = await this.view.stream.lastCapture();
-      await savePly(jpeg, this.store.get().options, this.access);
-    } catch (error) {
-      this.problems.report(downloadFailed(error instanceof Error ? error.message : String(error)));
-    }
   }
 }
 

@@ -1,12 +1,11 @@
 // Draws the newest frame, and only when something changed: a frame, the view, the window, or Spark's sort.
 
 import * as THREE from "three";
-import type { Camera } from "../stream/messages.js";
 import { bufferOf, type DecodedFrame } from "../stream/thread.js";
 import { Axes } from "./axes.js";
 import { Orbit } from "./orbit.js";
 import { Presenter, type PresenterEvents } from "./presenter.js";
-import { containRect, frustum, type PictureRect } from "./projection.js";
+import { containRect, frustum, type PictureRect, WEBCAM } from "./projection.js";
 import { Stage } from "./stage.js";
 
 /** The pivot follows the subject slowly: a jumping centre would shake an orbited view. */
@@ -15,8 +14,6 @@ const PIVOT_SMOOTHING = 0.1;
 const MAX_PIXEL_RATIO = 2;
 const NEAR = 0.02;
 const FAR = 200;
-/** Until the first frame: a typical webcam. */
-const WEBCAM: Camera = { width: 640, height: 480, fx: 560, fy: 560, cx: 320, cy: 240 };
 
 export interface PlayerEvents extends PresenterEvents {
   /** The buffer of a frame that nothing reads any more. */
