@@ -20,6 +20,8 @@ import { CAMERA_GONE, GRAPHICS_LOST, sourceFailed, workerFailed } from "./ui/pro
 import { Problems } from "./ui/problems.js";
 import { SettingsPanel } from "./ui/settings.js";
 import { Store } from "./ui/store.js";
+import { drawsInSoftware } from "./view/lift_choice.js";
+import { swaysAtFirst } from "./view/orbit.js";
 
 export class App {
   readonly store: Store<State>;
@@ -37,7 +39,7 @@ export class App {
     const canvas = byId<HTMLCanvasElement>("view");
     this.view = new LiveView(canvas, asset("socket.worker.js"), this.store, this.problems, access, config.lift);
     const { player, stream, statistics } = this.view;
-    player.orbit.still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.watchMotion(config);
 
     const { port1, port2 } = new MessageChannel();
     this.line = new CaptureLine(asset("capture.worker.js"), port2, (why) => this.problems.report(workerFailed(why)));
@@ -135,10 +137,25 @@ export class App {
     if (patch.exactOrder !== undefined) stage.exactOrder = patch.exactOrder;
     axes.group.visible = settings.axes;
     orbit.sway = settings.sway;
+    this.view.player.fieldOfView = settings.fieldOfView;
     orbit.free = settings.freeOrbit;
     orbit.aim({});
     this.preview.mirrored = settings.mirrorPreview;
     this.view.player.invalidate();
+  }
+
+  /** The view sways at first, unless somebody would rather it did not. */
+  private watchMotion({ settings, view }: Config): void {
+    const { orbit, stage } = this.view.player;
+    const lessMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
+    orbit.still = lessMotion.matches;
+    const isAimed = view.some((value, i) => value !== [0, 0, 1][i]);
+    const sway = settings.sway ?? swaysAtFirst(lessMotion.matches, isAimed, drawsInSoftware(stage.rendererName));
+    this.store.set({ settings: { ...this.store.get().settings, sway } });
+    lessMotion.addEventListener("change", ({ matches }) => {
+      orbit.still = matches;
+      if (matches) this.change({ sway: false });
+    });
   }
 
   private watchPage(canvas: HTMLCanvasElement): void {

@@ -23,8 +23,11 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
   const help = byId<HTMLDialogElement>("help");
   const start = (kind: SourceKind): void => (kind === "file" ? fileInput.click() : commands.start(kind));
   const toggleRun = (): void => (store.get().running ? commands.stop() : start(source.value as SourceKind));
-  const reset = (): void => {
+  const holdStill = (): void => {
     if (store.get().settings.sway) commands.change({ sway: false });
+  };
+  const reset = (): void => {
+    holdStill();
     orbit.reset();
     commands.moved();
   };
@@ -71,7 +74,7 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
   for (const radio of representations()) {
     radio.addEventListener("change", () => commands.change({ representation: radio.value as Settings["representation"] }));
   }
-  attachGestures(byId("view"), orbit, commands.moved);
+  attachGestures(byId("view"), orbit, commands.moved, holdStill);
   attachDrop((file) => commands.start("file", file));
 
   const shortcuts: Record<string, () => void> = {
@@ -91,10 +94,16 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
     // Form controls keep their own keys; Space on a button presses that button.
     if (target.matches("input, select, textarea") || (event.key === " " && target.matches("button, a"))) return;
-    const shortcut = shortcuts[event.key.toLowerCase()];
-    if (shortcut && !event.repeat) shortcut();
-    else if (orbitByKey(event, orbit)) commands.moved();
-    else return;
+    // Flying has the same letters, with Shift.
+    const shortcut = event.shiftKey && event.key !== "?" ? undefined : shortcuts[event.key.toLowerCase()];
+    if (shortcut && !event.repeat) {
+      shortcut();
+    } else if (orbitByKey(event, orbit)) {
+      holdStill();
+      commands.moved();
+    } else {
+      return;
+    }
     event.preventDefault();
   });
   store.subscribe((state) => showState(state, source));

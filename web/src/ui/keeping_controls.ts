@@ -36,7 +36,15 @@ export function attachKeeping(store: Store<State>, keeping: Keeping, close: () =
   // Before the page's own keys: while a file plays, Space is its.
   const onKey = (event: KeyboardEvent): void => {
     const target = event.target as HTMLElement;
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || document.querySelector("dialog[open]")) return;
+    if (
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      event.shiftKey ||
+      event.repeat ||
+      document.querySelector("dialog[open]")
+    )
+      return;
     if (target.matches("input, select, textarea") || (event.key === " " && target.matches("button, a"))) return;
     const isSpace = event.key === " " && store.get().replay !== null;
     const action = isSpace ? actions["replay-play"] : shortcuts[event.key.toLowerCase()];

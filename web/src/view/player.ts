@@ -12,6 +12,8 @@ import { Stage } from "./stage.js";
 const PIVOT_SMOOTHING = 0.1;
 /** Above 2 device pixels per CSS pixel, splats cost more and look the same. */
 const MAX_PIXEL_RATIO = 2;
+/** A picture takes the GPU longer than this: it has no time to spare. */
+const SLOW_MS = 12;
 const NEAR = 0.02;
 const FAR = 200;
 
@@ -26,6 +28,8 @@ export class Player {
   readonly orbit = new Orbit();
   readonly axes = new Axes();
   readonly stage: Stage;
+  /** How much more than the camera's own picture is seen: its width relative to it. */
+  fieldOfView = 1;
   private readonly presenter: Presenter;
   private intrinsics = WEBCAM;
   private pivot = 1;
@@ -34,6 +38,7 @@ export class Player {
   private moved = false;
   private lastTickMs = performance.now();
   private scheduled = false;
+  private swaysOn = false;
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
@@ -115,7 +120,20 @@ export class Player {
     if (!this.dirty && !this.moved) return;
     this.dirty = false;
     await this.presenter.present();
-    if (this.moved || this.dirty) this.invalidate();
+    if (this.dirty || (this.moved && !this.orbit.swaysOnly)) this.invalidate();
+    else if (this.moved) void this.swayOn();
+  }
+
+  /** Draws the next picture of a view that sways. The stream comes first: on a slow device, half of the time is left to it. */
+  private async swayOn(): Promise<void> {
+    if (this.swaysOn) return;
+    this.swaysOn = true;
+    const beganMs = performance.now();
+    await this.stage.finished();
+    const tookMs = performance.now() - beganMs;
+    if (tookMs > SLOW_MS) await new Promise((resolve) => setTimeout(resolve, tookMs));
+    this.swaysOn = false;
+    this.invalidate();
   }
 
   private async draw(frame: DecodedFrame | null): Promise<void> {
@@ -170,12 +188,8 @@ export class Player {
     camera.position.copy(offset.applyQuaternion(camera.quaternion)).add(new THREE.Vector3(0, 0, -this.pivot));
     camera.near = this.pivot * NEAR;
     camera.far = this.pivot * FAR;
-    const edges = frustum(this.intrinsics, this.pictureRect).map((edge) => edge * camera.near) as [
-      number,
-      number,
-      number,
-      number,
-    ];
+    const widened = camera.near * (home ? 1 : this.fieldOfView);
+    const edges = frustum(this.intrinsics, this.pictureRect).map((edge) => edge * widened) as [number, number, number, number];
     camera.projectionMatrix.makePerspective(...edges, camera.near, camera.far);
     camera.projectionMatrixInverse.copy(camera.projectionMatrix).invert();
     camera.updateMatrixWorld();
