@@ -62,6 +62,7 @@ def test_a_recording_of_the_stream_plays_without_the_server(open_viewer: OpenVie
     viewer.wait(f"splatcast.state.replay?.frames === {len(frames)}")
     viewer.wait_shown(len(frames))
     assert viewer.get("state.shown.kind") == "lifted"
+    assert viewer.page.inner_text("#replay-label") == frames[0].reply.label
 
     # It can be orbited while it plays.
     drawn = viewer.get("renderer.drawn")

@@ -57,6 +57,8 @@ export interface ReplayState {
   readonly loops: boolean;
   /** Why it ends before the file does; empty: it does not. */
   readonly cut: string;
+  /** What made the frame on the screen. */
+  readonly label: string;
 }
 
 /** Something a person should read. */

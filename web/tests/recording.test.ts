@@ -4,13 +4,15 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { decode, encode } from "@msgpack/msgpack";
 import { packed } from "../src/codecs/packed.js";
-import { ply } from "../src/codecs/ply.js";
+import { pixelsOf } from "../src/codecs/picture_size.js";
+import { ply, readPlyHeader } from "../src/codecs/ply.js";
 import { plyOf } from "../src/codecs/ply_file.js";
 import { capacityFor, WORDS } from "../src/codecs/words.js";
 import { ENTRY_BYTES, HEADER_BYTES, RecordingError, readEntry, writeEntry, writeHeader } from "../src/recording/format.js";
 import { Recorder } from "../src/recording/recorder.js";
 import { asSplats, RecordingFile } from "../src/recording/recording_file.js";
 import { ReplayClock } from "../src/recording/replay_clock.js";
+import { placePly } from "../src/recording/splat_file.js";
 import type { SplatsMessage } from "../src/stream/messages.js";
 import { WEBCAM } from "../src/view/projection.js";
 
@@ -213,6 +215,76 @@ test("a recording of one frame has a place to be", () => {
   const clock = new ReplayClock([0]);
   clock.play(0);
   assert.deepEqual([clock.durationMs, clock.frameAt(12345)], [100, 0]);
+});
+
+test("a file in three.js's frame is turned, and one around its origin is moved to where the camera sees it", () => {
+  const edges = new Uint8Array(readFileSync(join(__VECTORS__, "edges.ply")));
+  const said = (line: string): Uint8Array => {
+    const text = Buffer.from(edges).toString("latin1");
+    return new Uint8Array(
+      Buffer.from(
+        text.replace("format binary_little_endian 1.0\n", (format) => format + line),
+        "latin1",
+      ),
+    );
+  };
+  const of = (data: Uint8Array): DataView => {
+    const { start } = readPlyHeader(data);
+    return new DataView(data.buffer, data.byteOffset + start);
+  };
+  const { properties, count } = readPlyHeader(edges);
+  const value = (data: Uint8Array, i: number, name: string): number => {
+    return of(data).getFloat32(4 * (i * properties.length + properties.indexOf(name)), true);
+  };
+  const plain = said("");
+  // All in front: it stays as it is.
+  for (let i = 0; i < count; i++) of(plain).setFloat32(4 * (i * properties.length + properties.indexOf("z")), 1 + i, true);
+  const kept = plain.slice();
+  placePly(plain);
+  assert.deepEqual(plain, kept);
+
+  const turned = said("comment frame: opengl (x right, y up, z back)\n");
+  for (let i = 0; i < count; i++) of(turned).setFloat32(4 * (i * properties.length + properties.indexOf("z")), -1 - i, true);
+  const original = turned.slice();
+  placePly(turned);
+  for (let i = 0; i < count; i++) {
+    assert.deepEqual([value(turned, i, "y"), value(turned, i, "z")], [-value(original, i, "y"), 1 + i]);
+    const rotation = ["rot_0", "rot_1", "rot_2", "rot_3"].map((name) => value(original, i, name)) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const [w, x, y, z] = rotation;
+    assert.deepEqual(
+      ["rot_0", "rot_1", "rot_2", "rot_3"].map((name) => value(turned, i, name)),
+      [-x, w, -z, y],
+    );
+  }
+
+  const around = said("");
+  for (let i = 0; i < count; i++)
+    of(around).setFloat32(4 * (i * properties.length + properties.indexOf("z")), i - count / 2, true);
+  placePly(around);
+  const inFront = Array.from({ length: count }, (_, i) => value(around, i, "z")).filter((z) => z > 0).length;
+  assert.ok(inFront > 0.9 * count, `${inFront} of ${count}`);
+});
+
+test("the pixels of a picture are known before it is decoded", () => {
+  const bytes = (text: string, ...numbers: number[]): Uint8Array => {
+    return Uint8Array.from([...[...text].map((letter) => letter.charCodeAt(0)), ...numbers]);
+  };
+  const size = [0, 0, 0x75, 0x30, 0, 0, 0x27, 0x10];
+  assert.equal(pixelsOf(bytes("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ...size)), 30000 * 10000);
+  const jpeg = [0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xff, 0xc2, 0, 11, 8, 0x75, 0x30, 0x27, 0x10, 1, 1, 0x11, 0];
+  assert.equal(pixelsOf(Uint8Array.from(jpeg)), 30000 * 10000);
+  assert.equal(pixelsOf(depth.picture), 64 * 48);
+  assert.equal(pixelsOf(bytes("RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0", 0x2f, 0x75, 0, 0x0f, 0x27, 0)), 30000 * 10000);
+  const lossless = (29 | (19 << 14)) >>> 0;
+  const bits = [lossless & 255, (lossless >>> 8) & 255, (lossless >>> 16) & 255, lossless >>> 24];
+  assert.equal(pixelsOf(bytes("RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f", ...bits)), 30 * 20);
+  assert.equal(pixelsOf(bytes("RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a", 30, 0, 20, 0)), 30 * 20);
+  for (const none of ["", "GIF89a", "\xff\xd8", "RIFF\0\0\0\0WEBPXXXX"]) assert.equal(pixelsOf(bytes(none)), 0);
 });
 
 test("what is saved of the screen reads back as the words that were on it", () => {

@@ -79,6 +79,8 @@ export class Replay {
     }
     this.waiting = false;
     if (message.type === "fileFrame") {
+      const { replay } = this.store.get();
+      if (replay && replay.label !== message.frame.label) this.store.set({ replay: { ...replay, label: message.frame.label } });
       this.host.show(message.frame);
     } else if (message.index === null) {
       const { name } = this.store.get().replay ?? CLOSED;
@@ -130,7 +132,18 @@ export class Replay {
 }
 
 const CLOSED: ReplayState = {
-  ...{ name: "", frames: 0, cut: "", frame: -1, playing: false, speed: 1, loops: true, durationMs: 0, positionMs: 0 },
+  ...{
+    name: "",
+    frames: 0,
+    cut: "",
+    label: "",
+    frame: -1,
+    playing: false,
+    speed: 1,
+    loops: true,
+    durationMs: 0,
+    positionMs: 0,
+  },
 };
 
 function cannotOpen(name: string, why: string): Problem {

@@ -76,6 +76,7 @@ function show(state: Readonly<State>): void {
 function showReplay(replay: ReplayState): void {
   const isStill = replay.frames === 1;
   setText(byId("replay-name"), replay.name);
+  setText(byId("replay-label"), replay.label);
   setText(byId("replay-note"), replay.cut && `Plays as far as the file goes: ${replay.cut}.`);
   for (const id of ["replay-play", "replay-back", "replay-on", "replay-seek", "replay-speed", "replay-loop", "replay-time"]) {
     byId(id).hidden = isStill;
