@@ -30,12 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from deployments.client import ClientError, Stream, connect, splats_of
+from deployments.client import ClientError, connect, splats_of
 from deployments.splats.codecs import CODECS
 from deployments.splats.errors import CodecError
 from deployments.splats.files import FORMATS, FileOptions, encode_file
 from deployments.splats.gaussians import Gaussians
-from deployments.stream.messages import Dropped, Error, encode
+from deployments.stream.messages import Splats, encode
 from deployments.stream.recording import (
     BadRecording,
     Entry,
@@ -45,9 +45,6 @@ from deployments.stream.recording import (
     SessionRecorder,
     rewritten,
 )
-
-_UNANSWERED = 2
-"""Frames sent ahead of their answers: the graph's stages overlap, and none is dropped."""
 
 
 def gaussians_of(frame: RecordedFrame) -> Gaussians:
@@ -78,32 +75,17 @@ def _record(args: argparse.Namespace) -> None:
 
 async def _stream_pictures(args: argparse.Namespace, pictures: Sequence[bytes], recorder: SessionRecorder) -> None:
     options = {"adapt": False, **({} if args.max_splats is None else {"max_splats": args.max_splats})}
-    count = args.frames or len(pictures)
     async with connect(args.url, token=args.token, options=options, recorder=recorder) as stream:
-        free = asyncio.Semaphore(_UNANSWERED)
-        answers = asyncio.ensure_future(_read_answers(stream, count, free))
-        for index in range(count):
-            # If reading has failed, nothing frees a place any more.
-            place = asyncio.ensure_future(free.acquire())
-            await asyncio.wait((place, answers), return_when=asyncio.FIRST_COMPLETED)
-            if answers.done():
-                place.cancel()
-                break
-            # Evenly, however long the server took: a recording plays at the pace of the pictures.
+        replies = aiter(stream)
+        for index in range(args.frames or len(pictures)):
+            # Evenly, however long the server takes: a recording plays at the pace of the pictures.
             await stream.send_frame(pictures[index % len(pictures)], captured_ms=index * 1e3 / args.fps)
-        await answers
-
-
-async def _read_answers(stream: Stream, count: int, free: asyncio.Semaphore) -> None:
-    async for reply in stream:
-        answered = len(reply.seqs) if isinstance(reply, Dropped) else 1
-        if isinstance(reply, Error):
-            print(f"frame {reply.seq}: {reply.message}", file=sys.stderr)
-        for _ in range(answered):
-            free.release()
-        count -= answered
-        if count <= 0:
-            return
+            # One at a time: of two on the way, the newer may be ready first, and the other is dropped.
+            reply = await anext(replies, None)
+            if reply is None:
+                raise ClientError("closed", f"The server closed after {recorder.frames} frames")
+            if not isinstance(reply, Splats):
+                print(f"frame {index}: {reply.message}", file=sys.stderr)
 
 
 def _info(args: argparse.Namespace) -> None:

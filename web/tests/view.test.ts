@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { orbitByKey } from "../src/ui/gestures.js";
 import { drawsInSoftware } from "../src/view/lift_choice.js";
 import { Orbit, swaysAtFirst } from "../src/view/orbit.js";
-import { containRect, frustum } from "../src/view/projection.js";
+import { containRect, frustum, WEBCAM } from "../src/view/projection.js";
 
 const camera = { width: 640, height: 480, fx: 600, fy: 600, cx: 300, cy: 260 };
 
@@ -100,6 +100,23 @@ test("the keys that fly move the camera, within the limits that keep the subject
   assert.ok(pressed("E").panY < 0);
   assert.ok(pressed("Q").panY > 0);
   const far = pressed(...Array.from({ length: 100 }, () => ["W", "D", "E"]).flat());
-  assert.deepEqual([far.distance, far.panX, far.panY], [0.45, -0.35, -0.35]);
+  assert.deepEqual([far.distance, far.panX, far.panY], [0.45, -0.4 * 0.45, -0.4 * 0.45]);
   assert.ok(!orbitByKey({ key: "w", shiftKey: false }, new Orbit()), "without Shift they are other keys");
+});
+
+test("however far one pans, zooms and turns, the subject's middle stays in the picture", () => {
+  const [left, right, top, bottom] = frustum(WEBCAM, containRect(WEBCAM, 4 / 3));
+  for (const zoom of [1e-3, 0.7, 1, 1e3]) {
+    for (const [x, y] of [[-9, -9] as const, [9, 9] as const, [9, -9] as const]) {
+      const orbit = new Orbit();
+      orbit.still = true;
+      orbit.pan(x, y);
+      orbit.zoom(zoom);
+      orbit.turn(99, -99);
+      orbit.advance(16);
+      const { panX, panY, distance } = orbit.pose;
+      assert.ok(panX / distance > left && panX / distance < right, `${panX} at ${distance}`);
+      assert.ok(panY / distance > bottom && panY / distance < top, `${panY} at ${distance}`);
+    }
+  }
 });

@@ -30,6 +30,11 @@ export class Keeping implements Keeper {
     private readonly streams: () => void,
   ) {
     view.keeper = this;
+    // What is being recorded is not saved yet: the browser asks before it is thrown away.
+    window.addEventListener("beforeunload", (event) => {
+      const { recording, filming } = store.get();
+      if (recording?.frames || filming) event.preventDefault();
+    });
     this.replay = new Replay(store, {
       post: (question) => view.stream.read(question),
       show: (frame) => view.player.show(frame),

@@ -2,6 +2,8 @@
 
 /** From the capture viewpoint a single view looks right; far from it, one sees what the camera never saw. */
 const LIMITS = { yawDeg: 35, pitchDeg: 25, nearest: 0.45, farthest: 2.2, pan: 0.35 };
+/** A webcam's picture reaches 0.43 of the distance up and down from its middle, and further to the sides. */
+const PAN_PER_DISTANCE = 0.4;
 const FREE_LIMITS = { yawDeg: 180, pitchDeg: 85, nearest: 0.1, farthest: 6, pan: 2 };
 /** Time constant of the motion. */
 const GLIDE_MS = 90;
@@ -98,8 +100,10 @@ export class Orbit {
     t.yawDeg = clamp(t.yawDeg, -limits.yawDeg, limits.yawDeg);
     t.pitchDeg = clamp(t.pitchDeg, -limits.pitchDeg, limits.pitchDeg);
     t.distance = clamp(t.distance, limits.nearest, limits.farthest);
-    t.panX = clamp(t.panX, -limits.pan, limits.pan);
-    t.panY = clamp(t.panY, -limits.pan, limits.pan);
+    // From near one sees less: the subject's middle stays within the picture.
+    const pan = this.free ? limits.pan : Math.min(limits.pan, PAN_PER_DISTANCE * t.distance);
+    t.panX = clamp(t.panX, -pan, pan);
+    t.panY = clamp(t.panY, -pan, pan);
   }
 
   /** Moves on by `elapsedMs`. Returns whether anything moved, so that the picture must be drawn again. */
