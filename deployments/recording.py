@@ -143,7 +143,6 @@ def _with_welcome(reader: RecordingReader, start_s: float, end_s: float) -> Iter
 
 
 def _export(args: argparse.Namespace) -> None:
-    options = FileOptions(args.format, comments=("recorded by Splatcast",))
     encoders = {name: CODECS[name].encode for name in ("packed", "points")}
     args.folder.mkdir(parents=True, exist_ok=True)
     written = 0
@@ -152,6 +151,7 @@ def _export(args: argparse.Namespace) -> None:
         for index, frame in enumerate(_frames_between(reader, args.start_s, args.end_s)):
             if index % args.every:
                 continue
+            options = FileOptions(args.format, comments=_origin(reader))
             path = args.folder / f"{index:06d}{FORMATS[args.format].suffix}"
             try:
                 path.write_bytes(encode_file(gaussians_of(frame), options, encoders).tobytes())
@@ -160,6 +160,15 @@ def _export(args: argparse.Namespace) -> None:
                 continue
             written += 1
     print(f"{written} files in {args.folder}")
+
+
+def _origin(reader: RecordingReader) -> tuple[str, ...]:
+    """What an exported file says of itself, as one of ``/api/splat`` does."""
+    if reader.welcome is None:
+        return ()
+    engine = reader.welcome.engine
+    unit = "metres" if engine.metric else "the model's own"
+    return f"unit: {unit}", f"engine: {engine.name} ({engine.label})", f"licence: {engine.licence} {engine.licence_note}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -133,6 +133,7 @@ def test_the_splats_on_the_screen_are_saved_and_open_again(open_viewer: OpenView
     saved = download.value.path().read_bytes()
     gaussians = PlyCodec().decode(np.frombuffer(saved, np.uint8))
     assert len(gaussians) == viewer.get("state.shown.count")
+    assert b"comment engine: stub (Golden vectors)\ncomment licence: Apache-2.0" in saved
     first = next(iter(RecordingReader(io.BytesIO(golden)).frames()))
     expected = gaussians_of(first)
     assert np.median(np.abs(np.sort(gaussians.means[:, 2]) - np.sort(expected.means[:, 2]))) < 1e-3

@@ -223,6 +223,7 @@ def test_the_command_exports_frames_for_other_tools(run: Run, path: Path):
     names = sorted(file.name for file in folder.iterdir())
     assert names == ["000000.ply", "000001.ply"]
     assert len(PlyCodec().decode(np.fromfile(folder / names[1], np.uint8))) == 48
+    assert b"comment engine: stub (Golden vectors)\ncomment licence: Apache-2.0" in (folder / names[0]).read_bytes()
 
 
 def test_the_command_says_why_a_file_is_none(run: Run, path: Path):

@@ -59,6 +59,8 @@ export interface ReplayState {
   readonly cut: string;
   /** What made the frame on the screen. */
   readonly label: string;
+  /** The same, as the server said at first; null: the file does not say. */
+  readonly engine: Engine | null;
 }
 
 /** Something a person should read. */

@@ -57,6 +57,10 @@ test("the golden file opens with its frames, each with the picture that it takes
   assert.deepEqual([second.message.codec, second.picture], ["packed", null]);
   assert.equal(packed.count(second.message.data), 48);
   assert.equal(first.message.label, "Golden vectors");
+  assert.deepEqual(
+    [opened.engine?.label, opened.engine?.licence, opened.engine?.metric],
+    ["Golden vectors", "Apache-2.0", false],
+  );
 });
 
 test("both languages write the same bytes", () => {

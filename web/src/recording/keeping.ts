@@ -97,7 +97,7 @@ export class Keeping implements Keeper {
 
   savePly(): void {
     const { engine, replay } = this.store.get();
-    savePly(this.view.player.stage, replay?.name ?? engine?.label ?? "Splatcast");
+    savePly(this.view.player.stage, replay ? replay.engine : engine);
   }
 
   /** Begins or ends a film of the view. */

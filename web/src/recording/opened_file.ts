@@ -35,7 +35,7 @@ export class OpenedFile {
       const opened = /\.(ply|sppk)$/i.test(file.name) ? await readSplats(file) : await RecordingFile.open(file);
       if (this.run !== run) return;
       this.recording = opened;
-      this.post({ type: "fileOpened", run, times: opened.times, cut: opened.cut });
+      this.post({ type: "fileOpened", run, times: opened.times, cut: opened.cut, engine: opened.engine });
     } catch (error) {
       this.post({ type: "fileBad", run, index: null, message: sentence(error) });
     }

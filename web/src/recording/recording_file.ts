@@ -1,7 +1,7 @@
 // A recording to read from: where its frames are, and each as the message it was. Only this index is kept in memory.
 
 import { Decoder } from "@msgpack/msgpack";
-import type { Camera, QualityState, SplatsMessage } from "../stream/messages.js";
+import type { Camera, Engine, QualityState, SplatsMessage } from "../stream/messages.js";
 import {
   checkHeader,
   ENTRY_BYTES,
@@ -35,6 +35,8 @@ export class RecordingFile {
     readonly times: number[],
     /** Why it ends before the file does, for people; empty: it does not. */
     readonly cut: string,
+    /** What made it, if the file says so. */
+    readonly engine: Engine | null,
   ) {}
 
   /** @throws RecordingError If it is none, or has no frame. */
@@ -47,6 +49,7 @@ export class RecordingFile {
     let cut = "";
     let lastMs = 0;
     let at = HEADER_BYTES;
+    let engine: Engine | null = null;
     while (at < file.size) {
       if (at + ENTRY_BYTES > file.size) {
         cut = "it ends within a frame";
@@ -62,6 +65,7 @@ export class RecordingFile {
         cut = !head ? "what follows is no frame" : end > file.size ? "it ends within a frame" : "it has too many frames";
         break;
       }
+      if (at === HEADER_BYTES) engine = engineIn(await bytesOf(file, at + ENTRY_BYTES, head.message));
       if (isSplats(window, at - start + ENTRY_BYTES)) {
         offsets.push(at);
         times.push(head.ms);
@@ -72,7 +76,7 @@ export class RecordingFile {
     const [first] = times;
     if (first === undefined) throw new RecordingError(`there is no whole frame in it${cut && `: ${cut}`}`);
     const fromFirst = times.map((ms) => ms - first);
-    return new RecordingFile(file, offsets, fromFirst, cut);
+    return new RecordingFile(file, offsets, fromFirst, cut, engine);
   }
 
   /** @throws Error If it is damaged, or no frame of splats. */
@@ -99,6 +103,20 @@ function isSplats(bytes: Uint8Array, at: number): boolean {
 
 async function bytesOf(file: Blob, at: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await file.slice(at, at + size).arrayBuffer());
+}
+
+/** Of the `welcome` that a recording begins with; null where there is none that can be read. */
+function engineIn(message: Uint8Array): Engine | null {
+  try {
+    const { type, engine } = DECODER.decode(message) as { type?: unknown; engine?: Record<string, unknown> };
+    if (type !== "welcome" || !engine) return null;
+    const text = (key: string): string => (typeof engine[key] === "string" ? engine[key] : "");
+    const [name, label, licence, licenceNote] = [text("name"), text("label"), text("licence"), text("licence_note")];
+    const metric = engine["metric"] === true;
+    return { engine: text("engine"), name, label, licence, licence_note: licenceNote, kinds: [], metric };
+  } catch {
+    return null;
+  }
 }
 
 const FULL_QUALITY: QualityState = { max_splats: 0, inference_px: 0, splats_share: 1, px_share: 1, cause: "", message: "" };

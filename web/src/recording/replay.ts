@@ -73,7 +73,9 @@ export class Replay {
       this.clock = new ReplayClock(message.times);
       if (message.times.length > 1) this.clock.play(nowMs());
       const { replay } = this.store.get();
-      this.store.set({ replay: { ...CLOSED, ...replay, frames: message.times.length, cut: message.cut } });
+      this.store.set({
+        replay: { ...CLOSED, ...replay, frames: message.times.length, cut: message.cut, engine: message.engine },
+      });
       this.tick();
       return;
     }
@@ -132,18 +134,8 @@ export class Replay {
 }
 
 const CLOSED: ReplayState = {
-  ...{
-    name: "",
-    frames: 0,
-    cut: "",
-    label: "",
-    frame: -1,
-    playing: false,
-    speed: 1,
-    loops: true,
-    durationMs: 0,
-    positionMs: 0,
-  },
+  ...{ name: "", frames: 0, cut: "", label: "", engine: null },
+  ...{ frame: -1, playing: false, speed: 1, loops: true, durationMs: 0, positionMs: 0 },
 };
 
 function cannotOpen(name: string, why: string): Problem {

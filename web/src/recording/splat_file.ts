@@ -19,6 +19,7 @@ const AWAY = 2.2;
 export interface SplatFile {
   readonly times: number[];
   readonly cut: string;
+  readonly engine: null;
   frame(index: number): Promise<RecordedFrame>;
 }
 
@@ -34,7 +35,7 @@ export async function readSplats(file: Blob): Promise<SplatFile> {
     ...{ type: "splats", seq: 0, captured_ms: 0, codec: name, kind: "file", label: "", count, camera: WEBCAM },
     ...{ pruned: {}, timings_ms: {}, dropped: {}, quality, data },
   };
-  return { times: [0], cut: "", frame: () => Promise.resolve({ message, picture: null }) };
+  return { times: [0], cut: "", engine: null, frame: () => Promise.resolve({ message, picture: null }) };
 }
 
 /**

@@ -79,6 +79,6 @@ export interface ServerRefusal {
 
 /** What became of a file that is shown; `run` is that of the question, and of no earlier file. */
 export type FromFile =
-  | { type: "fileOpened"; run: number; times: number[]; cut: string }
+  | { type: "fileOpened"; run: number; times: number[]; cut: string; engine: Engine | null }
   | { type: "fileFrame"; run: number; index: number; frame: DecodedFrame }
   | { type: "fileBad"; run: number; index: number | null; message: string };

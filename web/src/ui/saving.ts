@@ -1,6 +1,7 @@
 // What a person can save of what is on the screen: the view as a picture, the splats as a file, the view as a film.
 
 import { plyOf } from "../codecs/ply_file.js";
+import type { Engine } from "../stream/messages.js";
 import { BACKGROUND, type Stage } from "../view/stage.js";
 import { saveAs, timedName } from "./dom.js";
 
@@ -16,9 +17,14 @@ export function savePicture(view: HTMLCanvasElement): void {
 /**
  * Saves the splats on the screen as a PLY file.
  *
- * @param label What made them.
+ * @param engine What made them, which the file says, and under which licence; null: nobody knows.
  */
-export function savePly(stage: Stage, label: string): void {
+export function savePly(stage: Stage, engine: Engine | null): void {
   const { words, range } = stage.shown;
-  saveAs(new Blob([plyOf(words, range, [`made by: ${label}`])], { type: "application/ply" }), timedName("ply"));
+  const comments = engine && [
+    `unit: ${engine.metric ? "metres" : "the model's own"}`,
+    `engine: ${engine.name} (${engine.label})`,
+    `licence: ${engine.licence} ${engine.licence_note}`,
+  ];
+  saveAs(new Blob([plyOf(words, range, comments ?? [])], { type: "application/ply" }), timedName("ply"));
 }
