@@ -1,6 +1,6 @@
 """Bytes and time of every codec, beside copying the same bytes, beside other libraries.
 
-    python -m benchmarks.codecs [--splats 190512] [--repeats 30] [--subjects scene,motorcycle,relief] [--out codecs.json]
+    python -m benchmarks.codecs [--splats 190512] [--repeats 30] [--subjects scene,motorcycle-wild] [--out codecs.json]
     python -m benchmarks.codecs --repeats 1 --svg docs/codecs.svg
 
 Everything runs in one thread and in turn, round after round, so that whatever slows the machine slows all of them; times are
@@ -8,7 +8,7 @@ the thread's CPU time, medians over the rounds, and ratios are medians of the ra
 ``Gaussians`` and decoding ends with them, for the libraries too: logs and logits are part of the work. plyfile and gsply are
 made for files, so they get files in RAM (/dev/shm); the codecs work in memory.
 
-Then three frames as models that predict depth return them, coded in every way, with what is left of the picture
+Then frames as models that predict depth or Gaussians return them, coded in every way, with what is left of the picture
 (:mod:`benchmarks.fidelity`); ``--svg`` draws that. Bytes and fidelity come out the same on every run.
 """
 
@@ -32,12 +32,13 @@ from benchmarks.command import between, command, describe_machine, names, new_pa
 from benchmarks.figures import table
 from benchmarks.frame import HEIGHT, WIDTH, pixel_aligned_frame
 from benchmarks.libraries import GsplyFile, PlyfileFile
-from benchmarks.subjects import SUBJECTS
-from deployments.splats.codecs import CODECS, depth
+from benchmarks.subjects import SUBJECTS, USUAL
+from deployments.client import read_plane
+from deployments.splats.codecs import CODECS, depth, planes
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.codecs.ply import PlyCodec
 from deployments.splats.gaussians import Gaussians
-from deployments.stages.pack import PackSettings
+from deployments.stages.pack import PackSettings, encode_plane
 
 MAX_LN_SCALE_ERROR = 0.05
 """Of every format here; SPZ's steps are 1/16, SparkJS's 0.083."""
@@ -151,7 +152,7 @@ def main(argv: list[str]) -> int:
     whole = between(1, 10_000_000, int)
     parser.add_argument("--splats", type=whole, default=WIDTH * HEIGHT, help="Gaussians in the frame (%(default)s)")
     parser.add_argument("--repeats", type=whole, default=30, help="rounds (%(default)s)")
-    parser.add_argument("--subjects", type=_subjects, default=list(SUBJECTS), help="whose fidelity is measured, or none (all)")
+    parser.add_argument("--subjects", type=_subjects, default=list(USUAL), help="whose fidelity is measured, or none (%(default)s)")
     parser.add_argument("--px", type=between(32, 2048, int), default=WIDTH, help="width of their grids (%(default)s)")
     parser.add_argument("--svg", type=Path, help="write rate and distortion to this file, as SVG")
     args = parser.parse_args(argv)
@@ -162,6 +163,7 @@ def main(argv: list[str]) -> int:
     for codec in CODECS.values():
         codec.warm_up()
     depth.warm_up()
+    planes.warm_up(encode_plane, read_plane)
     report["rows"] = measure(args.splats, args.repeats)
     with folder_in_ram() as folder:
         report["subjects"] = [fidelity.measure(SUBJECTS[name](args.px), folder, args.repeats) for name in args.subjects]

@@ -1,8 +1,8 @@
 """What a frame looks like after each way of coding it, beside its bytes and times; and the picture of that.
 
-Every frame is layered depth (:mod:`benchmarks.subjects`). The reference is what ``lift_and_prune`` makes of it uncoded, with the
-stream's default pruning; what a row decodes to is drawn beside it from the camera's place and from an orbit about the scene's
-median depth.
+Every frame is layered depth or native Gaussians (:mod:`benchmarks.subjects`). The reference is what ``lift_and_prune`` or ``prune``
+makes of it uncoded, with the stream's default pruning; what a row decodes to is drawn beside it from the camera's place and from an
+orbit about the scene's median depth.
 """
 
 import gzip
@@ -24,12 +24,15 @@ from benchmarks.figures import table
 from benchmarks.libraries import GsplyFile
 from benchmarks.splatter import draw, turn
 from benchmarks.subjects import Subject
-from deployments.splats.camera import Camera
-from deployments.splats.codecs import CODECS
+from deployments.client import read_plane
+from deployments.splats.camera import Camera, PosedCamera
+from deployments.splats.codecs import CODECS, planes
 from deployments.splats.codecs.depth import Jpeg, decode_depth, encode_depth, lift_decoded
+from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_and_prune
-from deployments.stages.pack import JPEG_QUALITY, PackSettings
+from deployments.splats.pruning import prune, select
+from deployments.stages.pack import JPEG_QUALITY, PackSettings, encode_plane
 from deployments.stream.options import FrameOptions
 
 F32 = NDArray[np.float32]
@@ -40,7 +43,18 @@ ORBIT_DEG = (0, 10, -10, 20, -20)
 BEST_DB = 100.0
 """Two pictures that differ by less are called the same."""
 _CHART_DB = (30.0, 60.0)
-_COLORS = ("#1f77b4", "#17becf", "#d62728", "#ff7f0e", "#9467bd", "#2ca02c", "#7f7f7f")
+_COLORS = {
+    "packed": "#1f77b4",
+    "gzip of packed": "#17becf",
+    "SPZ (gsply)": "#d62728",
+    "ply": "#ff7f0e",
+    "points": "#9467bd",
+    "depth, own picture": "#2ca02c",
+    "depth, camera's JPEG": "#7f7f7f",
+    "planes": "#2ca02c",
+}
+_WISHES: dict[str, Any] = {"border": FrameOptions().border, "min_opacity": FrameOptions().min_opacity}
+"""Pruning, as a stream has it by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +112,7 @@ def rows_of(subject: Subject, folder: Path) -> Iterator[Row]:
         subject: The frame.
         folder: For libraries that only write files; in RAM.
     """
-    layered, options = subject.layered, FrameOptions()
-    wishes: dict[str, Any] = {"border": options.border, "min_opacity": options.min_opacity}
-    lifted, _ = lift_and_prune(layered, "lifted", **wishes)
-    points, _ = lift_and_prune(layered, "points", **wishes)
+    layered, lifted = subject.layered, pruned(subject)
     packed, spz = PackSettings().packed_codec(), GsplyFile(folder / f"{subject.name}.spz")
 
     def of_gaussians(name: str, encode: Callable[[Gaussians], Any], decode: Callable[[Any], Gaussians]) -> Row:
@@ -113,6 +124,10 @@ def rows_of(subject: Subject, folder: Path) -> Iterator[Row]:
     )
     yield of_gaussians("SPZ (gsply)", spz.encode, spz.decode)
     yield of_gaussians("ply", CODECS["ply"].encode, CODECS["ply"].decode)
+    if subject.native is not None:
+        yield from _planes(subject, lifted)
+        return
+    points, _ = lift_and_prune(layered, "points", **_WISHES)
     codec = CODECS["points"]
     # Centres and colours are all that it carries; how large and how dense its points are is up to the viewer.
     yield Row(
@@ -124,7 +139,7 @@ def rows_of(subject: Subject, folder: Path) -> Iterator[Row]:
         for step in STEPS:
 
             def encode(step: int = step, colour: list[Jpeg] | None = colour) -> Any:
-                return encode_depth(layered, step=1 / step, colour=colour, encode_jpeg=_encode_jpeg, **wishes)
+                return encode_depth(layered, step=1 / step, colour=colour, encode_jpeg=_encode_jpeg, **_WISHES)
 
             def show(coded: Any) -> Gaussians:
                 sent = [view.picture for view in coded.views]
@@ -132,6 +147,30 @@ def rows_of(subject: Subject, folder: Path) -> Iterator[Row]:
                 return lift_decoded(coded, shown, _decode_jpeg)[0]
 
             yield Row(f"{line}, 1/{step}", line, encode, decode_depth, show, lifted)
+
+
+def _planes(subject: Subject, reference: Gaussians) -> Iterator[Row]:
+    """Rows of native Gaussians as pictures."""
+    gaussians, views = subject.native, [PosedCamera(subject.layered.views[0].camera)]
+    if gaussians is None:
+        return
+    kept, _, _ = select(gaussians, views[0].camera, **_WISHES)
+    for step in STEPS:
+
+        def encode(step: int = step) -> Any:
+            return planes.encode_planes(gaussians, kept, views, rung=rung_at(1 / step), encode_jpeg=encode_plane)[0]
+
+        def decode(data: Any) -> Gaussians:
+            return planes.decode_planes(data, read_plane)
+
+        yield Row(f"planes, 1/{step}", "planes", encode, decode, lambda found: found, reference)
+
+
+def pruned(subject: Subject) -> Gaussians:
+    """What is there to be packed: lifted, if it is depth, and pruned."""
+    if subject.native is not None:
+        return prune(subject.native, subject.layered.views[0].camera, **_WISHES)[0]
+    return lift_and_prune(subject.layered, "lifted", **_WISHES)[0]
 
 
 def measure(subject: Subject, folder: Path, repeats: int) -> dict[str, Any]:
@@ -143,10 +182,10 @@ def measure(subject: Subject, folder: Path, repeats: int) -> dict[str, Any]:
         repeats: Rounds, in each of which every row is timed once.
 
     Returns:
-        ``name``, ``width``, ``height``, ``layers``, ``splats``, ``jpeg_bytes``, ``lift_ms`` (lifting and pruning, which comes
-        before every codec but ``depth``) and ``rows``.
+        ``name``, ``width``, ``height``, ``layers`` (0: native Gaussians), ``splats``, ``jpeg_bytes``, ``lift_ms`` (lifting and
+        pruning, which come before every codec but ``depth``; before ``planes`` it is the choice alone) and ``rows``.
     """
-    view, options = subject.layered.views[0], FrameOptions()
+    view = subject.layered.views[0]
     rows = list(rows_of(subject, folder))
     inverse = view.layers[0].inverse_depth
     pivot_z = 1 / float(np.median(inverse[inverse > 0]))
@@ -163,7 +202,7 @@ def measure(subject: Subject, folder: Path, repeats: int) -> dict[str, Any]:
     decodes: list[list[float]] = [[] for _ in rows]
     lifts = []
     for _ in range(repeats):
-        lifts.append(thread_ms(lambda: lift_and_prune(subject.layered, border=options.border, min_opacity=options.min_opacity)))
+        lifts.append(thread_ms(lambda: pruned(subject)))
         for index, (row, data) in enumerate(zip(rows, coded, strict=True)):
             encodes[index].append(thread_ms(row.encode))
             decodes[index].append(thread_ms(lambda row=row, data=data: row.decode(data)))  # type: ignore[misc]
@@ -175,7 +214,7 @@ def measure(subject: Subject, folder: Path, repeats: int) -> dict[str, Any]:
         "name": subject.name,
         "width": view.camera.width,
         "height": view.camera.height,
-        "layers": subject.layered.layer_count,
+        "layers": 0 if subject.native is not None else subject.layered.layer_count,
         "splats": len(rows[0].reference),
         "jpeg_bytes": len(subject.jpeg.data),
         "lift_ms": round(float(np.median(lifts)), 3),
@@ -185,9 +224,11 @@ def measure(subject: Subject, folder: Path, repeats: int) -> dict[str, Any]:
 
 def describe(subject: dict[str, Any]) -> str:
     """One subject's figures for people."""
+    what = f"layers: {subject['layers']}" if subject["layers"] else "native Gaussians"
     about = (
-        f"{subject['name']}: {subject['width']}×{subject['height']}, layers: {subject['layers']}, {subject['splats']} splats kept, "
-        f"the camera's JPEG {subject['jpeg_bytes'] / 1e3:.1f} kB; lifting and pruning {subject['lift_ms']:.1f} ms"
+        f"{subject['name']}: {subject['width']}×{subject['height']}, {what}, {subject['splats']} splats kept, "
+        f"the camera's JPEG {subject['jpeg_bytes'] / 1e3:.1f} kB; {'lifting and ' if subject['layers'] else ''}pruning "
+        f"{subject['lift_ms']:.1f} ms"
     )
     heads = ["", "kB", "encode ms", "× packed", "decode ms", "PSNR 0°", "±10°", "±20°", "SSIM 0°", "±10°", "±20°"]
     rows = (
@@ -210,8 +251,8 @@ def chart(subjects: Sequence[dict[str, Any]]) -> str:
             lines.setdefault(row["line"], []).append((row["bytes"] / 1e3, float(np.mean(row["psnr"]))))
         shown = [
             # A codec that is off the chart is drawn at its edge, and says so.
-            Line(_label(name, points[0][1]), color, [(x, min(max(y, low), high)) for x, y in sorted(points)], marks=True)
-            for (name, points), color in zip(lines.items(), _COLORS, strict=True)
+            Line(_label(name, points[0][1]), _COLORS[name], [(x, min(max(y, low), high)) for x, y in sorted(points)], marks=True)
+            for name, points in lines.items()
         ]
         panels.append(Panel(f"dB: {subject['name']}", shown, low, high))
     return svg("Bytes of a frame, and how true it is: mean of the PSNR at 0°, ±10° and ±20°", panels, "kB", log_x=True)

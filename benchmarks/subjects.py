@@ -1,4 +1,5 @@
-"""Frames of layered depth to measure codecs with, the same on every run: two as a depth network gives them, one of the relief.
+"""Frames to measure codecs with, the same on every run: layered depth, two as a depth network gives it and one of the relief; and
+native Gaussians of the same two scenes (:mod:`benchmarks.native`).
 
 No network runs: *network-like* depth is true depth with what a dense prediction transformer makes of it, which is half the
 resolution, ramps of two or three pixels at the edges, and smooth errors of a percent. What it leaves out: gross mistakes.
@@ -6,7 +7,7 @@ resolution, ramps of two or three pixels at the edges, and smooth errors of a pe
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import msgpack
@@ -15,11 +16,13 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from benchmarks.command import BenchmarkError
+from benchmarks.native import LEVELS, native_like
 from deployments.models.relief.model import DEFAULT_PX, ReliefModel
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.scene.clip import render_scene, sample_clip, scene_camera
 from deployments.splats.camera import Camera
 from deployments.splats.codecs.depth import Jpeg
+from deployments.splats.gaussians import Gaussians
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.stream.frames import FrameRequest
 from deployments.stream.options import FrameOptions
@@ -45,11 +48,13 @@ class Subject:
         name: What it is called.
         layered: What a model predicted of ``jpeg``.
         jpeg: The picture as the camera sent it.
+        native: What a model with a Gaussian head predicted of it, on the layer's grid; None: it has none.
     """
 
     name: str
     layered: LayeredDepth
     jpeg: Jpeg
+    native: Gaussians | None = None
 
     def picture(self, jpeg: Jpeg) -> U8:
         """A camera's JPEG on the grid of the front layer. uint8 [H, W, 3]."""
@@ -119,8 +124,31 @@ def relief(px: int) -> Subject:
     return Subject("relief", layered, Jpeg(jpegs[-1]))
 
 
-SUBJECTS: dict[str, Callable[[int], Subject]] = {"scene": scene, "motorcycle": motorcycle, "relief": relief}
+def native(of: Callable[[int], Subject], level: str) -> Callable[[int], Subject]:
+    """The maker of a subject with native Gaussians.
+
+    Args:
+        of: The maker of the subject whose depth and picture they follow.
+        level: How wild they are.
+    """
+
+    def make(px: int) -> Subject:
+        subject = of(px)
+        return replace(subject, name=f"{subject.name}-{level}", native=native_like(subject.layered, level))
+
+    return make
+
+
+SUBJECTS: dict[str, Callable[[int], Subject]] = {
+    "scene": scene,
+    "motorcycle": motorcycle,
+    "relief": relief,
+    **{f"{of.__name__}-{level}": native(of, level) for of in (scene, motorcycle) for level in LEVELS},
+}
 """Name → maker; its argument is the width of the grid, pixels, which the relief takes up to its own default."""
+
+USUAL = ("scene", "motorcycle", "relief", "scene-middle", "motorcycle-middle")
+"""Those that are measured if none is named."""
 
 
 def _subject(name: str, jpeg: Jpeg, depth: F32, camera: Camera) -> Subject:

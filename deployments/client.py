@@ -32,6 +32,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from deployments.splats.codecs import CODECS
 from deployments.splats.codecs.depth import decode_depth, lift_decoded
 from deployments.splats.codecs.depth_heads import NAME
+from deployments.splats.codecs.planes import decode_planes
+from deployments.splats.codecs.planes_heads import NAME as PLANES
 from deployments.splats.errors import BadBytes
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layers import resize_picture, upright
@@ -41,7 +43,7 @@ from deployments.stream.messages import Ack, Configure, Configured, Dropped, Err
 from deployments.stream.recording import SessionRecorder
 
 Reply = Splats | Dropped | Error
-DEFAULT_CODECS = ("depth", "packed", "points", "ply")
+DEFAULT_CODECS = ("depth", "planes", "packed", "points", "ply")
 PASSING = ("unreachable", "no_welcome", "closed", "not_ready", "server_full", "too_many_from_address")
 """Codes of a :class:`ClientError` that another try may get past."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
@@ -82,6 +84,8 @@ def splats_of(reply: Splats, picture: NDArray[np.uint8] | None = None) -> Gaussi
         CodecError: The data are not what the codec writes.
         ValueError: The reply has no colours, and ``picture`` is missing.
     """
+    if reply.codec == PLANES:
+        return decode_planes(reply.data, read_plane)
     if reply.codec != NAME:
         return CODECS[reply.codec].decode(reply.data)
     coded = decode_depth(reply.data)
@@ -93,6 +97,11 @@ def splats_of(reply: Splats, picture: NDArray[np.uint8] | None = None) -> Gaussi
         pictures.append(resize_picture(shown, view.camera.width, view.camera.height))
     gaussians, _ = lift_decoded(coded, pictures, _read_jpeg)
     return gaussians
+
+
+def read_plane(data: bytes, channels: int) -> NDArray[np.uint8]:
+    """A JPEG of ``planes`` as :func:`~deployments.splats.codecs.planes.decode_planes` wants it. uint8 [H, W, channels]."""
+    return simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB")  # type: ignore[no-any-return]
 
 
 def _read_jpeg(data: bytes) -> NDArray[np.uint8]:

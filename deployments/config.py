@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from deployments.splats.codecs import CODECS, depth_heads
+from deployments.splats.codecs import CODECS, depth_heads, planes_heads
 from deployments.stages.decode import FrameLimits, PhotoLimits
 from deployments.stages.pack import PackSettings
 from deployments.stream.admission import AdmissionLimits
@@ -63,7 +63,7 @@ def _target_is_positive(quality: QualitySettings) -> QualitySettings:
 
 
 def _codecs_exist(limits: OptionLimits) -> OptionLimits:
-    names, required, all_of_them = limits.codecs, {"packed", "points"}, {*CODECS, depth_heads.NAME}
+    names, required, all_of_them = limits.codecs, {"packed", "points"}, {*CODECS, depth_heads.NAME, planes_heads.NAME}
     if not required <= set(names) <= all_of_them or len(set(names)) < len(names):
         raise ValueError(
             "codecs: expected packed and points ('auto' chooses between them), and any other of "

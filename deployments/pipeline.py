@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.splats.camera import Camera
+from deployments.splats.camera import Camera, PosedCamera
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_layers
 from deployments.splats.layers import LayeredDepth
@@ -43,6 +43,7 @@ class Prediction:
         camera: Intrinsics of the first view.
         state: The session's new state.
         pruned: Reason → Gaussians that the model has already removed; the packer does not prune for these reasons again.
+        views: The cameras of Gaussians on a grid, where there are several; empty: ``camera`` alone.
     """
 
     scene: Gaussians | LayeredDepth
@@ -50,6 +51,7 @@ class Prediction:
     camera: Camera
     state: bytes = b""
     pruned: dict[str, int] = field(default_factory=dict)
+    views: tuple[PosedCamera, ...] = ()
 
     def as_gaussians(self) -> Gaussians:
         """The scene as Gaussians, none of them pruned; depth is lifted, which takes milliseconds."""

@@ -11,10 +11,12 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
 from deployments.splats.camera import Camera
+from deployments.splats.gaussians import Gaussians
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.messages import Engine
@@ -23,6 +25,8 @@ _NEAR_M, _FAR_M = 1.5, 3.0
 POISONS = {"hang": (0, 0, 0), "raise": (255, 0, 0), "memory": (0, 255, 0), "nan": (0, 0, 255)}
 """What the engine can be made to do → RGB of the plain picture that does it: hang for a minute, raise, ask for more memory than
 there is, return nothing but NaN."""
+_HIDDEN = 97
+"""Every so many native Gaussians one is hidden, as the sky is."""
 _NOISE = 16
 """What JPEG may make of a plain colour."""
 _HANG_S = 60.0
@@ -43,6 +47,8 @@ class SyntheticModel:
         poison: Whether pictures of one plain colour make it fail, each of :data:`POISONS` in its way. By the picture and not by
             count, so that it does so again when it is tried again.
         depth: Whether it predicts depth, as most networks do, and not Gaussians.
+        native: Whether its Gaussians are native ones: beside their pixels' centres, of many sizes, rotations and opacities, all of
+            them following the picture, and some hidden.
         seed: Of the jitter.
 
     Raises:
@@ -60,6 +66,7 @@ class SyntheticModel:
         nan_every: int = 0,
         poison: bool = False,
         depth: bool = False,
+        native: bool = False,
         seed: int = 0,
     ) -> None:
         limits = {"splats": splats - 1, "latency_ms": latency_ms, "per_item_ms": per_item_ms, "jitter_ms": jitter_ms}
@@ -69,6 +76,9 @@ class SyntheticModel:
         self._splats = splats
         self._latency_ms, self._per_item_ms, self._jitter_ms = latency_ms, per_item_ms, jitter_ms
         self._fail_every, self._nan_every, self._poison, self._depth = fail_every, nan_every, poison, depth
+        if depth and native:
+            raise ValueError("synthetic: depth and native: expected one of them at most")
+        self._native = native
         self._random = np.random.default_rng(seed)
         self._seen = 0
 
@@ -80,7 +90,7 @@ class SyntheticModel:
             name="synthetic",
             label="Synthetic splats (load test)",
             licence="Apache-2.0",
-            kinds=["lifted", "points"],
+            kinds=["native", "points"] if self._native else ["lifted", "points"],
         )
 
     def warm_up(self) -> None:
@@ -121,14 +131,30 @@ class SyntheticModel:
         inverse = np.ascontiguousarray(np.broadcast_to(row, (height, width)), np.float32)
         request = capture.request
         kind: Literal["lifted", "points"] = "points" if request.options.representation == "points" else "lifted"
+        is_native = self._native and kind == "lifted"
         if self._depth:
             if (self._nan_every and self._seen % self._nan_every == 0) or poison == "nan":
                 inverse[:: 4 if poison != "nan" else 1] = np.nan
             return Prediction(LayeredDepth((DepthView(camera, (DepthLayer(inverse),), small),)), kind, camera, request.state)
         gaussians = lifting.lift_inverse_depth(inverse, small, camera, kind)
+        if is_native:
+            _disturb(gaussians, small, camera)
         if self._nan_every and self._seen % self._nan_every == 0:
             gaussians.means[::4] = np.nan
         if poison == "nan":
             for values in (gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities, gaussians.sh):
                 values[...] = np.nan
-        return Prediction(gaussians, kind, camera, request.state)
+        return Prediction(gaussians, "native" if is_native else kind, camera, request.state)
+
+
+def _disturb(gaussians: Gaussians, picture: NDArray[np.uint8], camera: Camera) -> None:
+    """Make lifted Gaussians like a head's: colours move them by up to a quarter of a pixel, stretch, turn and fade them."""
+    swing = picture.reshape(-1, 3) / np.float32(127.5) - np.float32(1)
+    pixel = gaussians.means[:, 2:] / np.array([camera.fx, camera.fy], np.float32)
+    gaussians.means[:, :2] += np.asarray(swing[:, :2] * pixel / 4, np.float32)
+    gaussians.scales[...] *= np.exp(np.float32(0.3) * swing)
+    # A small turn, of which w stays what it is to first order.
+    gaussians.quats[:, 1:] += np.float32(0.2) * swing
+    gaussians.quats[...] /= np.linalg.norm(gaussians.quats, axis=1, keepdims=True)
+    gaussians.opacities[...] *= np.float32(0.75) + np.float32(0.25) * swing[:, 1]
+    gaussians.opacities[::_HIDDEN] = 0

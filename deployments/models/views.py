@@ -1,4 +1,4 @@
-"""Depth of one view or several as layered depth: each in its own camera, with its pose to the first one's."""
+"""Inverse depth of one view or several as layered depth: each in its own camera, with its pose to the first one's."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,17 @@ F32 = NDArray[np.float32]
 
 
 def layered_depth(
-    depth: F32, pictures: NDArray[np.uint8], cameras: Sequence[Camera], poses: F32, scale: float = 1.0
+    inverse: F32, pictures: NDArray[np.uint8], cameras: Sequence[Camera], poses: F32, scale: float = 1.0
 ) -> LayeredDepth:
     """One layer a view.
 
     Args:
-        depth: z-depth in each view's own camera; 0, negative or non-finite where there is no surface. float32 [V, H, W].
+        inverse: Of the z-depth in each view's own camera; exactly 0 where there is no surface. float32 [V, H, W].
         pictures: sRGB of the same pixels. uint8 [V, H, W, 3].
         cameras: Intrinsics of each view.
         poses: First camera to each camera, rotation and translation in the depth's unit. float32 [V, 3, 4].
         scale: What the model's own depth was multiplied by.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.where((depth > 0) & np.isfinite(depth), np.float32(1) / depth, np.float32(0))
     views = tuple(
         DepthView(camera, (DepthLayer(w),), picture, None if i == 0 else np.asarray(pose, np.float32))
         for i, (w, picture, camera, pose) in enumerate(zip(inverse, pictures, cameras, poses, strict=True))

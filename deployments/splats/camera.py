@@ -1,6 +1,9 @@
-"""The capture camera."""
+"""The capture camera, and cameras beside it."""
 
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +25,16 @@ class Camera:
     fy: float
     cx: float
     cy: float
+
+
+@dataclass(frozen=True, slots=True)
+class PosedCamera:
+    """One of several cameras that see a scene.
+
+    Attributes:
+        camera: Its intrinsics.
+        pose: Rotation and translation from the first camera's frame to this one's; None: they are the same. float32 [3, 4].
+    """
+
+    camera: Camera
+    pose: NDArray[np.float32] | None = None

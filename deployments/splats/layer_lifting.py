@@ -46,7 +46,7 @@ def lift_layers(layered: LayeredDepth, kind: Kind = "lifted") -> Gaussians:
             parts.append(_to_first(lifted, view.pose))
     sizes = {view.layers[0].inverse_depth.shape for view in layered.views}
     on_a_grid = len(sizes) == 1 and all(len(view.layers) == 1 for view in layered.views)
-    return _join(parts, (len(parts), *sizes.pop()) if on_a_grid else None)
+    return join(parts, (len(parts), *sizes.pop()) if on_a_grid else None)
 
 
 def lift_and_prune(
@@ -84,7 +84,7 @@ def lift_and_prune(
                 counts["edge"] -= int(np.count_nonzero(~(layer.inverse_depth > 0)))
             totals = {reason: totals.get(reason, 0) + count for reason, count in counts.items()}
             parts.append(_to_first(kept, view.pose))
-    kept, counts = over_all(_join(parts, None))
+    kept, counts = over_all(join(parts, None))
     return kept, {reason: totals[reason] + count for reason, count in counts.items()}
 
 
@@ -104,7 +104,8 @@ def _lift_layer(view: DepthView, layer: DepthLayer, index: int, kind: Kind) -> G
     return lifted
 
 
-def _join(parts: list[Gaussians], grid: tuple[int, int, int] | None) -> Gaussians:
+def join(parts: list[Gaussians], grid: tuple[int, int, int] | None) -> Gaussians:
+    """The Gaussians of all parts, one after the other."""
     if len(parts) == 1:
         return parts[0]
     means, scales, quats, opacities, sh = (
@@ -121,6 +122,15 @@ def _to_first(view: Gaussians, pose: F32 | None) -> Gaussians:
     quats = _turn(rotation_quat(pose), view.quats)
     means = np.asarray((view.means - translation) @ rotation, np.float32)
     return Gaussians(means, view.scales, quats, view.opacities, view.sh, view.grid)
+
+
+def to_view(gaussians: Gaussians, pose: F32 | None) -> Gaussians:
+    """Gaussians of the first camera's frame in a view's: moved by ``pose``."""
+    if pose is None or not len(gaussians):
+        return gaussians
+    quats = _turn(rotation_quat(pose) * np.array([1, -1, -1, -1]), gaussians.quats)
+    means = np.asarray(gaussians.means @ pose[:, :3].T + pose[:, 3], np.float32)
+    return Gaussians(means, gaussians.scales, quats, gaussians.opacities, gaussians.sh, gaussians.grid)
 
 
 def rotation_quat(pose: F32) -> NDArray[np.float64]:

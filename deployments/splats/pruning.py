@@ -66,11 +66,41 @@ def prune(
     Returns:
         The survivors in their order, and reason → number removed, for every reason of :data:`REASONS`.
     """
+    budget = len(gaussians) if max_splats is None else max_splats
+    kept, rank, counts = select(
+        gaussians, camera, min_opacity=min_opacity, border=border, depth_percentile=depth_percentile, max_depth=max_depth
+    )
+    if len(kept) == len(gaussians) <= budget:
+        return gaussians, counts
+    if not len(kept):
+        return gaussians.take(kept), counts
+    growth = 1.0
+    if len(kept) > budget:
+        counts["budget"] = len(kept) - budget
+        growth = thinned_growth(len(kept), budget)
+        kept = _lowest(kept, rank[kept], budget)
+    return _gather(gaussians, kept, growth), counts
+
+
+def select(
+    gaussians: Gaussians,
+    camera: Camera | None = None,
+    *,
+    min_opacity: float = 0.0,
+    border: float = 0.0,
+    depth_percentile: float = 100.0,
+    max_depth: float = math.inf,
+) -> tuple[NDArray[np.intp], NDArray[np.uint32], dict[str, int]]:
+    """Which Gaussians ``prune`` would leave of a frame without a budget, for whoever needs them on their grid.
+
+    Args:
+        gaussians, camera, min_opacity, border, depth_percentile, max_depth: As for ``prune``.
+
+    Returns:
+        The survivors' indices, rising; every Gaussian's rank for the budget, uint32 [N]; and reason → number removed.
+    """
     n = len(gaussians)
     counts = dict.fromkeys(REASONS, 0)
-    if n == 0:
-        return gaussians, counts
-    budget = n if max_splats is None else max_splats
     grid = gaussians.grid or (1, 0, 0)
     lens = np.zeros(6, np.float32)
     if camera is not None:
@@ -83,22 +113,18 @@ def prune(
     totals = np.bincount(verdict, minlength=5)
     for code, reason in enumerate(REASONS[:4], start=1):
         counts[reason] = int(totals[code])
-    if not totals[_KEPT]:
-        return gaussians.take(np.zeros(0, np.intp)), counts
-    if totals[_KEPT] == n and n <= budget and depth_percentile >= 100 and max_depth == math.inf:
-        return gaussians, counts
     kept = np.flatnonzero(verdict == _KEPT)
     if max_depth < math.inf:
         kept = np.compress(gaussians.means[kept, 2] <= np.float32(max_depth), kept)
     if depth_percentile < 100 and len(kept):
         kept = _nearest(kept, gaussians.means[kept, 2], depth_percentile)
     counts["depth"] = int(totals[_KEPT]) - len(kept)
-    growth = 1.0
-    if len(kept) > budget:
-        counts["budget"] = len(kept) - budget
-        growth = min(_SLACK * math.sqrt(len(kept) / budget), MAX_GROWTH)
-        kept = _lowest(kept, rank[kept], budget)
-    return _gather(gaussians, kept, growth), counts
+    return kept, rank, counts
+
+
+def thinned_growth(before: int, after: int) -> float:
+    """How much the survivors' scales grow where ``after`` of ``before`` Gaussians are left, so that surfaces stay closed."""
+    return min(_SLACK * math.sqrt(before / after), MAX_GROWTH)
 
 
 def warm_up() -> None:

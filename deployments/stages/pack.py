@@ -4,6 +4,7 @@ import functools
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 
 from deployments.pipeline import PredictedCapture, Prediction
 from deployments.splats import pruning
-from deployments.splats.codecs import CODECS, Codec, depth, depth_heads, original
+from deployments.splats.camera import PosedCamera
+from deployments.splats.codecs import CODECS, Codec, depth, depth_heads, original, planes, planes_heads
 from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.splats.files import encode_file
+from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import LayeredDepth, resize_layers
 from deployments.splats.lifting import fit_grid
-from deployments.stream.errors import FrameError, NoDepth
+from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians
 from deployments.stream.frames import FrameRequest, PackedFrame
 
 JPEG_QUALITY = 88
@@ -61,12 +65,15 @@ class Packer:
         packed = settings.packed_codec()
         self._codecs: dict[str, Codec] = {**CODECS, packed.name: packed}
         self._encode = {name: codec.encode for name, codec in self._codecs.items()}
+        # Two are as many as keep up with the depth plane.
+        self._jpegs = ThreadPoolExecutor(2, "jpeg")
         self._encode |= {original.PLY: original.encode_ply, original.POINTS: original.encode_points}
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that no user's first frame waits for it."""
         pruning.warm_up()
         depth.warm_up()
+        planes.warm_up(encode_plane, _decode_plane)
         for codec in self._codecs.values():
             codec.warm_up()
 
@@ -83,12 +90,15 @@ class Packer:
             return predicted
         began_s = time.perf_counter()
         prediction, request = predicted.prediction, predicted.request
-        predicts_depth, name = isinstance(prediction.scene, LayeredDepth), request.options.codec
-        if name == "auto":
-            unlifted = "points" if prediction.kind == "points" else "packed"
-            name = depth_heads.NAME if predicts_depth and depth_heads.NAME in request.codecs else unlifted
+        name = request.codec_for(prediction.kind, isinstance(prediction.scene, LayeredDepth))
+        if name == planes_heads.NAME and not _fits_planes(prediction):
+            if request.options.codec != "auto":
+                return NoNativeGaussians()
+            name = "packed"
         if request.file:
             packed = self._pack_gaussians(request.file.format, prediction, request)
+        elif name == planes_heads.NAME:
+            packed = self._pack_planes(prediction, request)
         elif name != depth_heads.NAME:
             packed = self._pack_gaussians(name, prediction, request)
         elif isinstance(prediction.scene, LayeredDepth):
@@ -98,6 +108,24 @@ class Packer:
         request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
         request.pictures = ()
         return packed
+
+    def _pack_planes(self, prediction: Prediction, request: FrameRequest) -> PackedFrame:
+        options, camera = request.options, prediction.camera
+        gaussians = prediction.as_gaussians()
+        kept, _, pruned = pruning.select(
+            gaussians, camera, min_opacity=options.min_opacity, border=options.border, depth_percentile=options.depth_percentile
+        )
+        data, count = planes.encode_planes(
+            gaussians,
+            kept,
+            prediction.views or (PosedCamera(camera),),
+            rung=rung_at(options.depth_step),
+            encode_jpeg=encode_plane,
+            max_splats=options.max_splats,
+            pool=self._jpegs,
+        )
+        pruned["budget" if len(kept) > options.max_splats else "invalid"] += len(kept) - count
+        return PackedFrame(planes_heads.NAME, prediction.kind, count, data, camera, pruned, request)
 
     def _pack_gaussians(self, name: str, prediction: Prediction, request: FrameRequest) -> PackedFrame:
         options, done = request.options, prediction.pruned
@@ -135,6 +163,23 @@ def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameReq
     surfaces = sum(int(np.count_nonzero(layer.inverse_depth > 0)) for view in layered.views for layer in view.layers)
     pruned = {**dict.fromkeys(pruning.REASONS, 0), "budget": before - layered.pixels}
     return PackedFrame(depth_heads.NAME, prediction.kind, surfaces, data, layered.views[0].camera, pruned, request)
+
+
+def _fits_planes(prediction: Prediction) -> bool:
+    """Whether it is Gaussians that a model predicted, all of them, and not too many."""
+    scene = prediction.scene
+    views = prediction.views or (PosedCamera(prediction.camera),)
+    return isinstance(scene, Gaussians) and prediction.kind == "native" and planes.can_encode(scene, views)
+
+
+def encode_plane(picture: NDArray[np.uint8], quality: int, halved: bool) -> bytes:
+    """A plane as :func:`~deployments.splats.codecs.planes.encode_planes` wants it coded: uint8 [H, W, 1 or 3] to a JPEG."""
+    colours, subsampling = ("GRAY", "Gray") if picture.shape[2] == 1 else ("RGB", "420" if halved else "444")
+    return simplejpeg.encode_jpeg(picture, quality, colours, subsampling)  # type: ignore[no-any-return]
+
+
+def _decode_plane(data: bytes, channels: int) -> NDArray[np.uint8]:
+    return simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB")  # type: ignore[no-any-return]
 
 
 def _lifted_kind(prediction: Prediction) -> Literal["lifted", "points"]:

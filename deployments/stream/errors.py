@@ -125,6 +125,18 @@ class NoDepth(FrameError):
         return "The model predicts Gaussians, which the codec 'depth' can't carry: ask for 'auto', or for another codec."
 
 
+class NoNativeGaussians(FrameError):
+    """A codec that carries predicted Gaussians is asked of a frame that has none, or too many."""
+
+    code = "no_native"
+
+    def __str__(self) -> str:
+        return (
+            "The codec 'planes' carries Gaussians that a model predicts for each pixel, which this frame has not, or too many of: "
+            "ask for 'auto', or for another codec."
+        )
+
+
 class GraphFailed(FrameError):
     """The frame was lost between replicas."""
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.splats.camera import Camera
+from deployments.splats.codecs import depth_heads, planes_heads
 from deployments.splats.codecs.depth import Jpeg
 from deployments.splats.files import FileOptions
 from deployments.stream.options import FrameOptions
@@ -41,6 +42,20 @@ class FrameRequest:
     batch_size: int = 1
     file: FileOptions | None = None
     pictures: tuple[Jpeg, ...] = ()
+
+    def codec_for(self, kind: SplatKind, holds_depth: bool) -> str:
+        """The reply's codec: the client's own choice, or for ``auto`` the smallest that it decodes and the prediction fits.
+
+        Args:
+            kind: Of the prediction.
+            holds_depth: Whether it is layered depth, and not Gaussians.
+        """
+        if self.options.codec != "auto":
+            return self.options.codec
+        for name, fits in ((depth_heads.NAME, holds_depth), (planes_heads.NAME, kind == "native" and not holds_depth)):
+            if fits and name in self.codecs:
+                return name
+        return "points" if kind == "points" else "packed"
 
 
 @dataclass(frozen=True, slots=True)

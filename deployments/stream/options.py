@@ -19,12 +19,13 @@ class FrameOptions:
     """Options that travel through the graph with every frame.
 
     Attributes:
-        codec: Name of the codec of the reply, or ``auto``: ``depth`` where the model predicts depth and the client decodes it, else
-            ``points`` for points and ``packed`` for splats.
+        codec: Name of the codec of the reply, or ``auto``: ``depth`` where the model predicts depth, ``planes`` where it predicts
+            Gaussians, if the client decodes it; else ``points`` for points and ``packed`` for splats.
         colors: Where the colours of a ``depth`` reply come from: ``jpeg``: the picture travels with it as the camera coded it;
             ``own``: the client has the pictures that it sent.
         representation: ``splats`` (native or lifted Gaussians), ``points``, or ``auto``: the model's default.
-        depth_step: What ``depth`` rounds inverse depth to, as a share of its median: half as fine takes a quarter fewer bytes.
+        depth_step: What ``depth`` and ``planes`` round inverse depth to, as a share of its median: half as fine takes a quarter
+            fewer bytes. The qualities of the other planes of ``planes`` go by it.
         max_splats: Splat budget of a frame.
         min_opacity: Gaussians fainter than this are pruned, 0..1.
         border: Fraction of the picture cut on each side, 0..0.45.
@@ -62,7 +63,7 @@ class OptionLimits:
         max_inference_px: Largest ``inference_px`` a client may ask for.
     """
 
-    codecs: tuple[str, ...] = ("depth", "packed", "points", "ply")
+    codecs: tuple[str, ...] = ("depth", "planes", "packed", "points", "ply")
     max_splats: int = 200_000
     max_inference_px: int = 1008
 

@@ -3,8 +3,8 @@
 Two parts of a frame's age when it is shown can be changed here. Each has one limit below the client's own:
 
 - delivery (``splats``): the reply's way to the client and the client's own work on it. Its limit is the splat budget, and so bytes.
-  If the reply carries depth and the network is the slow part, depth is first rounded more coarsely, which saves bytes and costs no
-  splats; only beyond that does the grid get smaller.
+  If the reply is coded like a picture (``depth``, ``planes``) and the network is the slow part, it is first coded more coarsely,
+  which saves bytes and costs no splats; only beyond that does the grid get smaller.
 - compute (``inference_px``): the graph's queues and stages. Its limit is the resolution the model works at.
 
 The codec is not changed: ``auto`` already chooses the smallest, and a client that names another one wants it even under pressure.
@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Literal
 
+from deployments.splats.codecs import depth_heads, planes_heads
 from deployments.stream.limits import AdaptiveLimit, SendWindow
 from deployments.stream.messages import QualityState
 from deployments.stream.options import FrameOptions
@@ -39,8 +40,8 @@ CAUSES: dict[Cause, str] = {
 
 COARSEST_STEP = 1 / 64
 """Beyond that, surfaces are steps: a smaller grid looks better for the same bytes."""
-_BYTES_A_DOUBLING = 0.73
-"""What is left of the bytes when depth is rounded to twice the step (``python -m benchmarks.codecs``)."""
+_BYTES_A_DOUBLING = {depth_heads.NAME: 0.73, planes_heads.NAME: 0.72}
+"""Codec → what is left of the bytes when depth is rounded to twice the step (``python -m benchmarks.codecs``)."""
 
 _ROUND, _ROUND_S = 4, 0.5
 """The fewest replies and the shortest time of a round, so that neither one stalled reply nor a moment's jitter moves the median."""
@@ -83,6 +84,7 @@ class Setting:
         load: What delivery may take, in splats: the budget, or with coarser depth the splats that would be as many bytes.
         version: Version of the limits.
         cause: Why they last moved; None if they never did.
+        bytes_a_doubling: What is left of the bytes at twice the step.
     """
 
     options: FrameOptions
@@ -92,6 +94,7 @@ class Setting:
     load: int
     version: int
     cause: Cause | None
+    bytes_a_doubling: float = 1.0
 
     def state(self, count: int, over_budget: int) -> QualityState:
         """What a reply says about it.
@@ -107,7 +110,7 @@ class Setting:
         return QualityState(
             max_splats=self.options.max_splats,
             inference_px=px,
-            splats_share=_BYTES_A_DOUBLING ** math.log2(coarseness) * (count / full if full else 1.0),
+            splats_share=self.bytes_a_doubling ** math.log2(coarseness) * (count / full if full else 1.0),
             px_share=px / self.full_px if px != self.wanted.inference_px else 1.0,
             cause=self.cause or "",
             message=CAUSES[self.cause] if self.cause else "",
@@ -150,9 +153,10 @@ class Quality:
     _full_splats: int = 0
     _model_px: int = 0
     """Of frames made without a limit, as far as known: their splats, and the ``inference_px`` that the model chose."""
-    _holds_depth: bool = False
+    _bytes_a_doubling: float = 1.0
+    """Of the codec that replies have; 1 if its step is none."""
     _saves_bytes: bool = False
-    """Whether the limit on delivery is kept by saving bytes, if replies hold depth, and not splats."""
+    """Whether the limit on delivery is kept by a coarser step, and not by fewer splats."""
     _fixed_s: float = 0.0
     _window: SendWindow = field(default_factory=SendWindow)
     _batch: int = 0
@@ -168,19 +172,22 @@ class Quality:
         full_px = wanted.inference_px or self._model_px
         budget = min(wanted.max_splats, max(wanted.min_splats, self._splats.limit))
         px = min(full_px, max(wanted.min_inference_px, self._px.limit))
-        step, splats = self._spend(budget, wanted) if self._saves_bytes else (wanted.depth_step, budget)
+        spends = self._saves_bytes and self._bytes_a_doubling < 1.0
+        step, splats = self._spend(budget, wanted) if spends else (wanted.depth_step, budget)
         # Where nothing is reduced, the client's own value stays: 0 is the model's choice.
         inference_px = round(px) if px < full_px else wanted.inference_px
         options = replace(wanted, depth_step=step, max_splats=round(splats), inference_px=inference_px)
-        return Setting(options, wanted, self._full_splats, full_px, round(budget), self._version, self._cause)
+        load, doubling = round(budget), self._bytes_a_doubling
+        return Setting(options, wanted, self._full_splats, full_px, load, self._version, self._cause, doubling)
 
     def _spend(self, budget: float, wanted: FrameOptions) -> tuple[float, float]:
         """A depth step and a budget of splats that take as many bytes as ``budget`` splats at the client's own step."""
         full = min(wanted.max_splats, self._full_splats or wanted.max_splats)
         doublings = math.log2(max(COARSEST_STEP / wanted.depth_step, 1.0))
-        share, least = min(1.0, budget / full), _BYTES_A_DOUBLING**doublings
+        doubling = self._bytes_a_doubling
+        share, least = min(1.0, budget / full), doubling**doublings
         if share >= least:
-            return wanted.depth_step * 2.0 ** (math.log(share) / math.log(_BYTES_A_DOUBLING)), wanted.max_splats
+            return wanted.depth_step * 2.0 ** (math.log(share) / math.log(doubling)), wanted.max_splats
         return max(COARSEST_STEP, wanted.depth_step), full * share / least
 
     def result_waits(self, now_s: float) -> None:
@@ -198,7 +205,7 @@ class Quality:
         return unacked < (self.max_unacked if is_stuck else min(self._room(), self.max_unacked))
 
     def sent(
-        self, seq: int, setting: Setting, count: int, over_budget: int, px: int, holds_depth: bool, compute_s: float, now_s: float
+        self, seq: int, setting: Setting, count: int, over_budget: int, px: int, codec: str, compute_s: float, now_s: float
     ) -> None:
         """A reply goes to the client.
 
@@ -208,12 +215,12 @@ class Quality:
             count: Splats in it.
             over_budget: Splats that its budget cut off.
             px: Longest side of the picture the model worked on, pixels.
-            holds_depth: Whether it holds depth, and not splats.
+            codec: What it is coded with.
             compute_s: Time spent in queues and stages.
             now_s: The time.
         """
         options, wanted = setting.options, setting.wanted
-        self._holds_depth = holds_depth
+        self._bytes_a_doubling = _BYTES_A_DOUBLING.get(codec, 1.0)
         if options == wanted:
             self._full_splats = count
             self._model_px = self._model_px if wanted.inference_px else px
@@ -286,7 +293,7 @@ class Quality:
         )
         cause = next((cause for happened, cause in news if happened), None)
         if verdicts[0] == "down":
-            self._saves_bytes = self._holds_depth and delivery_s > _NETWORK_ABOVE * client_s
+            self._saves_bytes = self._bytes_a_doubling < 1.0 and delivery_s > _NETWORK_ABOVE * client_s
         if cause:
             self._new_setting()
             self._cause = cause

@@ -19,7 +19,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deployments.splats.codecs import depth_heads
 from deployments.stream import legacy, messages
 from deployments.stream.counts import Counts, SessionReports
 from deployments.stream.delivery import Delivery
@@ -381,8 +380,7 @@ class Session:
             self._delivery.expect_ack(frame.seq, now_s)
             px, over_budget = max(packed.camera.width, packed.camera.height), packed.pruned.get("budget", 0)
             compute_s = ready_s - max(frame.arrived_s, frame.held_until_s)
-            holds_depth = packed.codec == depth_heads.NAME
-            self._quality.sent(frame.seq, frame.setting, packed.count, over_budget, px, holds_depth, compute_s, now_s)
+            self._quality.sent(frame.seq, frame.setting, packed.count, over_budget, px, packed.codec, compute_s, now_s)
             quality = frame.setting.state(packed.count, over_budget)
             reply = messages.encode(
                 messages.Splats(

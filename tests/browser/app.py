@@ -102,6 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("--engine", default="synthetic")
+    parser.add_argument("--native", action="store_true", help="native Gaussians, of the synthetic engine")
     parser.add_argument("--fail-every", type=int, default=0)
     parser.add_argument("--corrupt", action="store_true")
     parser.add_argument("--licence-note", default="")
@@ -122,7 +123,7 @@ def main() -> None:
     if options.no_welcome:
         Session._on_hello = _refuse_hello  # type: ignore[method-assign]
     messages.PROTOCOL = options.protocol
-    params = {"splats": 3072, "fail_every": options.fail_every} if options.engine == "synthetic" else {}
+    params = {"splats": 3072, "fail_every": options.fail_every, "native": options.native} if options.engine == "synthetic" else {}
     args = GraphArgs(max_sessions=options.max_sessions)
     model = load_model(options.engine, **params)
     pipeline = Pipeline(Still(model) if options.still else model, args.frames, args.pack)

@@ -71,16 +71,18 @@ def layout_of(config: str) -> dict[str, Any]:
     return load_config(MODEL_REGISTRY[config])  # type: ignore[no-any-return]
 
 
-def make_network(layout: Any, seed: int = 0, turn: float = 0.0) -> nn.Module:
+def make_network(layout: Any, seed: int = 0, turn: float = 0.0, device: str = "cpu") -> nn.Module:
     """The package's own network with random weights and a sensible camera.
 
     Args:
         layout: In the package's config language.
         seed: Of the weights.
         turn: How much the views' poses differ from each other: 0 leaves all at the origin.
+        device: Where its weights are drawn; giant's take a CPU a minute and more.
     """
     torch.manual_seed(seed)
-    net: nn.Module = create_object(copy.deepcopy(layout)).eval()
+    with torch.device(device):
+        net: nn.Module = create_object(copy.deepcopy(layout)).eval()
     for module in net.modules():
         if type(module).__name__ == "CameraDec":
             with torch.no_grad():

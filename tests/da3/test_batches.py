@@ -26,11 +26,11 @@ class Spy:
         self.inner, self.poison = inner, poison
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, pictures: NDArray[np.uint8], k: int, wishes: Any = None) -> list[Result]:
-        self.shapes.append(pictures.shape[:4])
+    def run(self, pictures: Sequence[NDArray[np.uint8]], k: int, scale: Any, wishes: Any, sizes: Any) -> list[Result]:
+        self.shapes.append((len(pictures), *pictures[0].shape[:3]))
         if self.poison is not None and any(np.array_equal(one[0], self.poison) for one in pictures):
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        results: list[Result] = self.inner.run(pictures, k, wishes)
+        results: list[Result] = self.inner.run(pictures, k, scale, wishes, sizes)
         return results
 
 
@@ -152,7 +152,7 @@ def test_a_broken_device_shows_at_the_health_check_and_a_working_one_is_left_alo
 def faded(checkpoint: Path, **params: Any) -> DepthAnything3:
     """An engine whose opacities are all over the range, and some of them 0."""
     model, _ = engine(checkpoint, **params)
-    last = model._forward.inner._main.gs_head.scratch.output_conv2[-1]  # type: ignore[attr-defined]
+    last = model._forward.inner._steps.main.gs_head.scratch.output_conv2[-1]  # type: ignore[attr-defined]
     said: list[Any] = []
     hook = last.register_forward_hook(lambda module, inputs, output: said.append(output[:, -1]))
     model.predict([capture(0)])
@@ -181,6 +181,44 @@ def test_pruning_before_the_copy_gives_the_packers_own_frame(checkpoints: Any, o
         np.testing.assert_array_equal(x.data, y.data)
     assert len(early[1].as_gaussians()) < len(late[1].as_gaussians()), "nothing was pruned: the test proves nothing"
     assert early[1].pruned["opacity"] > 0 and early[1].pruned["border"] > 0
+
+
+@pytest.mark.parametrize("codec", ["auto", "planes"])
+def test_a_session_whose_codec_needs_the_grid_gets_it_and_its_neighbour_is_pruned(checkpoints: Any, codec: str) -> None:
+    from deployments.client import read_plane
+    from deployments.splats.codecs.planes import decode_planes
+    from deployments.stages.pack import Packer, PackSettings
+
+    asked = DecodedCapture(capture(0).views, FrameRequest(FrameOptions(codec=codec), ("planes", "packed", "points")))
+    plain = capture(1)
+    planar, pruned = predictions(faded(checkpoints["micro"], prune_on_device=True).predict([asked, plain]))
+    assert planar.as_gaussians().grid is not None and not planar.pruned
+    assert pruned.as_gaussians().grid is None and pruned.pruned
+    packer = Packer(PackSettings())
+    frame, packed = (
+        packer.pack(PredictedCapture(planar, FrameRequest(FrameOptions(codec=name), ("planes", "packed", "points"))))
+        for name in (codec, "packed")
+    )
+    assert not isinstance(frame, FrameError) and not isinstance(packed, FrameError)
+    assert (frame.codec, frame.kind, frame.count, frame.pruned) == ("planes", "native", packed.count, packed.pruned)
+    assert len(decode_planes(frame.data, read_plane)) == frame.count
+
+
+def test_several_views_lie_on_the_grids_of_their_own_cameras(checkpoints: Any) -> None:
+    from deployments.client import read_plane
+    from deployments.splats.codecs.planes import decode_planes
+    from deployments.stages.pack import Packer, PackSettings
+
+    views = (*capture(0).views, *capture(1).views)
+    asked = DecodedCapture(views, FrameRequest(FrameOptions(border=0.0, min_opacity=0.0), ("planes", "packed", "points")))
+    model, _ = engine(checkpoints["micro"])
+    (prediction,) = predictions(model.predict([asked]))
+    assert len(prediction.views) == 2 and prediction.views[1].pose is not None
+    frame = Packer(PackSettings()).pack(PredictedCapture(prediction, asked.request))
+    assert not isinstance(frame, FrameError) and frame.codec == "planes"
+    found, sent = decode_planes(frame.data, read_plane), prediction.as_gaussians()
+    assert len(found) == len(sent)
+    assert np.median(np.linalg.norm(found.means - sent.means, axis=1) / np.linalg.norm(sent.means, axis=1)) < 0.02
 
 
 def test_each_session_is_calmed_by_its_own_state(checkpoints: Any) -> None:

@@ -204,7 +204,7 @@ def test_a_picture_of_nothing_but_sky_gives_a_frame_where_the_package_asserts(ch
         theirs(net, picture())
     model = engine(checkpoints["micro-nested"])
     with torch.no_grad():
-        model._forward._meter.head.scratch.sky_output_conv2[-1].bias.fill_(100.0)
+        model._forward._steps.meter.head.scratch.sky_output_conv2[-1].bias.fill_(100.0)
     for representation in ("splats", "points"):
         got = ours(model, picture(), representation=representation)
         assert np.isfinite(got.as_gaussians().means).all() and got.as_gaussians().means[:, 2].max() > 0
@@ -215,7 +215,17 @@ def test_metric_depth_follows_the_focal_length(checkpoints: Any) -> None:
 
     model = engine(checkpoints["micro-mono"], fov_deg=60.0)
     plain = ours(model, picture())
-    net = model._forward._main
+    net = model._forward._steps.main
     model._forward = Forward(net, CPU, fov_deg=60.0, metric=True)
     metric = ours(model, picture())
     close(metric.as_gaussians().means[:, 2], plain.as_gaussians().means[:, 2] * metric.camera.fx / 300, 1e-6)
+
+
+def test_shrinking_on_the_device_gives_the_same_frame(checkpoints: Any) -> None:
+    model = engine(checkpoints["micro"])
+    expected = ours(model, picture())
+    model._shrink_on_device = True
+    got = ours(model, picture())
+    assert got.camera == expected.camera and got.as_gaussians().grid == expected.as_gaussians().grid
+    for name in ("means", "scales", "quats", "opacities", "sh"):
+        np.testing.assert_array_equal(getattr(got.as_gaussians(), name), getattr(expected.as_gaussians(), name))

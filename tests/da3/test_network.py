@@ -42,7 +42,8 @@ def test_a_trimmed_network_gives_the_bits_of_the_untrimmed_one(networks: Any, ch
     whole, trimmed = Forward(networks[name], CPU), Forward(loaded(checkpoints[name]), CPU)
     for k in (9, 0):
         (a,), (b,) = whole.run(pictures(views=views), k), trimmed.run(pictures(views=views), k)
-        np.testing.assert_array_equal(a.block, b.block)
+        for x, y in zip(a.parts, b.parts, strict=True):
+            np.testing.assert_array_equal(x, y)
         np.testing.assert_array_equal(a.cameras, b.cameras)
         np.testing.assert_array_equal(a.poses, b.poses)
 
@@ -66,10 +67,53 @@ def test_compiling_changes_nothing_beyond_rounding(checkpoints: Any) -> None:
     plain, compiled = Forward(loaded(checkpoints["micro"]), CPU), Forward(loaded(checkpoints["micro"]), CPU)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        compiled.compile("aot_eager")
+        compiled.compile(heads=True, backend="aot_eager")
         (b,) = compiled.run(pictures(), 1)
     (a,) = plain.run(pictures(), 1)
-    np.testing.assert_allclose(b.block, a.block, atol=1e-5 * np.abs(a.block).max())
+    for x, y in zip(a.parts, b.parts, strict=True):
+        np.testing.assert_allclose(y, x, atol=1e-5 * np.abs(x).max())
+
+
+def test_what_can_not_be_compiled_runs_as_it_is(checkpoints: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("no C compiler")
+
+    monkeypatch.setattr(torch._dynamo.config, "suppress_errors", False)
+    torch._dynamo.reset()
+    plain, compiled = Forward(loaded(checkpoints["micro"]), CPU), Forward(loaded(checkpoints["micro"]), CPU)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled.compile(heads=True, backend=broken)
+        (b,) = compiled.run(pictures(), 1)
+    (a,) = plain.run(pictures(), 1)
+    for x, y in zip(a.parts, b.parts, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_what_depends_on_the_size_alone_is_made_once(checkpoints: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = Forward(loaded(checkpoints["micro"]), CPU)
+    forward.run(pictures(), 1)
+
+    def again(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a table is made again")
+
+    monkeypatch.setattr(da3_network, "position_grid_to_embed", again)
+    monkeypatch.setattr(da3_network.DinoVisionTransformer, "interpolate_pos_encoding", again)
+    monkeypatch.setattr(da3_network._Rope, "table", again)
+    forward.run(pictures(2), 1)
+    with pytest.raises(AssertionError, match="made again"):
+        forward.run(pictures(1, 1)[:, :, :98, :126], 1)
+
+
+def test_tables_beyond_the_limit_are_made_anew_and_right(checkpoints: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, bounded = Forward(loaded(checkpoints["micro"]), CPU), Forward(loaded(checkpoints["micro"]), CPU)
+    (a,) = kept.run(pictures(), 1)
+    monkeypatch.setattr(da3_network, "_MOST_KEPT", 1)
+    for _ in range(2):
+        (b,) = bounded.run(pictures(), 1)
+    for x, y in zip(a.parts, b.parts, strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert all(len(module._kept) <= 1 for module in bounded.networks[0].modules() if hasattr(module, "_kept"))
 
 
 def test_a_bfloat16_backbone_with_float32_heads_stays_near(checkpoints: Any) -> None:
@@ -77,7 +121,7 @@ def test_a_bfloat16_backbone_with_float32_heads_stays_near(checkpoints: Any) -> 
     kinds = {name.split(".")[0]: tensor.dtype for name, tensor in net.state_dict().items()}
     assert kinds["backbone"] is torch.bfloat16 and kinds["head"] is kinds["gs_head"] is kinds["cam_dec"] is torch.float32
     (a,), (b,) = Forward(net, CPU).run(pictures(), 0), Forward(loaded(checkpoints["micro"]), CPU).run(pictures(), 0)
-    np.testing.assert_allclose(a.block, b.block, rtol=0.02)
+    np.testing.assert_allclose(a.parts[0], b.parts[0], rtol=0.02)
 
 
 def test_building_takes_no_memory_for_parameters(checkpoints: Any) -> None:
@@ -275,6 +319,7 @@ def test_unknown_models_kinds_and_parameters_name_the_valid_ones() -> None:
     sentence(lambda: check_engine("da3", {"model": "da3-tiny"}), "da3-tiny", "da3-small", "da3-giant")
     sentence(lambda: check_engine("da3", {"kind": "voxels"}), "points", "lifted", "voxels")
     sentence(lambda: load_model("da3", modle="da3-small"), "'modle'", "longest_px")
+    sentence(lambda: load_model("da3", compile="inductor"), "auto, none, blocks or all", "'inductor'")
 
 
 def test_every_card_names_its_licence_and_fits_the_package() -> None:

@@ -21,9 +21,9 @@ from deployments.stream.quality import QualitySettings
 from deployments.stream.session import Session, SessionLimits, SessionSettings
 
 JPEG = b"\xff\xd8\xff" + bytes(25_000)
-BYTES_A_SPLAT = {"packed": 16, "points": 15, "ply": 56, "depth": 0.3}
-BYTES_A_DOUBLING = 0.7
-"""Of the depth step; not just what the controller expects."""
+BYTES_A_SPLAT = {"packed": 16, "points": 15, "ply": 56, "depth": 0.3, "planes": 1.35}
+BYTES_A_DOUBLING = {"depth": [1.0, 0.7, 0.49, 0.343], "planes": [1.0, 0.7, 0.43, 0.31]}
+"""Of the depth step, from 1/512 on; not just what the controller expects."""
 FULL_SPLATS, FULL_PX = 100_000, 504
 SOCKET_BUFFER = 128 * 1024
 HOPS_S = 0.03
@@ -167,12 +167,13 @@ class World:
             took_s = self.infer_s * (1.0 if self.fixed_infer else (px / FULL_PX) ** 2)
             self._graph_free_s = max(self.link.now_s, self._graph_free_s) + took_s
             options = capture.request.options
-            auto = "depth" if "depth" in capture.request.codecs else "packed"
+            auto = next((codec for codec in ("depth", "planes") if codec in capture.request.codecs), "packed")
             codec = auto if options.codec == "auto" else options.codec
             self.made.append((self.link.now_s, options, count))
             size = count * BYTES_A_SPLAT[codec]
-            if codec == "depth":
-                size *= BYTES_A_DOUBLING ** math.log2(options.depth_step / FrameOptions().depth_step)
+            if codec in BYTES_A_DOUBLING:
+                doublings = math.log2(options.depth_step / FrameOptions().depth_step)
+                size *= np.interp(doublings, range(4), BYTES_A_DOUBLING[codec])
             packed = PackedFrame(
                 codec,
                 "lifted",

@@ -113,7 +113,7 @@ def test_info_says_what_runs_here(client: TestClient) -> None:
     assert info["protocol"] == messages.PROTOCOL and info["version"]
     assert info["engine"]["label"] and info["engine"]["licence"]
     assert info["representations"] == ["splats", "points"]
-    assert set(info["codecs"]) == {*CODECS, "depth"}
+    assert set(info["codecs"]) == {*CODECS, "depth", "planes"}
     assert info["limits"]["max_splats"] == ARGS.option_limits.max_splats
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from deployments.splats.camera import Camera
 from deployments.splats.codecs import BadBytes, Truncated, depth, depth_map
 from deployments.splats.codecs.depth import CodedDepth, Jpeg, decode_depth, encode_depth, lift_decoded
-from deployments.splats.codecs.depth_heads import HEADER, LAYER, MAX_LAYERS, MAX_PIXELS, VIEW
+from deployments.splats.codecs.depth_heads import HEADER, LAYER, MAX_LAYERS, VIEW
 from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.codecs.view_heads import MAX_PIXELS
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.splats.lifting import resolve_edges

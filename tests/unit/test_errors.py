@@ -18,6 +18,10 @@ SENTENCES: dict[StreamError, str] = {
     errors.ImageBroken("it ends early"): "The picture can't be decoded (it ends early): expected one complete image file.",
     errors.InferenceFailed("no depth"): "The model could not process this frame: no depth.",
     errors.NoDepth(): "The model predicts Gaussians, which the codec 'depth' can't carry: ask for 'auto', or for another codec.",
+    errors.NoNativeGaussians(): (
+        "The codec 'planes' carries Gaussians that a model predicts for each pixel, which this frame has not, or too many of: "
+        "ask for 'auto', or for another codec."
+    ),
     errors.GraphFailed(): "The server lost this frame (a replica failed or was replaced); the next frames are not affected.",
     errors.BadMessage("it says {seq}"): "Message not understood: it says {seq}.",
     errors.ProtocolMismatch(2, 1): "The client speaks protocol 2; this server speaks 1: update the server.",

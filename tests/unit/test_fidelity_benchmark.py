@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import fidelity, subjects
+from benchmarks.native import LEVELS, native_like
 from benchmarks.splatter import draw, turn
 from deployments.scene.clip import scene_camera
 from deployments.splats.layer_lifting import lift_and_prune
@@ -99,6 +100,29 @@ def test_depth_is_measured_with_every_layer(tmp_path: Path) -> None:
     assert min(finest["psnr"]) > 35
     front = LayeredDepth(tuple(type(v)(v.camera, v.layers[:1], v.picture, v.pose) for v in subject.layered.views))
     assert found["splats"] > len(lift_and_prune(front, border=0.03, min_opacity=0.1)[0])
+
+
+def test_native_gaussians_are_planes_that_are_better_the_finer_they_are(tmp_path: Path) -> None:
+    found = fidelity.measure(subjects.SUBJECTS["scene-middle"](PX), tmp_path, 1)
+    rows = {row["name"]: row for row in found["rows"]}
+    assert set(rows) >= {"packed", "ply"} and not any("depth" in name for name in rows)
+    ladder = [rows[f"planes, 1/{step}"] for step in fidelity.STEPS]
+    assert [row["bytes"] for row in ladder] == sorted((row["bytes"] for row in ladder), reverse=True)
+    means = [np.mean(row["psnr"]) for row in ladder]
+    assert means == sorted(means, reverse=True) and means[0] > 30
+    assert "native Gaussians" in fidelity.describe(found)
+    assert "planes" in fidelity.chart([found])
+
+
+def test_wilder_gaussians_are_farther_from_what_depth_would_be_lifted_to(scene: subjects.Subject) -> None:
+    lifted = lift_and_prune(scene.layered)[0]
+    apart = []
+    for level in LEVELS:
+        gaussians = native_like(scene.layered, level)
+        assert gaussians.grid == (1, PX * 3 // 4, PX) and np.isfinite(gaussians.means).all()
+        np.testing.assert_array_equal(gaussians.means, native_like(scene.layered, level).means)
+        apart.append(float(np.abs(np.log(gaussians.scales)).std()))
+    assert apart == sorted(apart) and len(lifted) > 0
 
 
 def test_the_chart_has_every_codec_within_its_frame_and_comes_out_the_same(scene: subjects.Subject, tmp_path: Path) -> None:

@@ -161,6 +161,24 @@ def test_depth_on_a_link_that_narrows_and_widens_is_fine_again_within_half_a_min
     assert set(steps(world, 80.0)) == {FrameOptions().depth_step} and set(world.splats(80.0)) == {FULL_SPLATS}
 
 
+def test_planes_go_through_eight_megabits_at_eight_frames_a_second_down_their_ladder() -> None:
+    world = World(Link(8.0, 0.06), codecs=("planes", "packed", "points"), fps=10.0).run(60.0)
+    shown = [when for when, _, _ in world.shown if when >= 20.0]
+    assert len(shown) / 40.0 >= 8.0
+    assert p95_s(world, 20.0) <= 0.45
+    assert {reply.codec for _, _, reply in world.shown} == {"planes"}
+    assert all(count == FULL_SPLATS or options.depth_step == COARSEST_STEP for _, options, count in world.made)
+    assert max(steps(world, 20.0)) > FrameOptions().depth_step and "network" in {cause for _, cause in world.causes}
+
+
+def test_a_stream_of_planes_whose_codec_becomes_packed_is_thinned_and_not_coarser() -> None:
+    world = World(Link(4.0, 0.06), codecs=("planes", "packed", "points"), fps=5.0).run(40.0)
+    assert max(steps(world, 20.0)) > FrameOptions().depth_step
+    world.configure(codec="packed")
+    world.run(80.0)
+    assert set(steps(world, 60.0)) == {FrameOptions().depth_step} and max(world.splats(60.0)) < FULL_SPLATS
+
+
 def test_beyond_the_coarsest_depth_the_grid_gets_smaller() -> None:
     world = World(Link(0.8, 0.06), codecs=DEPTH, fps=5.0).run(90.0)
     assert max(steps(world, 40.0)) == COARSEST_STEP

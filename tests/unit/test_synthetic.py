@@ -106,3 +106,20 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
 def test_an_engine_is_loaded_by_name_with_its_parameters() -> None:
     model = load_model("synthetic", splats=12)
     assert "synthetic" in ENGINES and len(model.predict([capture()])[0].as_gaussians()) == 12
+
+
+def test_native_gaussians_lie_beside_their_pixels_on_the_grid_and_some_are_hidden() -> None:
+    shot = capture()
+    (result,) = SyntheticModel(splats=1200, native=True).predict([shot])
+    (lifted,) = SyntheticModel(splats=1200).predict([shot])
+    ours, plain = result.as_gaussians(), lifted.as_gaussians()
+    assert (result.kind, ours.grid) == ("native", (1, 30, 40))
+    offset = np.abs(ours.means - plain.means)[:, 0] / ours.means[:, 2] * result.camera.fx
+    assert 0.05 < offset.mean() < offset.max() < 0.26
+    np.testing.assert_allclose(np.linalg.norm(ours.quats, axis=1), 1, atol=1e-6)
+    assert np.count_nonzero(ours.opacities == 0) == 13 and np.unique(ours.scales).size > 1000
+
+
+def test_depth_and_native_gaussians_at_once_are_refused() -> None:
+    with pytest.raises(ValueError, match="depth and native"):
+        SyntheticModel(depth=True, native=True)

@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from deployments.splats.camera import Camera
+from deployments.splats.camera import Camera, PosedCamera
 from deployments.splats.codecs import Codec
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.codecs.ply import PlyCodec
@@ -17,6 +17,7 @@ from deployments.splats.gaussians import Gaussians
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.stream.messages import Dropped, Engine, Limits, QualityState, Splats, Welcome, encode
 from deployments.stream.recording import Entry, RecordingWriter
+from tests.vectors.native import native_frame
 
 FOLDER = Path(__file__).parent
 F32 = np.float32
@@ -120,6 +121,13 @@ LAYERED: dict[str, tuple[LayeredDepth, dict[str, Any]]] = {
     "dots.depth": (layered_frame(), {"step": 1 / 64, "kind": "points"}),
 }
 """File → the frame it holds, and how it is coded."""
+
+
+NATIVE: dict[str, tuple[Gaussians, list[PosedCamera], float]] = {
+    "native.splp": (*native_frame(40, 30, seed=1), 1 / 768),
+    "views.splp": (*native_frame(24, 18, views=2, seed=2), 1 / 64),
+}
+"""File → the frame it holds, its cameras, and the ``depth_step`` it is coded at; what has opacity 0 is not in it."""
 
 
 def layered_pictures(frame: LayeredDepth) -> list[NDArray[np.uint8]]:

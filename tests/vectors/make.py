@@ -14,10 +14,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.client import read_plane
+from deployments.splats.codecs import planes
 from deployments.splats.codecs.depth import decode_depth, encode_depth, lift_decoded
 from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.codecs.planes_ladder import rung_at
+from deployments.stages.pack import encode_plane
 from tests.vectors import reference
-from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, LAYERED, MADE_BY_SPARK, SESSION, layered_pictures, session_file
+from tests.vectors.cases import (
+    FINER_LN_SCALES,
+    FOLDER,
+    GOLDEN,
+    LAYERED,
+    MADE_BY_SPARK,
+    NATIVE,
+    SESSION,
+    layered_pictures,
+    session_file,
+)
 
 SPARK = Path(__file__).parents[2] / "web/node_modules/@sparkjsdev/spark/dist/spark.module.js"
 
@@ -63,13 +77,33 @@ def write_layered() -> None:
     (FOLDER / SESSION).write_bytes(session_file())
 
 
+def write_native() -> None:
+    """The ``planes`` files, and beside each its JPEGs' pixels, 4 bytes each, and the words of what decoding gives."""
+    for name, (gaussians, cameras, depth_step) in NATIVE.items():
+        kept, pixels = np.flatnonzero(gaussians.opacities > 0), []
+
+        def read(jpeg: bytes, channels: int, pixels: list[bytes] = pixels) -> NDArray[np.uint8]:
+            found = read_plane(jpeg, channels)
+            rgb = np.broadcast_to(found, (*found.shape[:2], 3))
+            pixels.append(np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]).tobytes())
+            return found
+
+        data, count = planes.encode_planes(gaussians, kept, cameras, rung=rung_at(depth_step), encode_jpeg=encode_plane)
+        decoded = planes.decode_planes(data, read)
+        data.tofile(FOLDER / name)
+        PackedCodec(ln_scale_range=FINER_LN_SCALES).encode(decoded).tofile(FOLDER / f"{name}.packed")
+        (FOLDER / f"{name}.rgba").write_bytes(b"".join(pixels))
+        print(f"blessed {name}: {len(data)} bytes, {count} splats")
+
+
 def main() -> None:
     """Write every golden file and ``values.json``."""
     parser = argparse.ArgumentParser(prog="python -m tests.vectors.make", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--spark", type=Path, default=SPARK, help="spark.module.js of @sparkjsdev/spark 2.2.0")
-    parser.add_argument("--layered-only", action="store_true", help="only depth files and the recording, which need no Node")
+    parser.add_argument("--layered-only", action="store_true", help="only depth, planes and the recording, which need no Node")
     args = parser.parse_args()
     write_layered()
+    write_native()
     if args.layered_only:
         return
     values = {}

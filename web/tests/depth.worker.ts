@@ -1,4 +1,5 @@
-// What the viewer does with a `depth` reply, in a worker as there, for tests/browser/test_depth.py and benchmarks/lifting.py.
+// What the viewer does with a `depth` or `planes` reply, in a worker as there, for tests/browser/test_depth.py, test_planes.py and
+// benchmarks/lifting.py.
 
 import { GridPainter } from "../src/codecs/pictures.js";
 import type { SplatsMessage } from "../src/stream/messages.js";
@@ -11,7 +12,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** What a test asks; bytes travel as base64, as Playwright has no other way for them. */
 type Question =
   | { ask: "paint"; picture: string; width: number; height: number; orientation: number | null }
-  | { ask: "decode"; data: string; own: string | null; times: number }
+  | { ask: "decode"; codec: string; data: string; own: string | null; times: number }
   | { ask: "hand over"; data: string; own: string; onPage: boolean; free: ArrayBuffer };
 
 const painter = new GridPainter();
@@ -48,7 +49,7 @@ async function answer(question: Exclude<Question, { ask: "hand over" }>): Promis
     return { bytes: base64(rgba) };
   }
   const own = question.own === null ? null : bytesOf(question.own);
-  const message = { codec: "depth", data: bytesOf(question.data) } as SplatsMessage;
+  const message = { codec: question.codec, data: bytesOf(question.data) } as SplatsMessage;
   const times: number[] = [];
   let words: Uint8Array = new Uint8Array(0);
   let count = 0;

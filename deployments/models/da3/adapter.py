@@ -134,41 +134,45 @@ def adapt_views(
 def survivors(out: Tensor, height: int, width: int, k: int, wishes: Tensor) -> tuple[Tensor, Tensor]:
     """Which Gaussians of single views the packer would keep, by the same float32 comparisons as ``splats.pruning``.
 
+    A session over its budget keeps all of them, as the packer thins on the whole grid. So does one without a border: off the grid,
+    the packer would count what lies outside the picture as border.
+
     Args:
         out: Blocks. float32 [B, block_size(H·W, k)].
         height, width: Size of the grid.
         k: Coefficients.
-        wishes: ``min_opacity`` and ``border`` of each session. float32 [B, 2].
+        wishes: ``min_opacity``, ``border`` and ``max_splats`` of each session. float32 [B, 3].
 
     Returns:
-        Which are kept, bool [B, H·W]; and how many are kept, invisible, too faint and too near the border, int64 [B, 4].
+        Which are kept, bool [B, H·W]; and how many would be kept, are invisible, too faint and too near the border, whether or not
+        the session keeps all. int64 [B, 4].
     """
     opacities = sections(out, height * width, k)[3]
-    faintest, border = wishes[:, :1], wishes[:, 1:]
-    rows = torch.arange(height, device=out.device).add(0.5).repeat_interleave(width)
-    columns = torch.arange(width, device=out.device).add(0.5).repeat(height)
-    outside = (
-        (columns < border * width) | (columns > (1 - border) * width) | (rows < border * height) | (rows > (1 - border) * height)
-    )
-    nothing = opacities == 0
-    faint = (opacities < faintest) & ~nothing
-    rim = outside & ~(nothing | faint)
-    kept = ~(nothing | faint | rim)
-    return kept, torch.stack([part.sum(1) for part in (kept, nothing, faint, rim)], dim=1)
+    faintest, border, budget = wishes[:, :1], wishes[:, 1:2], wishes[:, 2:]
+    rows, columns = (torch.arange(size, device=out.device).add(0.5) for size in (height, width))
+    above, beside = ((place < border * size) | (place > (1 - border) * size) for place, size in ((rows, height), (columns, width)))
+    # The packer's order of reasons: each Gaussian is counted once.
+    reason = (above[:, :, None] | beside[:, None]).flatten(1) * 3
+    reason = torch.where(opacities < faintest, 2, reason)
+    reason = torch.where(opacities == 0, 1, reason)
+    counts = (reason[:, None] == torch.arange(4, device=out.device)[:, None]).sum(-1)
+    return (reason == 0) | (border <= 0) | (counts[:, :1] > budget), counts
 
 
-def gather(block: Tensor, n: int, k: int, kept: Tensor) -> Tensor:
-    """A block of some of a block's Gaussians.
+def keep_first(block: Tensor, n: int, k: int, kept: Tensor, out: Tensor) -> None:
+    """Blocks with the kept Gaussians before the others, both in their order: nobody has to wait to know how many there are.
 
     Args:
-        block: float32 [block_size(n, k)].
+        block: float32 [B, block_size(n, k)].
         n, k: Gaussians and coefficients.
-        kept: Their indices. int64 [m].
-
-    Returns:
-        float32 [block_size(m, k)].
+        kept: Which are to come first. bool [B, n].
+        out: To fill. float32 [B, block_size(n, k)].
     """
-    return torch.cat([part.index_select(0, kept).flatten() for part in sections(block, n, k)])
+    before = kept.cumsum(1)
+    last = before[:, -1:] + torch.arange(n, device=kept.device)
+    place = torch.where(kept, before - 1, last - before)
+    for part, to in zip(sections(block, n, k), sections(out, n, k), strict=True):
+        to.scatter_(1, place.view(*place.shape, *[1] * (part.ndim - 2)).expand_as(part), part)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

@@ -1,35 +1,44 @@
-"""One batch through the network, below the package's ``api``: no thread pool, and no waiting for the device before the result.
+"""One batch through the network, below the package's ``api``: no thread pool, no waiting in between, one copy of the result.
 
-A batch is sessions × views × pixels; all its pictures have one size. Everything that the host needs comes in one copy.
+A batch is sessions × views × pixels; all its pictures have one size. It takes three steps: depth, from which the host works out
+each session's scale; the Gaussian head, which keeps the device busy meanwhile; and the block that goes to the host. On a GPU, a
+size that comes again is captured: a step is then one graph, where Python would issue a thousand operations, each of which takes the
+host longer than the device.
 
-Two things that the package decides over a whole batch are decided for each session here, so that they do not depend on who shares
-the batch: the nested model's scale to metres, and the depth given to the sky.
+What the steps compute is in ``steps.py``.
 """
 
+import logging
 import math
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from depth_anything_3.model.da3 import NestedDepthAnything3Net
-from depth_anything_3.utils.geometry import affine_inverse, as_homogeneous
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deployments.models.alignment import REFERENCE_SHAPE
-from deployments.models.da3.adapter import adapt_one_view, adapt_views, block_size, gather, is_plain, survivors
-from deployments.models.da3.picture import MEAN, STD
+from deployments.models.da3.adapter import block_size, sections
+from deployments.models.da3.resize import taps_of
+from deployments.models.da3.steps import COUNTS, Scene, Steps
+
+logger = logging.getLogger("ray.serve.splatcast")
 
 MAX_BATCHED_VIEWS = 8
 """The package's heads split more views than this into pieces, and then forget the other sessions."""
 
-_SKY = 0.3  # a pixel of at least this much sky is sky
-_ENOUGH_PX = 10
-_FARTHEST_SKY_M = 200.0
-_CANONICAL_FOCAL_PX = 300.0  # the metric network's depth is metres at this focal length
+MOST_CAPTURED = 48
+"""Shapes of batches whose graphs are kept, the latest used. Each holds its result (11 MB a frame at 504) and some MB of graph; what
+lies in between is shared."""
+
 _CAMERA = 16  # numbers a view: fx, fy, cx, cy, and the 3 × 4 pose
+_COARSE = REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
+_ASKED = 4  # numbers a session: factor, min_opacity, border, max_splats
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +46,16 @@ class Result:
     """What the network says about one capture, on the host.
 
     Attributes:
-        block: Gaussians as in ``adapter.py``, or the depth of every pixel. float32 [size].
+        parts: Means [n, 3], scales [n, 3], quats [n, 4], opacities [n] and sh [n, K, 3]; or inverse depth [V, H, W] alone, 0 where
+            there is none. float32.
         cameras: fx, fy, cx, cy of each view, pixels. float32 [V, 4].
         poses: First camera to each camera. float32 [V, 3, 4].
-        log_depth: Coarse log depth of the first view. float32 ``REFERENCE_SHAPE``.
-        pruned: Reason → Gaussians that were not copied; None if all were.
+        pruned: Reason → Gaussians that are left out; None if there are all, in the grid's order.
     """
 
-    block: NDArray[np.float32]
+    parts: tuple[NDArray[np.float32], ...]
     cameras: NDArray[np.float32]
     poses: NDArray[np.float32]
-    log_depth: NDArray[np.float32]
     pruned: dict[str, int] | None = None
 
 
@@ -60,6 +68,12 @@ class Wish:
     max_splats: int
 
 
+_NO_WISH = Wish(0.0, 0.0, 0)
+
+Scale = Callable[[int, NDArray[np.float32]], float]
+"""A session's place in the batch and its coarse log depth, float32 ``REFERENCE_SHAPE`` → the factor for all its lengths."""
+
+
 class Forward:
     """A network with its device.
 
@@ -68,189 +82,263 @@ class Forward:
         device: Where its weights are.
         fov_deg: Field of view across the longer side, for networks that do not predict the camera.
         metric: Whether to scale the depth of a network without a camera decoder to metres.
+        capture: Whether to capture sizes that come again as CUDA graphs; only on a GPU.
     """
 
-    def __init__(self, net: nn.Module, device: torch.device, fov_deg: float = 60.0, metric: bool = False) -> None:
-        self._nested = isinstance(net, NestedDepthAnything3Net)
-        self._main: Any = net.da3 if self._nested else net
-        self._meter: Any = net.da3_metric if self._nested else None
-        self._device, self._tan_half, self._metric = device, math.tan(math.radians(fov_deg) / 2), metric
-        self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
+    def __init__(
+        self, net: nn.Module, device: torch.device, fov_deg: float = 60.0, metric: bool = False, capture: bool = True
+    ) -> None:
+        self._steps = Steps(net, device, fov_deg, metric)
+        self._device = device
+        self._capture = capture and device.type == "cuda"
+        # Of several GPUs, whatever thread this runs in must use this one.
+        self._here: Callable[[], Any] = partial(torch.cuda.device, device) if device.type == "cuda" else nullcontext
+        self._arrived: Any = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._batches: OrderedDict[tuple[Any, ...], _Batch] = OrderedDict()
+        # One pool and one stream for all graphs, so that what lies between a batch's first step and its last is the same memory in
+        # all of them: one batch is through before the next begins.
+        self._pool = torch.cuda.graph_pool_handle() if self._capture else None
+        self._stream: Any = torch.cuda.Stream(device) if self._capture else None  # type: ignore[no-untyped-call]
 
-    def compile(self, backend: str) -> None:
-        """Compile backbone and heads with ``torch.compile``; the rest is a few operations."""
-        for net in filter(None, (self._main, self._meter)):
-            for name in ("backbone", "head", "gs_head"):
-                if (part := getattr(net, name, None)) is not None:
-                    part.forward = torch.compile(part.forward, backend=backend, dynamic=False)
+    @property
+    def networks(self) -> list[Any]:
+        """The network, or both of a nested one."""
+        return [net for net in (self._steps.main, self._steps.meter) if net is not None]
+
+    @property
+    def mark(self) -> Callable[[str], None]:
+        """Called with a name after each part of a batch, for whoever measures: set it before the first batch."""
+        return self._steps.mark
+
+    @mark.setter
+    def mark(self, mark: Callable[[str], None]) -> None:
+        self._steps.mark = mark
+
+    def compile(self, heads: bool, backend: str = "inductor") -> None:
+        """Compile the transformers' blocks and, if asked, the heads with ``torch.compile``; the rest is a few operations.
+
+        Blocks are compiled one at a time: all of a kind share their code, in which sizes are variables, so that there are four
+        pieces to compile, not one for each of 16 shapes. Heads are compiled for each shape.
+        """
+        config = torch._dynamo.config
+        config.recompile_limit = max(config.recompile_limit, 4 * MOST_CAPTURED)
+        config.suppress_errors = True  # What can't be compiled runs as it is, with a warning.
+        for net in self.networks:
+            blocks: Any = net.backbone.pretrained.blocks
+            for block in blocks:
+                block.forward = torch.compile(block.forward, backend=backend, dynamic=True)
+            for head in filter(None, (net.head, net.gs_head) if heads else ()):
+                head._forward_impl = torch.compile(head._forward_impl, backend=backend, dynamic=False)
 
     @torch.inference_mode()
-    def run(self, pictures: NDArray[np.uint8], k: int, wishes: Sequence[Wish] | None = None) -> list[Result]:
+    def run(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        k: int,
+        scale: Scale | None = None,
+        wishes: Sequence[Wish] | None = None,
+        sizes: Sequence[tuple[int, int]] = (),
+    ) -> list[Result]:
         """Run one batch.
 
         Args:
-            pictures: uint8 [B, V, H, W, 3], sides multiples of 14.
+            pictures: uint8 [V, H, W, 3] of each session, all of one shape; sides are multiples of 14 unless ``sizes`` are given.
             k: Coefficients of Gaussians, or 0 for depth only.
-            wishes: Each session's, to copy only what its packer would keep; None: copy all.
+            scale: Gives the factor for each session's lengths; None: 1. Called in the order of the sessions.
+            wishes: Each session's, to leave out what its packer would; None: leave nothing out.
+            sizes: Widths and heights to shrink the pictures to, one after the other, on the device.
 
         Returns:
-            A result for each of B.
+            A result for each session.
         """
-        batch, views, height, width = pictures.shape[:4]
-        pixels = height * width
-        depth, features, images, intrinsics, extrinsics, unit = self._depth(pictures, want_features=k > 0)
-        # The first camera's frame is the world; its own pose is the identity to the last bit.
-        poses = extrinsics @ affine_inverse(extrinsics[:, :1])
-        poses[:, 0] = torch.eye(4, device=self._device)
-        head = block_size(views * pixels, k) if k else views * pixels
-        tail = views * _CAMERA + REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
-        out = torch.empty((batch, head + tail), device=self._device)
-        if k:
-            self._gaussians(features, images, depth, intrinsics, poses, unit, k, out[:, :head])
-        else:
-            torch.mul(depth.flatten(1), unit[:, None], out=out[:, :head])
-        lens = torch.stack([intrinsics[..., i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2))], dim=-1)
-        moved = poses[..., :3, :].clone()
-        moved[..., 3] *= unit[:, None, None]
-        out[:, head : head + views * _CAMERA] = torch.cat([lens, moved.flatten(2)], dim=-1).flatten(1)
-        coarse = nn.functional.adaptive_avg_pool2d(
-            (depth[:, :1] * unit[:, None, None, None]).clamp_min(1e-6).log(), REFERENCE_SHAPE
-        )
-        out[:, head + views * _CAMERA :] = coarse.flatten(1)
-        rows: Any = list(out)
-        pruned: list[dict[str, int] | None] = [None] * batch
-        if k and views == 1 and wishes:
-            rows, pruned = _prune(out, head, height, width, k, wishes)
-        host = self._to_host(torch.cat(rows)).numpy()
-        results = []
-        for row, counts in zip(np.split(host, np.cumsum([len(row) for row in rows])[:-1]), pruned, strict=True):
-            block, rest = row[:-tail], row[-tail:]
-            cameras = rest[: views * _CAMERA].reshape(views, _CAMERA)
-            log_depth = rest[views * _CAMERA :].reshape(REFERENCE_SHAPE)
-            results.append(Result(block, cameras[:, :4], cameras[:, 4:].reshape(views, 3, 4), log_depth, counts))
-        return results
+        with self._here():
+            return self._run(pictures, k, scale, wishes, tuple(sizes))
 
-    def _depth(self, pictures: NDArray[np.uint8], want_features: bool) -> tuple[Tensor, Any, Tensor, Tensor, Tensor, Tensor]:
-        """Depth [B, V, H, W], features, images, intrinsics, extrinsics, and the factor [B] that scales all lengths."""
-        batch, views, height, width = pictures.shape[:4]
-        images = self._to_device(pictures)
-        features, depth, output = self._branch(self._main, images)
-        unit = torch.ones(batch, device=self._device)
-        if "extrinsics" in output:
-            intrinsics, extrinsics = output.intrinsics, as_homogeneous(output.extrinsics)
-        else:
-            focal = max(height, width) / 2 / self._tan_half
-            lens = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], device=self._device)
-            intrinsics = lens.expand(batch, views, 3, 3)
-            extrinsics = torch.eye(4, device=self._device).expand(batch, views, 4, 4)
-            if "sky" in output:
-                depth = _far_sky(depth, output.sky < _SKY)
-            if self._metric:
-                unit = unit * (focal / _CANONICAL_FOCAL_PX)
-        if self._meter is not None:
-            _, metres, measured = self._branch(self._meter, images)
-            focal_px = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
-            unit, ground = _metres_per_unit(
-                depth, output.depth_conf, metres * focal_px[..., None, None] / _CANONICAL_FOCAL_PX, measured.sky
-            )
-            if not want_features:
-                depth = _far_sky(depth, ground, _FARTHEST_SKY_M / unit)
-        return depth, features if want_features else None, images, intrinsics, extrinsics, unit
+    def _run(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        k: int,
+        scale: Scale | None,
+        wishes: Sequence[Wish] | None,
+        sizes: tuple[tuple[int, int], ...],
+    ) -> list[Result]:
+        sessions, views = len(pictures), len(pictures[0])
+        wishes = wishes if k and views == 1 else None
+        batch = self._batch((sessions, *pictures[0].shape[:3]), sizes, k, wishes is not None)
+        try:
+            self.mark("begin")
+            self._to_device(pictures, batch.pictures)
+            self.mark("copy in")
+            batch.step(0)
+            measured = self._to_host(batch.measured)
+            if k:
+                # The host works on the scale while the device works on this: it never runs dry.
+                batch.step(1)
+            self._wait()
+            rows = measured.numpy()
+            log_depth = rows[:, views * _CAMERA :][:, :_COARSE].reshape(sessions, *REFERENCE_SHAPE)
+            factors = [1.0 if scale is None else scale(index, log_depth[index]) for index in range(sessions)]
+            if not k:
+                return [batch.depth_result(*found) for found in zip(rows, factors, strict=True)]
+            wished = wishes or [_NO_WISH] * sessions
+            asked = [(f, w.min_opacity, w.border, w.max_splats) for f, w in zip(factors, wished, strict=True)]
+            self._to_device(asked, batch.asked)
+            batch.step(2)
+            out = self._to_host(batch.out)
+            self.mark("copy out")
+            self._wait()
+            return [batch.result(*found) for found in zip(out.numpy(), rows, factors, wished, strict=True)]
+        finally:
+            batch.forget()
 
-    def _branch(self, net: Any, images: Tensor) -> tuple[Any, Tensor, Any]:
-        height, width = images.shape[-2:]
-        dtype = next(net.backbone.parameters()).dtype
-        features, _ = net.backbone(images.to(dtype), cam_token=None, export_feat_layers=[])
-        features = [tuple(part.float() for part in stage) for stage in features]
-        output = net._process_depth_head(features, height, width)
-        output = net._process_camera_estimation(features, height, width, output)
-        return features, output.depth, output
+    def _batch(self, shape: tuple[int, ...], sizes: tuple[tuple[int, int], ...], k: int, prune: bool) -> "_Batch":
+        """What runs batches of this shape: captured if it is not the first."""
+        key = (shape, sizes, k, prune)
+        batch = self._batches.pop(key, None)
+        if batch is None:
+            batch = _Batch(self._steps, shape, sizes, k, prune, self._device)
+        elif self._capture and not batch.tried:
+            batch.capture(self._pool, self._stream)
+        if self._capture:
+            self._batches[key] = batch
+            while len(self._batches) > MOST_CAPTURED:
+                self._batches.popitem(last=False)
+        return batch
 
-    def _gaussians(
-        self, features: Any, images: Tensor, depth: Tensor, intrinsics: Tensor, poses: Tensor, unit: Tensor, k: int, out: Tensor
-    ) -> None:
-        net = self._main
-        height, width = images.shape[-2:]
-        said = net.gs_head(feats=features, H=height, W=width, patch_start_idx=0, images=images)
-        raw, opacity = said.raw_gs, said.raw_gs_conf
-        if depth.shape[1] == 1 and is_plain(net.gs_adapter):
-            adapt_one_view(net.gs_adapter, depth[:, 0], raw[:, 0], opacity[:, 0], intrinsics[:, 0], unit, k, out)
-        else:
-            adapt_views(net.gs_adapter, depth, raw, opacity, intrinsics, poses, unit, k, out)
+    def _to_device(self, rows: Iterable[Any], to: Tensor) -> None:
+        """Rows of a batch, to the device: by way of pinned memory, which comes from a cache, nobody waits for the copy."""
+        host = torch.empty(to.shape, dtype=to.dtype, pin_memory=True) if to.is_cuda else to
+        for place, row in zip(host.numpy(), rows, strict=True):
+            place[...] = row
+        if host is not to:
+            to.copy_(host, non_blocking=True)
 
-    def _to_device(self, pictures: NDArray[np.uint8]) -> Tensor:
-        """Normalised pictures, float32 [B, V, 3, H, W]; copied as bytes, then normalised as in the package, bit for bit."""
-        images = torch.from_numpy(pictures)
-        if self._device.type == "cuda":
-            images = images.pin_memory().to(self._device, non_blocking=True)
-        images = images.permute(0, 1, 4, 2, 3).to(torch.float32, memory_format=torch.contiguous_format)
-        return images.div_(255).sub_(self._mean).div_(self._std)
-
-    def _to_host(self, out: Tensor) -> Tensor:
+    def _to_host(self, values: Tensor) -> Tensor:
+        """The values, on the host after :meth:`_wait`."""
         if self._device.type != "cuda":
-            return out
-        # Pinned memory comes from a cache, and returns to it when the last array on it is gone.
-        host = torch.empty(out.shape, pin_memory=True)
-        host.copy_(out, non_blocking=True)
-        torch.cuda.current_stream(self._device).synchronize()
+            return values
+        # The memory returns to the cache when the last array on it is gone.
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        self._arrived.record()
         return host
 
+    def _wait(self) -> None:
+        """Wait for the last copy to the host."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
 
-def _prune(
-    out: Tensor, head: int, height: int, width: int, k: int, wishes: Sequence[Wish]
-) -> tuple[list[Tensor], list[dict[str, int] | None]]:
-    """Rows of a batch without the Gaussians that nobody will see. Waits for the device once, to know how many there are.
 
-    A session over its budget keeps all of them, as the packer thins on the whole grid. So does one without a border: off the grid,
-    the packer would count what lies outside the picture as border.
+class _Batch:
+    """Batches of one shape: their steps, and what the steps read and write.
+
+    Attributes:
+        pictures: uint8 [B, V, H, W, 3].
+        asked: ``_ASKED`` for each session. float32 [B, 4].
+        measured: From the first step: cameras, coarse log depth, and inverse depth if no Gaussians are wanted. float32 [B, …].
+        out: From the last: a block as in ``adapter.py``, and ``COUNTS``. float32 [B, …].
+        tried: Whether capturing was tried, or can't succeed.
     """
-    asked = torch.tensor([[wish.min_opacity, wish.border] for wish in wishes], device=out.device)
-    kept, counts = survivors(out[:, :head], height, width, k, asked)
-    rows: list[Tensor] = []
-    pruned: list[dict[str, int] | None] = []
-    for row, keep, (count, nothing, faint, rim), wish in zip(out, kept, counts.tolist(), wishes, strict=True):
-        if wish.border > 0 and count <= wish.max_splats:
-            rows.append(torch.cat([gather(row[:head], height * width, k, keep.nonzero()[:, 0]), row[head:]]))
-            pruned.append({"edge": nothing, "opacity": faint, "border": rim})
+
+    def __init__(
+        self,
+        steps: Steps,
+        shape: tuple[int, ...],
+        sizes: tuple[tuple[int, int], ...],
+        k: int,
+        prune: bool,
+        device: torch.device,
+    ) -> None:
+        before = shape[3], shape[2]
+        width, height = (before, *sizes)[-1]
+        self._steps, self._shape, self._k, self._prune = steps, (*shape[:2], height, width), k, prune
+        self._taps = taps_of((before, *sizes), device)
+        self.pictures = torch.empty((*shape, 3), dtype=torch.uint8, device=device)
+        self.asked = torch.empty((shape[0], _ASKED), device=device)
+        self.measured = self.out = self.asked
+        # Gaussians of several views take the package's adapter, which reads values back: no graph can hold that.
+        self.tried = k > 0 and shape[1] > 1
+        self._scene: Scene | None = None
+        self._said: tuple[Tensor, Tensor] | None = None
+        self._graphs: list[torch.cuda.CUDAGraph] = []
+
+    def step(self, index: int) -> None:
+        """Do one of the three steps, or two if there are no Gaussians to make."""
+        if self._graphs:
+            self._graphs[index].replay()
         else:
-            rows.append(row)
-            pruned.append(None)
-    return rows, pruned
+            (self._measure, self._say, self._make)[index]()
 
+    def forget(self) -> None:
+        """Let go of what lies between the steps."""
+        self._scene = self._said = None
+        if not self._graphs:
+            self.measured = self.out = self.asked
 
-def _metres_per_unit(depth: Tensor, confidence: Tensor, metres: Tensor, sky: Tensor) -> tuple[Tensor, Tensor]:
-    """Metres per unit of depth, by least squares over the more confident half of what is not sky; and what is not sky.
+    def capture(self, pool: Any, stream: Any) -> None:
+        """Capture the steps as graphs; if that fails, they are done one operation after the other as before."""
+        self.tried = True
+        steps = range(3 if self._k else 1)
+        graphs = []
+        stream.wait_stream(torch.cuda.current_stream())
+        try:
+            with torch.cuda.stream(stream):
+                for index in steps:  # Whatever is set up at a stream's first use must not be set up in a graph.
+                    self.step(index)
+            for index in steps:
+                graph = torch.cuda.CUDAGraph()
+                # Of this thread alone: other threads may meanwhile return pinned memory.
+                with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+                    self.step(index)
+                graphs.append(graph)
+        except RuntimeError:
+            logger.exception("a batch of %s can't be captured: it will take longer", "×".join(map(str, self._shape)))
+        else:
+            self._graphs = graphs
+        torch.cuda.current_stream().wait_stream(stream)
+        # What the steps hand on stays where it is until the next capture, and that is never between two steps.
+        self._scene = self._said = None
 
-    The package's ``_apply_depth_alignment`` without its assertion: a picture of nothing but sky is measured as a whole.
+    def result(self, row: NDArray[np.float32], measured: NDArray[np.float32], factor: float, wish: Wish) -> Result:
+        """A session's Gaussians."""
+        pixels = math.prod(self._shape[1:])
+        parts, pruned = sections(row[:-COUNTS], pixels, self._k), None
+        if self._prune:
+            count, nothing, faint, rim = (int(number) for number in row[-COUNTS:])
+            # As survivors() decides it.
+            if wish.border > 0 and count <= wish.max_splats:
+                parts, pruned = tuple(part[:count] for part in parts), {"edge": nothing, "opacity": faint, "border": rim}
+        return Result(parts, *self._cameras(measured, factor), pruned)
 
-    Args:
-        depth, confidence: Of the main network. float32 [B, V, H, W].
-        metres: Of the metric network. float32 [B, V, H, W].
-        sky: Of the metric network. float32 [B, V, H, W].
+    def depth_result(self, measured: NDArray[np.float32], factor: float) -> Result:
+        """A session's inverse depth."""
+        inverse = measured[self._shape[1] * _CAMERA + _COARSE :].reshape(self._shape[1:])
+        return Result((inverse * np.float32(1 / factor),), *self._cameras(measured, factor))
 
-    Returns:
-        float32 [B], bool [B, V, H, W].
-    """
-    ground = sky < _SKY
-    ground = ground | (ground.flatten(1).sum(1) <= _ENOUGH_PX)[:, None, None, None]
-    typical = _quantile(confidence, ground, 0.5)
-    chosen = (confidence >= typical[:, None, None, None]) & ground & (metres > 1e-2) & (depth > 1e-3)
-    ours, theirs = depth.where(chosen, 0).flatten(1), metres.where(chosen, 0).flatten(1)
-    unit = (ours * theirs).sum(1) / (ours * ours).sum(1).clamp_min(1e-12)
-    # With nothing to measure by, a frame in the network's own unit is better than none.
-    return unit.where(unit > 0, 1.0), ground
+    def _cameras(self, measured: NDArray[np.float32], factor: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        cameras = measured[: self._shape[1] * _CAMERA].reshape(-1, _CAMERA)
+        return cameras[:, :4], cameras[:, 4:].reshape(-1, 3, 4) * np.array([1, 1, 1, factor], np.float32)
 
+    def _measure(self) -> None:
+        scene = self._scene = self._steps.depth(self.pictures, self._taps, want_features=self._k > 0)
+        lens = torch.stack([scene.intrinsics[..., i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2))], dim=-1)
+        moved = scene.poses[..., :3, :].clone()
+        moved[..., 3] *= scene.unit[:, None, None]
+        lengths = scene.depth * scene.unit[:, None, None, None]
+        coarse = nn.functional.adaptive_avg_pool2d(lengths[:, :1].clamp_min(1e-6).log(), REFERENCE_SHAPE)
+        parts = [torch.cat([lens, moved.flatten(2)], dim=-1), coarse]
+        if not self._k:
+            # Made here, this needs no pass over the picture on the host.
+            parts.append(torch.where((lengths > 0) & lengths.isfinite(), lengths.reciprocal(), 0))
+        self.measured = torch.cat([part.flatten(1) for part in parts], dim=1)
+        self._steps.mark("camera")
 
-def _far_sky(depth: Tensor, ground: Tensor, farthest: Tensor | None = None) -> Tensor:
-    """Depth with the sky just behind the farthest ground (its 99th percentile). [B, V, H, W]."""
-    limit = _quantile(depth, ground, 0.99)
-    if farthest is not None:
-        limit = torch.minimum(limit, farthest)
-    count = ground.flatten(1).sum(1)
-    mixed = (count > _ENOUGH_PX) & (ground[0].numel() - count > _ENOUGH_PX)
-    return torch.where(ground | ~mixed[:, None, None, None], depth, limit[:, None, None, None])
+    def _say(self) -> None:
+        assert self._scene is not None, "the first step comes first"
+        self._said = self._steps.gaussians(self._scene)
 
-
-def _quantile(values: Tensor, chosen: Tensor, q: float) -> Tensor:
-    """The quantile of each session's chosen values; NaN if none is chosen. [B]."""
-    return torch.nanquantile(values.where(chosen, torch.nan).flatten(1), q, dim=1)
+    def _make(self) -> None:
+        assert self._scene is not None and self._said is not None, "the second step comes first"
+        sessions, views, height, width = self._shape
+        self.out = torch.empty((sessions, block_size(views * height * width, self._k) + COUNTS), device=self.asked.device)
+        self._steps.block(self._scene, self._said, self.asked, self._k, self._prune, self.out)

@@ -1,15 +1,19 @@
 """Depth Anything 3 (Lin et al. 2025, arXiv:2511.10647): Gaussians where the model has the head for them, depth everywhere.
 
-This file is the engine: what it takes, how a batch is formed, what comes out. The network is in ``da3_network``, the way through
-it in ``da3_forward``, its Gaussians in ``da3_adapter``, its weights in ``da3_weights``, its models in ``da3_registry``.
+This file is the engine: what it takes, how a batch is formed, what comes out. The network is in ``network.py``, the way through it
+in ``forward.py``, its Gaussians in ``adapter.py``, its weights in ``weights.py``, its models in ``registry.py``.
 """
 
 import logging
 import os
+import shutil
+import sysconfig
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -19,20 +23,21 @@ from numpy.typing import NDArray
 
 from deployments.models.alignment import Reference, align
 from deployments.models.da3 import network as da3_network
-from deployments.models.da3.adapter import block_size, sections
-from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Wish
+from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Scale, Wish
 from deployments.models.da3.picture import PATCH_PX, prepare
 from deployments.models.da3.registry import Kind, default_kind
+from deployments.models.da3.resize import device_steps
 from deployments.models.da3.weights import find
 from deployments.models.errors import ModelUnavailable
 from deployments.models.views import layered_depth
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
-from deployments.splats.camera import Camera
+from deployments.splats.camera import Camera, PosedCamera
+from deployments.splats.codecs import planes_heads
 from deployments.splats.gaussians import SH_COEFFICIENTS, Gaussians
 from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError, InferenceFailed, WrongViewCount
-from deployments.stream.frames import SplatKind
+from deployments.stream.frames import FrameRequest, SplatKind
 from deployments.stream.messages import Engine
 
 logger = logging.getLogger("ray.serve.splatcast")
@@ -46,11 +51,20 @@ _PROVEN_FOR_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One capture on its way: its place in the batch, pictures uint8 [V, H, W, 3], kind, and coefficients (0: depth alone)."""
+    """One capture on its way.
+
+    Attributes:
+        index: Its place in the batch.
+        pictures: As they go to the device. uint8 [V, H, W, 3].
+        sizes: What the device shrinks them to, width and height; the last is the network's.
+        kind: Of its splats.
+        k: Coefficients; 0: depth alone.
+    """
 
     index: int
     capture: DecodedCapture
     pictures: NDArray[np.uint8]
+    sizes: tuple[tuple[int, int], ...]
     kind: SplatKind
     k: int
 
@@ -67,11 +81,12 @@ class DepthAnything3:
         backbone: ``bfloat16`` or ``float32``; ``auto``: bfloat16 on a GPU. Heads are float32 always.
         longest_px: Longest side of the picture for the network where the client asks for none; 0: 504 on a GPU, 280 on a CPU.
         calm: Hold each session's scale still; see :mod:`deployments.models.alignment`.
-        compile: Backend for ``torch.compile``, such as ``inductor``; empty: none. Minutes at the start, for each size.
+        compile: ``none``; ``blocks``: the transformer's, with Triton, 20 s at the start; ``all``: the heads, too, 20 s more for
+            each size and batch; ``auto``: blocks on a GPU, if there is the C compiler that Triton needs.
         fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
             metres of metric-large are in proportion to it.
         threads: Of a CPU; 0: as many as this process may use.
-        prune_on_device: Copy only what the packer would keep; None: on a GPU.
+        prune_on_device: Copy only what the packer would keep, unless its codec needs the whole grid; None: on a GPU.
         warm_up_batch: Largest batch that is run at the start on a GPU, where every size is tuned for.
 
     Raises:
@@ -90,7 +105,7 @@ class DepthAnything3:
         backbone: Literal["auto", "bfloat16", "float32"] = "auto",
         longest_px: int = 0,
         calm: bool = True,
-        compile: str = "",
+        compile: Literal["auto", "none", "blocks", "all"] = "auto",
         fov_deg: float = 60.0,
         threads: int = 0,
         warm_up_batch: int = 4,
@@ -103,6 +118,8 @@ class DepthAnything3:
         dtypes = {"auto": None, "bfloat16": torch.bfloat16, "float32": torch.float32}
         if backbone not in dtypes:
             raise ValueError(f"da3: backbone: expected one of {', '.join(dtypes)}, got {backbone!r}")
+        if compile not in ("auto", "none", "blocks", "all"):
+            raise ValueError(f"da3: compile: expected auto, none, blocks or all, got {compile!r}")
         checkpoint = find(model, weights, revision)
         self._card = checkpoint.card
         self._kind = default_kind(self._card, kind)
@@ -116,10 +133,11 @@ class DepthAnything3:
         net = da3_network.load(checkpoint, chosen, dtype)
         logger.info("%s is on %s after %.1f s", self._card.name, chosen, time.perf_counter() - began_s)
         self._forward = Forward(net, chosen, fov_deg, metric=self._card.metric)
-        if compile:
-            self._forward.compile(compile)
+        if compile in ("blocks", "all") or (compile == "auto" and on_gpu and _can_compile()):
+            self._forward.compile(heads=compile == "all")
         self._longest_px = longest_px or (504 if on_gpu else 280)
-        self._batches = range(1, max(1, warm_up_batch) + 1) if on_gpu else range(1, 2)
+        self._warm_up_batch, self._on_gpu = max(1, warm_up_batch), on_gpu
+        self._shrink_on_device = on_gpu
         self._prune_on_device = on_gpu if prune_on_device is None else prune_on_device
         self._calm = calm
         self._lock = threading.Lock()
@@ -131,14 +149,15 @@ class DepthAnything3:
         return self._card.engine(self._kind)
 
     def warm_up(self) -> None:
-        """Every usual size, on a GPU in every batch: kernels are chosen and compiled before the first frame."""
+        """Every usual size, on a GPU in every batch: kernels are chosen, compiled and captured before the first frame."""
         lifting.warm_up()
-        k = 1 if self._kind == "native" else 0
-        sizes = USUAL_SIZES if len(self._batches) > 1 else USUAL_SIZES[:1]
+        sizes = USUAL_SIZES if self._on_gpu else USUAL_SIZES[:1]
         for width, height in sizes:
-            picture = prepare(np.zeros((height, width, 3), np.uint8), self._longest_px)
-            for batch in self._batches:
-                self._run(np.broadcast_to(picture, (batch, 1, *picture.shape)).copy(), k)
+            capture = DecodedCapture((np.zeros((height, width, 3), np.uint8),))
+            for batch in range(1, self._warm_up_batch + 1 if self._on_gpu else 2):
+                for _ in range(2 if self._on_gpu else 1):
+                    if error := next((o for o in self.predict([capture] * batch) if isinstance(o, FrameError)), None):
+                        raise error
 
     def check_health(self) -> None:
         """A real forward, unless a frame went through lately.
@@ -147,7 +166,7 @@ class DepthAnything3:
             RuntimeError: If the device or the network does not work; the replica is then replaced.
         """
         if time.monotonic() - self._proven_s > _PROVEN_FOR_S:
-            self._run(np.zeros((1, 1, 4 * PATCH_PX, 4 * PATCH_PX, 3), np.uint8), 1 if self._kind == "native" else 0)
+            self._run([np.zeros((1, 4 * PATCH_PX, 4 * PATCH_PX, 3), np.uint8)], 1 if self._kind == "native" else 0)
 
     def predict(self, captures: Sequence[DecodedCapture]) -> list[Prediction | FrameError]:
         """Gaussians for each capture: those of one shape go through the network together, the others after them."""
@@ -163,10 +182,10 @@ class DepthAnything3:
                 results[index] = InferenceFailed("its picture can't be resized")
                 continue
             alone = index if len(job.pictures) > MAX_BATCHED_VIEWS else -1
-            groups.setdefault((job.pictures.shape, job.k, alone), []).append(job)
+            groups.setdefault((job.pictures.shape, job.sizes, job.k, alone), []).append(job)
         for jobs in groups.values():
             for job, outcome in zip(jobs, self._together_or_alone(jobs), strict=True):
-                results[job.index] = outcome if isinstance(outcome, FrameError) else self._finish(job, outcome)
+                results[job.index] = outcome if isinstance(outcome, FrameError) else self._finish(job, *outcome)
         return results
 
     def _prepare(self, index: int, capture: DecodedCapture) -> _Job:
@@ -174,21 +193,36 @@ class DepthAnything3:
         if len(capture.views) > 1 and not self._card.several_views:
             raise WrongViewCount(len(capture.views), 1)
         longest_px = max(options.inference_px, PATCH_PX) if options.inference_px else self._longest_px
-        pictures = [prepare(view, longest_px) for view in capture.views]
-        # Views of different shapes are cut to what they share, around their centres, as the package does.
-        height, width = (min(picture.shape[axis] for picture in pictures) for axis in (0, 1))
-        cut = np.stack([_centre(picture, height, width) for picture in pictures])
         kind = self._kind
         if options.representation != "auto":
             splats: SplatKind = "native" if self._card.gaussian_head else "lifted"
             kind = "points" if options.representation == "points" else splats
-        return _Job(index, capture, cut, kind, SH_COEFFICIENTS[options.sh_degree] if kind == "native" else 0)
+        k = SH_COEFFICIENTS[options.sh_degree] if kind == "native" else 0
+        if self._shrink_on_device and k and len(capture.views) == 1:
+            # Nobody here looks at the pixels: they may go as they are.
+            (view,) = capture.views
+            sizes = device_steps(view.shape[1], view.shape[0], longest_px)
+            if sizes is not None:
+                return _Job(index, capture, view[None], sizes, kind, k)
+        pictures = [prepare(view, longest_px) for view in capture.views]
+        # Views of different shapes are cut to what they share, around their centres, as the package does.
+        height, width = (min(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+        cut = np.stack([_centre(picture, height, width) for picture in pictures])
+        return _Job(index, capture, cut, (), kind, k)
 
-    def _together_or_alone(self, jobs: list[_Job]) -> list[Result | FrameError]:
+    def _together_or_alone(self, jobs: list[_Job]) -> list[tuple[Result, "_Calmed"] | FrameError]:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
-            wishes = [Wish(o.min_opacity, o.border, o.max_splats) for o in (job.capture.request.options for job in jobs)]
-            return [*self._run(np.stack([job.pictures for job in jobs]), jobs[0].k, wishes if self._prune_on_device else None)]
+            wishes = [_wish(job.capture.request, job.kind) for job in jobs]
+            calmed = [_Calmed(job.capture.request.state) for job in jobs]
+            results = self._run(
+                [job.pictures for job in jobs],
+                jobs[0].k,
+                (lambda index, log_depth: calmed[index].align(log_depth)) if self._calm else None,
+                wishes if self._prune_on_device else None,
+                jobs[0].sizes,
+            )
+            return [*zip(results, calmed, strict=True)]
         except Exception as error:
             # Whatever it is: a bad capture costs itself, and a broken device shows at the next health check.
             logger.exception("a forward of %d captures failed", len(jobs))
@@ -200,31 +234,67 @@ class DepthAnything3:
                 return [InferenceFailed("the network failed; the server's log says why")]
         return [outcome for job in jobs for outcome in self._together_or_alone([job])]
 
-    def _run(self, pictures: NDArray[np.uint8], k: int, wishes: Sequence[Wish] | None = None) -> list[Result]:
+    def _run(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        k: int,
+        scale: Scale | None = None,
+        wishes: Sequence[Wish] | None = None,
+        sizes: Sequence[tuple[int, int]] = (),
+    ) -> list[Result]:
         with self._lock:
-            results = self._forward.run(pictures, k, wishes)
+            results = self._forward.run(pictures, k, scale, wishes, sizes)
         self._proven_s = time.monotonic()
         return results
 
-    def _finish(self, job: _Job, result: Result) -> Prediction:
-        """A result in our convention, at the session's scale."""
+    def _finish(self, job: _Job, result: Result, calmed: "_Calmed") -> Prediction:
+        """A result in our convention."""
         views, height, width = job.pictures.shape[:3]
-        state, factor = job.capture.request.state, 1.0
-        if self._calm:
-            factor, reference = align(Reference.from_bytes(state), result.log_depth)
-            state = reference.to_bytes() if reference else b""
+        if job.sizes:
+            width, height = job.sizes[-1]
         cameras = [Camera(width, height, *(float(number) for number in lens)) for lens in result.cameras]
+        posed: tuple[PosedCamera, ...] = ()
         scene: Gaussians | LayeredDepth
         if job.kind == "native":
-            n = result.block.size // block_size(1, job.k)
-            # Means and scales lie one after the other: every length there is.
-            np.multiply(result.block[: 6 * n], np.float32(factor), out=result.block[: 6 * n])
-            scene = Gaussians(*sections(result.block, n, job.k), grid=(views, height, width) if result.pruned is None else None)
+            means, scales, quats, opacities, sh = result.parts
+            posed = tuple(
+                PosedCamera(camera, pose if i else None) for i, (camera, pose) in enumerate(zip(cameras, result.poses, strict=True))
+            )
+            scene = Gaussians(means, scales, quats, opacities, sh, grid=(views, height, width) if result.pruned is None else None)
         else:
-            depth = result.block.reshape(views, height, width) * np.float32(factor)
-            poses = result.poses * np.array([1, 1, 1, factor], np.float32)
-            scene = layered_depth(depth, job.pictures, cameras, poses, float(factor))
-        return Prediction(scene, job.kind, cameras[0], state, result.pruned or {})
+            scene = layered_depth(result.parts[0], job.pictures, cameras, result.poses, calmed.factor)
+        return Prediction(scene, job.kind, cameras[0], calmed.state, result.pruned or {}, posed)
+
+
+def _wish(request: FrameRequest, kind: SplatKind) -> Wish:
+    options = request.options
+    # Without a border to cut, all Gaussians stay, in the order of their pixels: what ``planes`` needs.
+    needs_grid = request.file is None and request.codec_for(kind, holds_depth=False) == planes_heads.NAME
+    return Wish(options.min_opacity, 0.0 if needs_grid else options.border, options.max_splats)
+
+
+class _Calmed:
+    """A session's scale: see :mod:`deployments.models.alignment`.
+
+    Attributes:
+        state: The session's state, before and after.
+        factor: For all lengths of its frame.
+    """
+
+    def __init__(self, state: bytes) -> None:
+        self.state, self.factor = state, 1.0
+
+    def align(self, log_depth: NDArray[np.float32]) -> float:
+        self.factor, reference = align(Reference.from_bytes(self.state), log_depth)
+        self.state = reference.to_bytes() if reference else b""
+        return self.factor
+
+
+def _can_compile() -> bool:
+    """Whether there is Triton, and what it builds its launchers with: a C compiler and Python's own headers."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    headers = Path(sysconfig.get_paths()["include"], "Python.h")
+    return find_spec("triton") is not None and bool(compiler) and headers.is_file()
 
 
 def _device(name: str) -> torch.device:

@@ -1,15 +1,15 @@
 """The network itself: built without memory, filled straight from the file, and stripped of what only costs time.
 
-The package's own modules do the computing. Three parts differ: the rotary embedding and its positions, where the package asks the
-device for a maximum that could be known (54 waits a frame in giant); the depth head's second branch, whose rays are unused; and the
-camera encoder, which only poses given from outside would need. ``tests/da3/test_network.py`` compares the result with the original,
-bit by bit.
+The package's own modules do the computing. Four parts differ: the rotary embedding, where the package asks the device for a maximum
+that could be known (54 waits a frame in giant); the embeddings of positions, which depend on a picture's size alone and are kept;
+the depth head's second branch, whose rays are unused; and the camera encoder, which only poses given from outside would need.
+``tests/da3/test_network.py`` compares the result with the original, bit by bit.
 """
 
 import errno
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,50 +31,108 @@ try:
         from depth_anything_3.model.da3 import DepthAnything3Net, NestedDepthAnything3Net
         from depth_anything_3.model.dinov2.layers.rope import RotaryPositionEmbedding2D
         from depth_anything_3.model.dinov2.vision_transformer import DinoVisionTransformer
+        from depth_anything_3.model.dpt import DPT
         from depth_anything_3.model.dualdpt import DualDPT
-        from depth_anything_3.model.utils.head_utils import custom_interpolate
+        from depth_anything_3.model.gsdpt import GSDPT
+        from depth_anything_3.model.utils.head_utils import create_uv_grid, custom_interpolate, position_grid_to_embed
         from depth_anything_3.registry import MODEL_REGISTRY
 except ImportError as missing:
     raise ModelUnavailable(NOT_INSTALLED.format(missing.name or "depth-anything-3")) from None
 
-# The package's api sets this to False, but here the same few shapes come again and again.
-torch.backends.cudnn.benchmark = True
-
 ROPE_POSITIONS = 128
 """Rows of the rotary embedding's table, more than the patches along a side: for pictures up to 1778 pixels."""
+
+_MOST_KEPT = 400
+"""Tables that a module keeps of what depends on the picture's size alone: 200 sizes in a transformer, of 3 MB each in giant. Others
+are made anew in every frame: a captured graph reads what is kept, so nothing may be let go, and clients choose their sizes."""
 
 _PREFIX = "model."
 
 
+def _once(module: Any, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """What ``make`` gives, kept with the module for the next frame."""
+    kept: dict[tuple[Any, ...], Any] = module.__dict__.setdefault("_kept", {})
+    if key in kept:
+        return kept[key]
+    made = make()
+    if len(kept) < _MOST_KEPT:
+        kept[key] = made
+    return made
+
+
 class _Rope(RotaryPositionEmbedding2D):  # type: ignore[misc]
-    """The rotary embedding with a table of constant length: a row does not depend on how many there are."""
+    """The rotary embedding by a table that :class:`_Transformer` makes once."""
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        half = tokens.shape[-1] // 2
-        cos, sin = self._compute_frequency_components(half, ROPE_POSITIONS, tokens.device, tokens.dtype)
-        vertical, horizontal = tokens.chunk(2, dim=-1)
-        return torch.cat(
-            (
-                self._apply_1d_rope(vertical, positions[..., 0], cos, sin),
-                self._apply_1d_rope(horizontal, positions[..., 1], cos, sin),
-            ),
-            dim=-1,
-        )
+        # Not positions but their cosines and signed sines, which the transformer hands on in their place. [B, N, 2 × head].
+        cos, sin = positions[:, None].chunk(2, dim=-1)
+        # Within each half (down, across), a quarter and its partner change places.
+        swapped = tokens.reshape(*tokens.shape[:-1], 2, 2, -1).flip(-2).flatten(-3)
+        turned: Tensor = tokens * cos + swapped * sin
+        return turned
+
+    def table(self, positions: Tensor, half: int, dtype: torch.dtype) -> Tensor:
+        """Cosines and signed sines of positions (down, across). [1, 1, N, 2] → [1, 1, N, 8 × half ÷ 2]."""
+        cos, sin = self._compute_frequency_components(half, ROPE_POSITIONS, positions.device, dtype)
+        sign = torch.ones(4, half // 2, device=positions.device, dtype=dtype)
+        sign[0::2] = -1  # (a, b) turns into (a·cos − b·sin, b·cos + a·sin).
+        cosines, sines = (nn.functional.embedding(positions, values).flatten(-2) for values in (cos, sin))
+        return torch.cat([cosines, sines * sign.flatten()], dim=-1)
 
 
 class _Transformer(DinoVisionTransformer):  # type: ignore[misc]
-    """The backbone with its table of positions made on the device; the package makes part of it on the host, and waits."""
+    """The backbone with all that depends only on a picture's size made once for each.
+
+    The package interpolates its table of positions anew in every frame. Torch's kernel for that has a thread for each patch, which
+    goes through the channels one by one: on an H200 it takes 14 ms, as long as all the rest of giant.
+    """
+
+    def interpolate_pos_encoding(self, x: Tensor, w: int, h: int) -> Any:
+        return _once(self, ("patches", w, h, x.dtype), lambda: super(_Transformer, self).interpolate_pos_encoding(x, w, h))
 
     def _prepare_rope(self, B: int, S: int, H: int, W: int, device: torch.device) -> tuple[Any, Any]:  # noqa: N803
         if self.rope is None:
             return None, None
-        grid = self.position_getter(B * S, H // self.patch_size, W // self.patch_size, device=device)
-        special = grid.new_zeros((B * S, self.patch_start_idx, 2))
-        here, same = (torch.cat([special, rows], dim=1) for rows in (grid + 1, torch.ones_like(grid)))
-        return here.reshape(B, S, -1, 2), same.reshape(B, S, -1, 2)
+        tables = _once(self, ("rope", H, W), lambda: self._rope_tables(H // self.patch_size, W // self.patch_size, device))
+        here, same = (table.expand(B, S, -1, -1) for table in tables)
+        return here, same
+
+    def _rope_tables(self, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """For attention within a view, where places differ, and across views, where they are all the same."""
+        grid = self.position_getter(1, rows, columns, device=device)[None]
+        special = grid.new_zeros((1, 1, self.patch_start_idx, 2))
+        here, same = (torch.cat([special, rows], dim=2) for rows in (grid + 1, torch.ones_like(grid)))
+        half = self.embed_dim // self.num_heads // 2
+        return self.rope.table(here, half, self.cls_token.dtype), self.rope.table(same, half, self.cls_token.dtype)
 
 
-class _DepthHead(DualDPT):  # type: ignore[misc]
+class _KeepsPositions:
+    """A head whose embedding of positions is made once: half of the channels depend on the column alone, the others on the row."""
+
+    def _add_pos_embed(self, x: Tensor, W: int, H: int, ratio: float = 0.1) -> Tensor:  # noqa: N803
+        channels, rows, columns = x.shape[1:]
+
+        def make() -> tuple[Tensor, Tensor]:
+            grid = create_uv_grid(columns, rows, aspect_ratio=W / H, dtype=x.dtype, device=x.device)
+            across, down = (position_grid_to_embed(part, channels) * ratio for part in (grid[:1], grid[:, :1]))
+            return across.permute(2, 0, 1)[: channels // 2].contiguous(), down.permute(2, 0, 1)[channels // 2 :].contiguous()
+
+        across, down = _once(self, (channels, rows, columns, W / H, x.dtype), make)
+        # In place: what comes here is a convolution's or an interpolation's own result.
+        x[:, : channels // 2] += across
+        x[:, channels // 2 :] += down
+        return x
+
+
+class _MonoHead(_KeepsPositions, DPT):  # type: ignore[misc]
+    """The head for depth and sky."""
+
+
+class _GaussianHead(_KeepsPositions, GSDPT):  # type: ignore[misc]
+    """The Gaussian head."""
+
+
+class _DepthHead(_KeepsPositions, DualDPT):  # type: ignore[misc]
     """The depth head without its branch for rays, which the camera decoder makes superfluous. Same depth for half the fusion."""
 
     def _forward_impl(self, feats: list[Tensor], H: int, W: int, patch_start_idx: int) -> dict[str, Tensor]:  # noqa: N803
@@ -124,6 +182,9 @@ class _WithoutMemory(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+_FASTER: dict[Any, Any] = {DinoVisionTransformer: _Transformer, DPT: _MonoHead, GSDPT: _GaussianHead}
+
+
 def build(checkpoint: Checkpoint) -> nn.Module:
     """The architecture of a checkpoint, its parameters on the meta device.
 
@@ -149,8 +210,8 @@ def trim(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if isinstance(module, RotaryPositionEmbedding2D):
             module.__class__ = _Rope
-        elif type(module) is DinoVisionTransformer:
-            module.__class__ = _Transformer
+        elif type(module) in _FASTER:
+            module.__class__ = _FASTER[type(module)]
         elif isinstance(module, DepthAnything3Net):
             module.cam_enc = None
             # Without a camera decoder, only the rays say anything about the camera.
@@ -192,6 +253,10 @@ def load(checkpoint: Checkpoint, device: torch.device, backbone_dtype: torch.dty
             net.to(device)  # The buffers that no checkpoint has.
     except (SafetensorError, OSError) as error:
         raise ModelUnavailable(f"{checkpoint.tensors} can't be read ({error}): it may be cut short; download it again") from None
+    if device.type == "cuda":
+        # The tensor cores' own order: without it every convolution turns its input around, and its output back. With it,
+        # cudnn.benchmark gains 3 %, and takes up to 110 GB and seconds for each shape to try every algorithm (H200).
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net.requires_grad_(False)
 
 

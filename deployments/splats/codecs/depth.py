@@ -72,10 +72,10 @@ from deployments.splats.codecs.depth_heads import (
     LAYER,
     MAGIC,
     MAX_LAYERS,
-    MAX_PIXELS,
     MAX_VIEWS,
     NAME,
     PICTURE,
+    REST,
     RGB,
     VERSION,
     VIEW,
@@ -83,6 +83,7 @@ from deployments.splats.codecs.depth_heads import (
     read_heads,
     read_settings,
 )
+from deployments.splats.codecs.view_heads import MAX_PIXELS, pack_lens
 from deployments.splats.errors import BadBytes, Buffer, as_bytes, check_size
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import Kind, lift_and_prune
@@ -202,7 +203,7 @@ def encode_depth(
     _check_arguments(layered, step, border, min_opacity, depth_percentile)
     if colour is not None and len(colour) != len(layered.views):
         raise ValueError(f"colour: expected {len(layered.views)} JPEGs, got {len(colour)}")
-    unit = step * _median(layered.views[0].layers[0].inverse_depth) / depth_map.UNITS_PER_STEP
+    unit = step * median_inverse(layered.views[0].layers[0].inverse_depth) / depth_map.UNITS_PER_STEP
     farthest = _farthest(layered, border, min_opacity, depth_percentile)
     view_heads, layer_heads, sections = [], [], []
     for index, view in enumerate(layered.views):
@@ -318,7 +319,7 @@ def _check_arguments(layered: LayeredDepth, step: float, border: float, min_opac
             raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value}")
 
 
-def _median(inverse: NDArray[np.float32]) -> float:
+def median_inverse(inverse: NDArray[np.float32]) -> float:
     """Of the surfaces; of every 16th pixel or so, which is as good and 16 times as fast. 1 if there is no surface."""
     stride = 4 if min(inverse.shape) >= 64 else 1
     some = inverse[stride // 2 :: stride, stride // 2 :: stride]
@@ -335,11 +336,8 @@ def _farthest(layered: LayeredDepth, border: float, min_opacity: float, depth_pe
 
 
 def _view_head(view: DepthView, jpeg: Jpeg | None) -> bytes:
-    camera = view.camera
-    pose = np.eye(3, 4, dtype=np.float32) if view.pose is None else view.pose
     source = (0, 1, 0, 0) if jpeg is None else (1, jpeg.orientation, 0, len(jpeg.data))
-    lens = (camera.fx, camera.fy, camera.cx, camera.cy)
-    return VIEW.pack(camera.width, camera.height, *lens, *pose.ravel().tolist(), len(view.layers), *source)
+    return pack_lens(view.camera, view.pose) + REST.pack(len(view.layers), *source)
 
 
 def _encode_layer(

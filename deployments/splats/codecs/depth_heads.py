@@ -3,6 +3,7 @@
 Everything that comes from outside is checked here, sizes above all, before a byte is taken for a plane.
 """
 
+import functools
 import struct
 from dataclasses import dataclass
 
@@ -10,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.splats.camera import Camera
+from deployments.splats.codecs.view_heads import HUGE, LENS, TINY, check_pixels, check_range, read_lens
 from deployments.splats.errors import BadBytes, Truncated
 from deployments.splats.layer_lifting import Kind
 
 U8 = NDArray[np.uint8]
 
 NAME, MAGIC, VERSION = "depth", b"SPLD", 1
-HEADER, VIEW, LAYER = struct.Struct("<4s4BI4f"), struct.Struct("<2H4f12f4BI"), struct.Struct("<2HfI2BH2I")
+HEADER, VIEW, LAYER = struct.Struct("<4s4BI4f"), struct.Struct(LENS.format + "4BI"), struct.Struct("<2HfI2BH2I")
+REST = struct.Struct("<4BI")
+"""Of a view, after its lens."""
+
 MEDIA_TYPE, SUFFIX = "application/vnd.splatcast.depth", ".spld"
 
 MAX_VIEWS = MAX_LAYERS = 8
-MAX_PIXELS = 1 << 20
-"""Of a layer."""
 
 KINDS: tuple[Kind, ...] = ("lifted", "points")
 """In the order of their numbers."""
@@ -29,8 +32,7 @@ KINDS: tuple[Kind, ...] = ("lifted", "points")
 PICTURE, RGB, JPEG = 0, 1, 2
 """Where a layer's colours come from."""
 
-_TINY, _HUGE = float(np.finfo(np.float32).tiny), 1e12
-"""Bounds of float32 fields: what is smaller has lost digits, what is larger is no length of this world."""
+_check_range = functools.partial(check_range, NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,10 @@ def read_settings(data: U8) -> tuple[Kind, tuple[int, int], tuple[float, float, 
     _check_range(6, "number of views", views, 1, MAX_VIEWS)
     _check_range(7, "number of layers", layers, views, MAX_LAYERS)
     scale, border, min_opacity, farthest = settings
-    _check_range(12, "scale", scale, _TINY, _HUGE)
+    _check_range(12, "scale", scale, TINY, HUGE)
     _check_range(16, "border", border, 0, float(np.float32(0.45)))
     _check_range(20, "min_opacity", min_opacity, 0, 1)
-    _check_range(24, "farthest", farthest, 0, _HUGE)
+    _check_range(24, "farthest", farthest, 0, HUGE)
     return KINDS[kind], (views, layers), (scale, border, min_opacity, farthest)
 
 
@@ -129,29 +131,21 @@ def read_heads(data: U8, counts: tuple[int, int]) -> tuple[list[ViewHead], list[
 
 
 def _read_view(data: U8, at: int, index: int) -> ViewHead:
-    width, height, fx, fy, cx, cy, *rest = VIEW.unpack(data[at : at + VIEW.size].tobytes())
-    pose, (layers, has_jpeg, orientation, zero, jpeg) = np.array(rest[:12], np.float32).reshape(3, 4), rest[12:]
-    _check_pixels(at, width, height)
-    for i, (name, value, low) in enumerate((("fx", fx, _TINY), ("fy", fy, _TINY), ("cx", cx, -_HUGE), ("cy", cy, -_HUGE))):
-        _check_range(at + 4 + 4 * i, name, value, low, _HUGE)
-    # A rotation to within float32's rounding of a product of two.
-    turned = pose[:, :3].astype(np.float64)
-    good = bool((np.abs(pose) <= _HUGE).all()) and bool((np.abs(turned @ turned.T - np.eye(3)) < 1e-3).all())
-    if not good or np.linalg.det(turned) < 0 or (index == 0 and (pose != np.eye(3, 4)).any()):
-        raise BadBytes(NAME, at + 20, "a rotation and a translation, none for the first view", str(pose.tolist()))
+    camera, pose = read_lens(NAME, data, at, is_first=index == 0)
+    layers, has_jpeg, orientation, zero, jpeg = REST.unpack(data[at + LENS.size : at + VIEW.size].tobytes())
     _check_range(at + 68, "number of layers", layers, 1, MAX_LAYERS)
     _check_range(at + 69, "picture", has_jpeg, 0, 1)
     _check_range(at + 70, "orientation", orientation, 1, 8)
     _check_range(at + 71, "spare byte", zero, 0, 0)
     if bool(jpeg) != bool(has_jpeg):
         raise BadBytes(NAME, at + 72, "the bytes of a JPEG if there is one, else 0", f"{jpeg}")
-    return ViewHead(Camera(width, height, fx, fy, cx, cy), pose, layers, bool(has_jpeg), orientation, jpeg)
+    return ViewHead(camera, pose, layers, bool(has_jpeg), orientation, jpeg)
 
 
 def _read_layer(data: U8, at: int) -> LayerHead:
     width, height, unit, depth, levels, coloured, zero, opacity, colors = LAYER.unpack(data[at : at + LAYER.size].tobytes())
-    _check_pixels(at, width, height)
-    _check_range(at + 4, "unit", unit, _TINY, _HUGE)
+    check_pixels(NAME, at, width, height)
+    _check_range(at + 4, "unit", unit, TINY, HUGE)
     _check_range(at + 13, "colours", coloured, 0, 2)
     _check_range(at + 14, "spare number", zero, 0, 0)
     if bool(levels) != bool(opacity):
@@ -160,14 +154,3 @@ def _read_layer(data: U8, at: int) -> LayerHead:
     if colors != expected:
         raise BadBytes(NAME, at + 20, "the bytes of the layer's colours", f"{colors}")
     return LayerHead(width, height, unit, levels, coloured, depth, opacity, colors)
-
-
-def _check_range(at: int, name: str, value: float, low: float, high: float) -> None:
-    # Written so that NaN fails.
-    if not low <= value <= high:
-        raise BadBytes(NAME, at, f"a {name} of {low:g} to {high:g}", f"{value}")
-
-
-def _check_pixels(at: int, width: int, height: int) -> None:
-    if not 1 <= width * height <= MAX_PIXELS:
-        raise BadBytes(NAME, at, f"1 to {MAX_PIXELS} pixels", f"{width}×{height}")

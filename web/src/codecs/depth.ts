@@ -216,7 +216,8 @@ function readView(view: DataView, at: number, isFirst: boolean): ViewHead {
   return { camera: { width, height, fx, fy, cx, cy }, pose, layers, hasJpeg, orientation, jpegBytes };
 }
 
-function isPose(pose: Float32Array, isFirst: boolean): boolean {
+/** Whether twelve numbers are a rotation and a translation; none for the first view. */
+export function isPose(pose: Float32Array, isFirst: boolean): boolean {
   if (isFirst) return pose.every((value, i) => value === (i % 5 === 0 ? 1 : 0));
   if (!pose.every((value) => Math.abs(value) <= HUGE)) return false;
   const row = (i: number): [number, number, number] => [pose[4 * i]!, pose[4 * i + 1]!, pose[4 * i + 2]!];

@@ -5,13 +5,13 @@ export const PROTOCOL = 1;
 
 /** Options that travel through the graph with every frame. */
 export interface FrameOptions {
-  /** Name of the codec of the reply, or `auto`: `depth` where the model predicts depth and the client decodes it, else `points` for points and `packed` for splats. */
+  /** Name of the codec of the reply, or `auto`: `depth` where the model predicts depth, `planes` where it predicts Gaussians, if the client decodes it; else `points` for points and `packed` for splats. */
   codec: string;
   /** Where the colours of a `depth` reply come from: `jpeg`: the picture travels with it as the camera coded it; `own`: the client has the pictures that it sent. */
   colors: "jpeg" | "own";
   /** `splats` (native or lifted Gaussians), `points`, or `auto`: the model's default. */
   representation: "auto" | "splats" | "points";
-  /** What `depth` rounds inverse depth to, as a share of its median: half as fine takes a quarter fewer bytes. */
+  /** What `depth` and `planes` round inverse depth to, as a share of its median: half as fine takes a quarter fewer bytes. The qualities of the other planes of `planes` go by it. */
   depth_step: number;
   /** Splat budget of a frame. */
   max_splats: number;

@@ -7,6 +7,8 @@ import { PIXEL_WORDS, toPixels } from "../codecs/depth_pixels.js";
 import { codecNamed } from "../codecs/index.js";
 import { LIFTED_RANGE, Lifter } from "../codecs/lift.js";
 import { GridPainter } from "../codecs/pictures.js";
+import { pixelReader } from "../codecs/pixels.js";
+import { PLANES_NAME, PlanesDecoder } from "../codecs/planes.js";
 import { ROW } from "../codecs/words.js";
 import { pivotDepth, pivotOfPixels } from "../view/pivot.js";
 import type { Camera, SplatsMessage } from "./messages.js";
@@ -30,6 +32,7 @@ export class ReplyDecoder {
   private readonly depth = new DepthDecoder();
   private readonly lifter = new Lifter();
   private readonly painter = new GridPainter();
+  private readonly planes = new PlanesDecoder(pixelReader(PLANES_NAME));
 
   /** @param mostOnPage Frames with room for more pixels are lifted here, whatever {@link liftsOnPage} says. */
   constructor(
@@ -47,6 +50,11 @@ export class ReplyDecoder {
    */
   async decode(message: SplatsMessage, own: Uint8Array<ArrayBuffer> | null, budget: number): Promise<DecodedReply> {
     if (message.codec === DEPTH_NAME) return this.lift(this.depth.decode(message.data), own, budget);
+    if (message.codec === PLANES_NAME) {
+      const take = (pixels: number) => this.pool.take(pixels, budget);
+      const { count, words } = await this.planes.decode(message.data, LIFTED_RANGE, take);
+      return { count, content: { words, range: LIFTED_RANGE }, pivot: pivotDepth(words, count, message.camera) };
+    }
     const codec = codecNamed(message.codec);
     const count = codec.count(message.data);
     if (count !== message.count)
