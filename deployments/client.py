@@ -40,6 +40,7 @@ from deployments.splats.layers import resize_picture, upright
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage
 from deployments.stream.messages import Ack, Configure, Configured, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
+from deployments.stream.recording import SessionRecorder
 
 Reply = Splats | Dropped | Error
 DEFAULT_CODECS = ("depth", "planes", "packed", "points", "ply")
@@ -120,7 +121,13 @@ class Stream:
         bytes_sent, bytes_received: Of all messages so far.
     """
 
-    def __init__(self, websocket: ClientConnection, clock_s: Callable[[], float], acknowledges: bool = True) -> None:
+    def __init__(
+        self,
+        websocket: ClientConnection,
+        clock_s: Callable[[], float],
+        acknowledges: bool = True,
+        recorder: SessionRecorder | None = None,
+    ) -> None:
         self.welcome: Welcome
         self.options: dict[str, Any] = {}
         self.extensions: list[str] = [extension.name for extension in websocket.protocol.extensions]
@@ -128,6 +135,7 @@ class Stream:
         self._websocket = websocket
         self._clock_s = clock_s
         self._acknowledges = acknowledges
+        self._recorder = recorder
         self._seq = -1
 
     async def send_frame(self, views: bytes | Sequence[bytes], captured_ms: float | None = None) -> int:
@@ -146,7 +154,10 @@ class Stream:
         self._seq += 1
         seq = self._seq  # Another task may send while this one waits for the socket.
         captured_ms = self._clock_s() * 1e3 if captured_ms is None else captured_ms
-        await self._send(Frame(seq, [views] if isinstance(views, bytes) else list(views), captured_ms))
+        frame = Frame(seq, [views] if isinstance(views, bytes) else list(views), captured_ms)
+        if self._recorder:
+            self._recorder.sent(seq, frame.views)
+        await self._send(frame)
         return seq
 
     async def configure(self, **options: Any) -> None:
@@ -222,9 +233,12 @@ class Stream:
             raise _failure(closed) from None
         self.bytes_received += len(data)
         try:
-            return messages.decode_server(data)
+            message = messages.decode_server(data)
         except BadMessage as error:
             raise ClientError(error.code, f"From the server: {error}") from None
+        if self._recorder:
+            self._recorder.received(data, message)
+        return message
 
 
 @asynccontextmanager
@@ -239,6 +253,7 @@ async def connect(
     offer_deflate: bool = False,
     acknowledges: bool = True,
     clock_s: Callable[[], float] = time.monotonic,
+    recorder: SessionRecorder | None = None,
 ) -> AsyncIterator[Stream]:
     """Open a session; closed at the end of the block.
 
@@ -252,13 +267,14 @@ async def connect(
         offer_deflate: Offer permessage-deflate, as browsers do; a server that is set up well declines it.
         acknowledges: Acknowledge replies as they are handed over; else the caller does.
         clock_s: The clock of ``captured_ms`` and of the ages that are reported back, seconds.
+        recorder: Writes the session to a file, which the viewer and :mod:`deployments.recording` play.
 
     Raises:
         ClientError: Nobody answers there, or the server refuses the session and says why.
     """
     websocket = await open_socket(url, open_timeout_s, offer_deflate, token)
     async with websocket:
-        stream = Stream(websocket, clock_s, acknowledges)
+        stream = Stream(websocket, clock_s, acknowledges, recorder)
         try:
             hello = Hello(messages.PROTOCOL, list(codecs), client, options or {})
             await asyncio.wait_for(stream._greet(hello), open_timeout_s)

@@ -1,9 +1,11 @@
 """The frames the golden files hold, shared by the tests and by :mod:`tests.vectors.make`."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from deployments.splats.camera import Camera, PosedCamera
@@ -13,6 +15,8 @@ from deployments.splats.codecs.ply import PlyCodec
 from deployments.splats.codecs.points import PointsCodec
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
+from deployments.stream.messages import Dropped, Engine, Limits, QualityState, Splats, Welcome, encode
+from deployments.stream.recording import Entry, RecordingWriter
 from tests.vectors.native import native_frame
 
 FOLDER = Path(__file__).parent
@@ -70,6 +74,7 @@ GOLDEN: dict[str, tuple[Codec, Gaussians]] = {
 }
 """File → the codec that writes it, and what it holds."""
 
+SESSION = "session.splatcast"
 MADE_BY_SPARK = "edges.packed"
 """SparkJS wrote the words of this one; our encoder's are within one step of them."""
 
@@ -133,3 +138,38 @@ def layered_pictures(frame: LayeredDepth) -> list[NDArray[np.uint8]]:
 def golden(name: str) -> NDArray[np.uint8]:
     """The bytes of a golden file."""
     return np.fromfile(FOLDER / name, np.uint8)
+
+
+def session_entries() -> list[Entry]:
+    """A recording: a welcome, depth with the picture that was sent, a notice that players skip, and packed words."""
+    from_scene = golden("scene.depth").tobytes()
+    engine = Engine("stub", "stub", "Golden vectors", "Apache-2.0", ["lifted"])
+    limits = Limits(1 << 20, 1 << 20, 1, 2, 2, 100_000, 504, ["depth", "packed"], 60.0)
+    quality = QualityState(100_000, 0, 1.0, 1.0, "", "")
+
+    def reply(seq: int, codec: str, count: int, data: bytes) -> Splats:
+        camera = Camera(64, 48, 55.0, 55.0, 32.0, 24.0)
+        return Splats(seq, 1e6 + 100 * seq, codec, "lifted", engine.label, count, camera, {}, {"infer": 1.5}, {}, quality, data)
+
+    packed = (FOLDER / "edges.packed").read_bytes()
+    return [
+        Entry(0.0, encode(Welcome(1, "0.1.0", "golden", engine, {"max_splats": 100_000}, limits))),
+        Entry(0.0, encode(reply(1, "depth", 3072, from_scene)), scene_jpeg()),
+        Entry(40.0, encode(Dropped("superseded", "A newer frame came first.", 1, [2]))),
+        Entry(100.5, encode(reply(3, "packed", 48, packed))),
+    ]
+
+
+def scene_jpeg() -> bytes:
+    """The picture of the scene as its camera sent it."""
+    (picture,) = layered_pictures(scene_frame())
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=90)  # type: ignore[no-any-return]
+
+
+def session_file() -> bytes:
+    """``session.splatcast``."""
+    file = io.BytesIO()
+    writer = RecordingWriter(file, 1_700_000_000_000.0)
+    for entry in session_entries():
+        writer.write(entry)
+    return file.getvalue()

@@ -21,7 +21,17 @@ from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.stages.pack import encode_plane
 from tests.vectors import reference
-from tests.vectors.cases import FINER_LN_SCALES, FOLDER, GOLDEN, LAYERED, MADE_BY_SPARK, NATIVE, layered_pictures
+from tests.vectors.cases import (
+    FINER_LN_SCALES,
+    FOLDER,
+    GOLDEN,
+    LAYERED,
+    MADE_BY_SPARK,
+    NATIVE,
+    SESSION,
+    layered_pictures,
+    session_file,
+)
 
 SPARK = Path(__file__).parents[2] / "web/node_modules/@sparkjsdev/spark/dist/spark.module.js"
 
@@ -64,6 +74,7 @@ def write_layered() -> None:
         facts[name] = {"count": len(lifted), "scale": coded.scale, "kind": coded.kind, "pruned": pruned}
         print(f"blessed {name}: {len(data)} bytes, {len(lifted)} splats")
     (FOLDER / "layered.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (FOLDER / SESSION).write_bytes(session_file())
 
 
 def write_native() -> None:
@@ -89,7 +100,7 @@ def main() -> None:
     """Write every golden file and ``values.json``."""
     parser = argparse.ArgumentParser(prog="python -m tests.vectors.make", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--spark", type=Path, default=SPARK, help="spark.module.js of @sparkjsdev/spark 2.2.0")
-    parser.add_argument("--layered-only", action="store_true", help="only the files of depth and planes, which need no Node")
+    parser.add_argument("--layered-only", action="store_true", help="only depth, planes and the recording, which need no Node")
     args = parser.parse_args()
     write_layered()
     write_native()

@@ -8,6 +8,7 @@ import { nowMs } from "./clock.js";
 import type { Config, Settings, SourceKind } from "./config.js";
 import { attachEmbed } from "./embed.js";
 import { LiveView } from "./live_view.js";
+import { isKept, Keeping } from "./recording/keeping.js";
 import { initialState, type State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { wantedOptions } from "./stream/options.js";
@@ -16,25 +17,19 @@ import { attachCopying } from "./ui/copying.js";
 import { byId } from "./ui/dom.js";
 import { keepFocus } from "./ui/focus.js";
 import { Hud } from "./ui/hud.js";
+import { attachKeeping } from "./ui/keeping_controls.js";
 import { recall, remember } from "./ui/memory.js";
 import { Panels } from "./ui/panels.js";
 import { Preview } from "./ui/preview.js";
 import { ProblemCards } from "./ui/problem_cards.js";
-import {
-  CAMERA_ASLEEP,
-  CAMERA_GONE,
-  downloadFailed,
-  GRAPHICS_LOST,
-  sourceFailed,
-  unknownSource,
-  workerFailed,
-} from "./ui/problem_texts.js";
+import { CAMERA_ASLEEP, CAMERA_GONE, GRAPHICS_LOST, sourceFailed, unknownSource, workerFailed } from "./ui/problem_texts.js";
 import { Problems } from "./ui/problems.js";
 import { reportText } from "./ui/report.js";
-import { savePicture, savePly } from "./ui/saving.js";
 import { SettingsPanel } from "./ui/settings.js";
 import { Store } from "./ui/store.js";
 import { showSample } from "./ui/welcome.js";
+import { drawsInSoftware } from "./view/lift_choice.js";
+import { swaysAtFirst } from "./view/orbit.js";
 
 export class App {
   readonly store: Store<State>;
@@ -44,18 +39,16 @@ export class App {
   private readonly line: CaptureLine;
   private readonly sources: Sources;
   private readonly watch = new Watch((asleep) => this.cameraAsleep(asleep));
+  private readonly keeping: Keeping;
 
   /** @throws Error If the browser has no WebGL2. */
-  constructor(
-    config: Config,
-    private readonly access: Access,
-  ) {
+  constructor(config: Config, access: Access) {
     this.store = new Store(initialState(config));
     this.problems = new Problems(this.store);
     const canvas = byId<HTMLCanvasElement>("view");
     this.view = new LiveView(canvas, asset("socket.worker.js"), this.store, this.problems, access, config.lift);
     const { player, stream, statistics } = this.view;
-    player.orbit.still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.watchMotion(config);
 
     const { port1, port2 } = new MessageChannel();
     this.line = new CaptureLine(asset("capture.worker.js"), port2, (why) => this.problems.report(workerFailed(why)));
@@ -80,13 +73,15 @@ export class App {
       },
       dismiss: (code) => this.problems.dismiss(code),
     });
+    this.keeping = new Keeping(this.store, this.view, this.problems, () => this.streamIfWanted());
+    attachKeeping(this.store, this.keeping, () => this.keeping.replay.close());
     attachControls(this.store, player.orbit, {
       start: (kind, file) => void this.start(kind, file),
       stop: () => (this.store.get().starting ? this.cancel() : this.stop()),
       report: (problem) => this.problems.report(problem),
       change: (patch) => this.change(patch),
-      screenshot: () => savePicture(player.capture(false)),
-      download: () => void this.download(),
+      screenshot: () => this.keeping.savePicture(),
+      download: () => this.keeping.savePly(),
       moved: () => player.invalidate(),
     });
     showSample(this.store, access);
@@ -117,6 +112,12 @@ export class App {
 
   /** Opens a source and streams it. The current one goes on until then. */
   private async start(kind: SourceKind, file?: File): Promise<void> {
+    if (file && isKept(file)) {
+      this.stop();
+      this.keeping.replay.close();
+      this.keeping.open(file);
+      return;
+    }
     this.store.set({ source: kind, starting: true });
     let opened: Opened | null;
     try {
@@ -128,13 +129,20 @@ export class App {
     }
     // Another one was started meanwhile, or this one given up.
     if (opened === null) return;
+    this.keeping.replay.close();
     this.problems.settle("started");
     this.store.set({ source: kind, starting: false, running: true, sourceName: opened.name });
     this.preview.show(opened, kind === "camera");
     this.watch.begin(kind === "camera", nowMs());
     this.view.player.forgetPivot();
     this.view.statistics.clearWindows();
-    this.view.stream.on = !document.hidden;
+    this.streamIfWanted();
+  }
+
+  /** While nobody can see the picture, or it stands still, the server should not compute it. */
+  private streamIfWanted(): void {
+    const { running, frozen } = this.store.get();
+    this.view.stream.on = running && !frozen && !document.hidden;
   }
 
   /** Gives up what is being opened. */
@@ -156,7 +164,7 @@ export class App {
     this.sources.stop();
     this.watch.begin(false, nowMs());
     this.problems.dismiss(CAMERA_ASLEEP.code);
-    this.store.set({ running: false, starting: false, sourceName: "" });
+    this.store.set({ running: false, starting: false, sourceName: "", frozen: false });
     this.preview.hide();
   }
 
@@ -190,13 +198,27 @@ export class App {
     if (patch.exactOrder !== undefined) stage.exactOrder = patch.exactOrder;
     axes.group.visible = settings.axes;
     orbit.sway = settings.sway;
+    this.view.player.fieldOfView = settings.fieldOfView;
     orbit.free = settings.freeOrbit;
     orbit.aim({});
     this.preview.mirrored = settings.mirror;
     this.view.player.invalidate();
   }
 
-  /** While nobody can see the picture, the server should not compute it. */
+  /** The view sways at first, unless somebody would rather it did not. */
+  private watchMotion({ settings, view }: Config): void {
+    const { orbit, stage } = this.view.player;
+    const lessMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
+    orbit.still = lessMotion.matches;
+    const isAimed = view.some((value, i) => value !== [0, 0, 1][i]);
+    const sway = settings.sway ?? swaysAtFirst(lessMotion.matches, isAimed, drawsInSoftware(stage.rendererName));
+    this.store.set({ settings: { ...this.store.get().settings, sway } });
+    lessMotion.addEventListener("change", ({ matches }) => {
+      orbit.still = matches;
+      if (matches) this.change({ sway: false });
+    });
+  }
+
   private watchPage(canvas: HTMLCanvasElement): void {
     window.addEventListener("pagehide", () => this.stop());
     navigator.mediaDevices?.addEventListener?.("devicechange", () => {
@@ -207,7 +229,7 @@ export class App {
       this.watch.picture(nowMs());
       // What came while nobody looked was not drawn.
       if (!document.hidden) this.line.again();
-      this.view.stream.on = this.store.get().running && !document.hidden;
+      this.streamIfWanted();
       if (document.hidden) this.view.player.skip();
     });
     canvas.addEventListener("webglcontextlost", () => this.problems.report(GRAPHICS_LOST));
@@ -226,15 +248,6 @@ export class App {
       address: location.href,
       atIso: new Date().toISOString(),
     });
-  }
-
-  private async download(): Promise<void> {
-    try {
-      const { jpeg } = await this.view.stream.lastCapture();
-      await savePly(jpeg, this.store.get().options, this.access);
-    } catch (error) {
-      this.problems.report(downloadFailed(error instanceof Error ? error.message : String(error)));
-    }
   }
 }
 

@@ -60,6 +60,8 @@ export interface Settings {
   axes: boolean;
   /** Gentle motion that reveals the depth. */
   sway: boolean;
+  /** Width of what is seen relative to the camera's picture. */
+  fieldOfView: number;
   /** Orbit without limits. There is nothing behind what the camera saw. */
   freeOrbit: boolean;
 }
@@ -81,6 +83,7 @@ export const DEFAULT_SETTINGS: Readonly<Settings> = {
   mirror: false,
   axes: false,
   sway: false,
+  fieldOfView: 1,
   freeOrbit: false,
 };
 
@@ -102,6 +105,9 @@ export function presetOf(settings: Preset): string | null {
 
 /** Longest sides the panel offers, pixels. */
 export const CAPTURE_SIDES = [320, 480, 640, 800, 960, 1280, 1920] as const;
+
+/** What the panel offers of it. */
+export const FIELDS_OF_VIEW = [0.5, 1.6] as const;
 
 /** What a person chose on an earlier visit. */
 export type Remembered = Partial<Settings> & { readonly source?: SourceKind };
@@ -155,6 +161,7 @@ export function readSettings(query: URLSearchParams): Partial<Settings> {
   number("min_splats", 1, 4_000_000, (value) => (settings.minSplats = Math.round(value)));
   number("min_inference_px", 1, 4096, (value) => (settings.minInferencePx = Math.round(value)));
   number("min_opacity", 0, 1, (value) => (settings.minOpacity = value));
+  number("field_of_view", ...FIELDS_OF_VIEW, (value) => (settings.fieldOfView = value));
   const representation = query.get("representation");
   if (representation === "auto" || representation === "splats" || representation === "points") {
     settings.representation = representation;

@@ -2,10 +2,11 @@
 
 import { nowMs } from "./clock.js";
 import { Statistics } from "./figures/statistics.js";
+import type { RecordingProgress } from "./recording/recorder.js";
 import type { State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { Stream } from "./stream/stream.js";
-import { bufferOf, type DecodedFrame, type FromSocket, type ServerRefusal } from "./stream/thread.js";
+import { bufferOf, type DecodedFrame, type FromFile, type FromSocket, type ServerRefusal } from "./stream/thread.js";
 import { badReply, notDrawn, refused, serverGone, tokenAsked, workerFailed } from "./ui/problem_texts.js";
 import type { Problems } from "./ui/problems.js";
 import type { Store } from "./ui/store.js";
@@ -15,8 +16,14 @@ import { Player, type PlayerEvents } from "./view/player.js";
 /** How soon a picture is asked for again that the server left out, and one that was refused or made with less than is wanted. */
 const SOON_MS = 500;
 const LATER_MS = 2000;
+/** What becomes of files: those that are written, and those that are shown. */
+export interface Keeper {
+  recorded(progress: RecordingProgress, file: Blob | null): void;
+  read(message: FromFile): void;
+}
 
 export class LiveView implements PlayerEvents {
+  keeper: Keeper | null = null;
   readonly statistics = new Statistics();
   readonly player: Player;
   readonly stream: Stream;
@@ -24,6 +31,8 @@ export class LiveView implements PlayerEvents {
   stale = (): void => undefined;
   private staleTimer = 0;
   private wasConnected = false;
+  /** The next frame is shown though the view is frozen. */
+  private stepping = false;
 
   /** @throws Error If the browser has no WebGL2. */
   constructor(
@@ -50,7 +59,7 @@ export class LiveView implements PlayerEvents {
 
   shown(frame: DecodedFrame): void {
     const shownMs = nowMs();
-    this.stream.shown(frame, shownMs);
+    if (!frame.fromFile) this.stream.shown(frame, shownMs);
     this.statistics.shown(frame, shownMs);
     const { seq, count, codec, kind, quality, timings_ms: timingsMs } = frame;
     const onGpu = "pixels" in frame.content;
@@ -67,19 +76,24 @@ export class LiveView implements PlayerEvents {
 
   superseded(frame: DecodedFrame): void {
     this.statistics.counts.supersededInClient++;
-    this.stream.skipped(frame);
+    this.leave(frame);
+  }
+
+  /** It won't be shown. */
+  private leave(frame: DecodedFrame): void {
+    if (!frame.fromFile) this.stream.skipped(frame);
     this.freed(bufferOf(frame.content));
   }
 
   failed(frame: DecodedFrame | null, error: unknown): void {
     // That the whole view is lost is said already.
     if (this.player.stage.disposed) {
-      if (frame) this.stream.skipped(frame);
+      if (frame && !frame.fromFile) this.stream.skipped(frame);
       return;
     }
     if (frame) {
       this.statistics.counts.notDrawn++;
-      this.stream.skipped(frame);
+      if (!frame.fromFile) this.stream.skipped(frame);
     }
     this.problems.report(notDrawn(error));
   }
@@ -110,7 +124,15 @@ export class LiveView implements PlayerEvents {
         break;
       case "frame":
         this.statistics.counts.received++;
-        this.player.show(message.frame);
+        this.showLive(message.frame);
+        break;
+      case "recording":
+        this.keeper?.recorded(message.progress, message.file);
+        break;
+      case "fileOpened":
+      case "fileFrame":
+      case "fileBad":
+        this.keeper?.read(message);
         break;
       case "bad":
         this.statistics.counts.badReplies++;
@@ -124,6 +146,24 @@ export class LiveView implements PlayerEvents {
         this.refused(message);
         break;
     }
+  }
+
+  /** Shows one more frame of a stream that stands still. */
+  step(): void {
+    this.stepping = true;
+    this.stream.on = true;
+  }
+
+  /** A late frame of the stream neither thaws the view nor takes the place of a file. */
+  private showLive(frame: DecodedFrame): void {
+    const { frozen, replay } = this.store.get();
+    if (replay || (frozen && !this.stepping)) {
+      this.leave(frame);
+      return;
+    }
+    if (frozen) this.stream.on = false;
+    this.stepping = false;
+    this.player.show(frame);
   }
 
   private connectionChanged({ status, text, reconnects }: FromSocket & { type: "connection" }): void {

@@ -2,6 +2,7 @@
 
 import type { CameraName } from "./capture/camera.js";
 import { type Config, DEFAULT_SETTINGS, type Settings, type SourceKind } from "./config.js";
+import type { RecordingProgress } from "./recording/recorder.js";
 import type { Engine, FrameOptions, Limits, QualityState } from "./stream/messages.js";
 import type { ConnectionStatus } from "./stream/thread.js";
 import type { LiftChoice } from "./view/lift_choice.js";
@@ -37,6 +38,34 @@ export interface State {
   lift: LiftChoice | null;
   /** Reply on the screen; null before the first. */
   shown: ShownFrame | null;
+  /** A file that is shown in place of the stream. */
+  replay: ReplayState | null;
+  /** The recording that is being made of the stream. */
+  recording: RecordingProgress | null;
+  /** The view is being filmed. */
+  filming: boolean;
+  /** The stream stands still. */
+  frozen: boolean;
+}
+
+/** A file on the screen, and where it is. */
+export interface ReplayState {
+  readonly name: string;
+  /** How many frames it has; 0: it is being opened. */
+  readonly frames: number;
+  /** Index of the frame that is due. */
+  readonly frame: number;
+  readonly positionMs: number;
+  readonly durationMs: number;
+  readonly playing: boolean;
+  readonly speed: number;
+  readonly loops: boolean;
+  /** Why it ends before the file does; empty: it does not. */
+  readonly cut: string;
+  /** What made the frame on the screen. */
+  readonly label: string;
+  /** The same, as the server said at first; null: the file does not say. */
+  readonly engine: Engine | null;
 }
 
 /** Something a person should read. */
@@ -84,5 +113,9 @@ export function initialState(config: Config): State {
     problems: [],
     lift: null,
     shown: null,
+    replay: null,
+    recording: null,
+    filming: false,
+    frozen: false,
   };
 }

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Orbit } from "../src/view/orbit.js";
-import { containRect, frustum } from "../src/view/projection.js";
+import { orbitByKey } from "../src/ui/gestures.js";
+import { drawsInSoftware } from "../src/view/lift_choice.js";
+import { Orbit, swaysAtFirst } from "../src/view/orbit.js";
+import { containRect, frustum, WEBCAM } from "../src/view/projection.js";
 
 const camera = { width: 640, height: 480, fx: 600, fy: 600, cx: 300, cy: 260 };
 
@@ -54,4 +56,67 @@ test("swaying goes to both sides and keeps drawing", () => {
   });
   assert.ok(Math.max(...yaws) > 8 && Math.min(...yaws) < -8);
   assert.ok(orbit.advance(16));
+});
+
+test("a sway begins without a jump, and who takes hold of the view finds it where it was", () => {
+  const orbit = new Orbit();
+  orbit.sway = true;
+  assert.equal(orbit.pose.yawDeg, 0);
+  for (let i = 0; i < 60; i++) orbit.advance(20);
+  const seen = { ...orbit.pose };
+  assert.ok(seen.yawDeg > 5);
+  assert.ok(orbit.swaysOnly);
+  orbit.sway = false;
+  assert.deepEqual(orbit.pose, seen);
+  assert.equal(orbit.advance(20), false, "nothing moves until it is moved");
+  orbit.sway = true;
+  assert.deepEqual(orbit.pose, seen);
+  orbit.turn(1, 0);
+  assert.ok(!orbit.swaysOnly);
+});
+
+test("the view sways at first, but not against the system's wish, a given aim, or where the processor draws", () => {
+  assert.ok(swaysAtFirst(false, false, false));
+  assert.ok(!swaysAtFirst(true, false, false));
+  assert.ok(!swaysAtFirst(false, true, false));
+  assert.ok(
+    !swaysAtFirst(false, false, drawsInSoftware("ANGLE (Google, Vulkan 1.3.0 (SwiftShader Device), SwiftShader driver)")),
+  );
+  assert.ok(!drawsInSoftware("ANGLE (NVIDIA, NVIDIA GeForce RTX 3060 Direct3D11 vs_5_0 ps_5_0, D3D11)"));
+});
+
+test("the keys that fly move the camera, within the limits that keep the subject in sight", () => {
+  const pressed = (...keys: string[]): Orbit["pose"] => {
+    const orbit = new Orbit();
+    orbit.still = true;
+    for (const key of keys) assert.ok(orbitByKey({ key, shiftKey: true }, orbit), key);
+    orbit.advance(16);
+    return orbit.pose;
+  };
+  assert.ok(pressed("W").distance < 1);
+  assert.ok(pressed("S").distance > 1);
+  assert.ok(pressed("D").panX < 0, "the scene goes to the left");
+  assert.ok(pressed("A").panX > 0);
+  assert.ok(pressed("E").panY < 0);
+  assert.ok(pressed("Q").panY > 0);
+  const far = pressed(...Array.from({ length: 100 }, () => ["W", "D", "E"]).flat());
+  assert.deepEqual([far.distance, far.panX, far.panY], [0.45, -0.4 * 0.45, -0.4 * 0.45]);
+  assert.ok(!orbitByKey({ key: "w", shiftKey: false }, new Orbit()), "without Shift they are other keys");
+});
+
+test("however far one pans, zooms and turns, the subject's middle stays in the picture", () => {
+  const [left, right, top, bottom] = frustum(WEBCAM, containRect(WEBCAM, 4 / 3));
+  for (const zoom of [1e-3, 0.7, 1, 1e3]) {
+    for (const [x, y] of [[-9, -9] as const, [9, 9] as const, [9, -9] as const]) {
+      const orbit = new Orbit();
+      orbit.still = true;
+      orbit.pan(x, y);
+      orbit.zoom(zoom);
+      orbit.turn(99, -99);
+      orbit.advance(16);
+      const { panX, panY, distance } = orbit.pose;
+      assert.ok(panX / distance > left && panX / distance < right, `${panX} at ${distance}`);
+      assert.ok(panY / distance > bottom && panY / distance < top, `${panY} at ${distance}`);
+    }
+  }
 });

@@ -267,9 +267,9 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-/** CRC-32 as zlib computes it, of the bytes from `from` on. */
-export function crc32(data: Uint8Array, from: number): number {
-  let crc = -1;
+/** CRC-32 as zlib computes it, of the bytes from `from` on; `before` is that of what stands before them. */
+export function crc32(data: Uint8Array, from: number, before = 0): number {
+  let crc = ~before;
   for (let i = from; i < data.length; i++) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ data[i]!) & 0xff]!;
   return ~crc >>> 0;
 }

@@ -1,12 +1,17 @@
 // Pictures as the browser decodes them, on the grid of a depth layer: what a `depth` frame's colours are taken from.
 
-import type { Jpeg } from "./depth.js";
+import { DecodeError } from "./codec.js";
+import { DEPTH_NAME, type Jpeg } from "./depth.js";
+import { pixelsOf } from "./picture_size.js";
 import { Resampler, type Size } from "./resample.js";
 
 /** Nothing is to change the stored colours on the way: the server knows nothing of this screen, nor of profiles. */
 const AS_STORED: ImageBitmapOptions = { colorSpaceConversion: "none" };
 /** Full HD and a little more. What has more pixels the browser halves first, which is quicker and, so far above the grid, hardly worse. */
 const MOST_PIXELS = 1 << 21;
+
+/** Half a gigabyte while it is decoded and halved: few cameras' pictures have more. */
+const MOST_DECODED = 1 << 26;
 
 /** Draws pictures onto grids, one after the other. */
 export class GridPainter {
@@ -18,11 +23,13 @@ export class GridPainter {
    * @returns RGBA of the grid's pixels, 4 bytes each.
    */
   async paint(picture: Uint8Array<ArrayBuffer>, width: number, height: number): Promise<Uint8Array> {
+    checkPixels(picture);
     return this.draw(await createImageBitmap(new Blob([picture]), AS_STORED), 1, { width, height });
   }
 
   /** The same of a JPEG whose metadata were cut out, and whose orientation is told. */
   async paintJpeg(jpeg: Jpeg, width: number, height: number): Promise<Uint8Array> {
+    checkPixels(jpeg.data);
     const bitmap = await createImageBitmap(new Blob([jpeg.data.slice()], { type: "image/jpeg" }), AS_STORED);
     return this.draw(bitmap, jpeg.orientation, { width, height });
   }
@@ -59,6 +66,18 @@ export class GridPainter {
     const made = new OffscreenCanvas(width, height).getContext("2d", options)!;
     this.canvases[step] = made;
     return made;
+  }
+}
+
+/** A few bytes can claim any size, in a file that somebody was sent. */
+function checkPixels(picture: Uint8Array): void {
+  const pixels = pixelsOf(picture);
+  if (pixels === 0 || pixels > MOST_DECODED) {
+    throw new DecodeError(
+      DEPTH_NAME,
+      `a JPEG, PNG or WebP of at most ${MOST_DECODED} pixels`,
+      pixels ? `${pixels}` : "no picture",
+    );
   }
 }
 

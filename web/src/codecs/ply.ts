@@ -17,19 +17,21 @@ const NEEDED = [
   ...["opacity", "f_dc_0", "f_dc_1", "f_dc_2"],
 ];
 
-interface Header {
-  count: number;
+export interface PlyHeader {
+  readonly count: number;
   /** Where the vertices begin. */
-  start: number;
+  readonly start: number;
   /** Properties of a vertex, float32 each. */
-  properties: string[];
+  readonly properties: readonly string[];
+  /** What was written between the format and the elements, without `comment`. */
+  readonly comments: readonly string[];
 }
 
 export const ply: Codec = {
   name: NAME,
-  count: (data) => readHeader(data).count,
+  count: (data) => readPlyHeader(data).count,
   decode(data, into): DecodedSplats {
-    const { count, start, properties } = readHeader(data);
+    const { count, start, properties } = readPlyHeader(data);
     const stride = 4 * properties.length;
     checkSize(NAME, data, start + count * stride, count, into);
     const view = viewOf(data);
@@ -60,7 +62,8 @@ export const ply: Codec = {
   },
 };
 
-function readHeader(data: Uint8Array): Header {
+/** @throws DecodeError Where it is no header of a PLY of splats. */
+export function readPlyHeader(data: Uint8Array): PlyHeader {
   const text = String.fromCharCode(...data.subarray(0, MAX_HEADER_BYTES));
   const end = text.indexOf(END);
   if (!text.startsWith("ply\n") || end < 0) {
@@ -81,5 +84,6 @@ function readHeader(data: Uint8Array): Header {
   const properties = declared.map((line) => line.split(" ")[2]!);
   const missing = NEEDED.filter((name) => !properties.includes(name));
   if (missing.length > 0) throw new DecodeError(NAME, `the properties ${NEEDED.join(" ")}`, `none named ${missing.join(" ")}`);
-  return { count, start: end + END.length, properties };
+  const comments = lines.filter((line) => line.startsWith("comment ")).map((line) => line.slice("comment ".length));
+  return { count, start: end + END.length, properties, comments };
 }

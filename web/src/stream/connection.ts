@@ -37,7 +37,8 @@ const ENDS: Record<string, string> = {
 };
 
 export interface ConnectionEvents {
-  message(message: ServerMessage): void;
+  /** @param bytes The message as it came; none where the connection says it in the server's place. */
+  message(message: ServerMessage, bytes?: Uint8Array<ArrayBuffer>): void;
   unreadable(reason: string): void;
   status(status: ConnectionStatus, text: string, reconnects: number): void;
 }
@@ -164,9 +165,11 @@ export class Connection {
       this.events.status("open", "connected", this.reconnects);
     }
     let message: ServerMessage;
+    let bytes: Uint8Array<ArrayBuffer>;
     try {
       if (!(data instanceof ArrayBuffer)) throw new Error("it is text");
-      message = decode(new Uint8Array(data)) as ServerMessage;
+      bytes = new Uint8Array(data);
+      message = decode(bytes) as ServerMessage;
     } catch (error) {
       this.events.unreadable(error instanceof Error ? error.message : String(error));
       return;
@@ -182,7 +185,7 @@ export class Connection {
       this.events.status("open", "connected", this.reconnects);
     }
     if (message.type === "error") this.lastError = message.code;
-    this.events.message(message);
+    this.events.message(message, bytes);
   }
 
   /** close() waits for the other side, which may be gone: don't wait for it. */

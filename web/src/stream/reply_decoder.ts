@@ -11,7 +11,7 @@ import { pixelReader } from "../codecs/pixels.js";
 import { PLANES_NAME, PlanesDecoder } from "../codecs/planes.js";
 import { ROW } from "../codecs/words.js";
 import { pivotDepth, pivotOfPixels } from "../view/pivot.js";
-import type { SplatsMessage } from "./messages.js";
+import type { Camera, SplatsMessage } from "./messages.js";
 import type { BufferPool } from "./pool.js";
 import type { FrameContent } from "./thread.js";
 
@@ -93,6 +93,14 @@ export class ReplyDecoder {
     if (view.picture) return this.painter.paintJpeg(view.picture, width, height);
     if (!own) throw new DecodeError(DEPTH_NAME, "the picture that was sent", "a reply whose picture is gone");
     return this.painter.paint(own, width, height);
+  }
+}
+
+/** @throws Error Where they are no intrinsics. */
+export function checkCamera(camera: Camera): void {
+  const { width, height, fx, fy, cx, cy } = camera;
+  if (![width, height, fx, fy, cx, cy].every((value) => Number.isFinite(value)) || Math.min(width, height, fx, fy) <= 0) {
+    throw new Error(`camera: expected finite intrinsics with a size and focal lengths above 0, got ${JSON.stringify(camera)}`);
   }
 }
 

@@ -2,20 +2,23 @@
 
 import type { CapturedFrame, FrameWanted } from "../capture/thread.js";
 import { nowMs } from "../clock.js";
+import { OpenedFile } from "../recording/opened_file.js";
+import { Recorder } from "../recording/recorder.js";
 import { AckOrder } from "./acks.js";
 import { Connection } from "./connection.js";
 import { FlowControl } from "./flow.js";
-import type { Camera, ServerMessage, SplatsMessage } from "./messages.js";
+import type { ServerMessage, SplatsMessage } from "./messages.js";
 import { OwnPictures } from "./own_pictures.js";
 import { BufferPool } from "./pool.js";
 import { Replies } from "./replies.js";
-import { ReplyDecoder } from "./reply_decoder.js";
+import { checkCamera, ReplyDecoder } from "./reply_decoder.js";
 import { bufferOf, type FromSocket, type ToSocket } from "./thread.js";
 
 const pool = new BufferPool();
 const decoder = new ReplyDecoder(pool);
 const pictures = new OwnPictures();
 const replies = new Replies(decodeSplats, refuseSplats, tellCapture);
+const openedFile = new OpenedFile(pool, post);
 const acks = new AckOrder((ack) => connection.send(ack));
 let connection: Connection;
 let frames: MessagePort;
@@ -25,6 +28,9 @@ let nextTimer = 0;
 /** Rises for the life of the page: a reply to a frame of an earlier connection can't be mistaken for a new one. */
 let seq = 0;
 let budget = 0;
+/** The server's, as it came: a recording begins with it. */
+let welcome: Uint8Array<ArrayBuffer> | null = null;
+let recorder: Recorder | null = null;
 let lastCapture: { seq: number; bytes: Uint8Array<ArrayBuffer> } | null = null;
 
 self.onmessage = (event: MessageEvent<ToSocket>) => {
@@ -50,7 +56,7 @@ self.onmessage = (event: MessageEvent<ToSocket>) => {
       tellCapture();
       break;
     case "lift":
-      decoder.liftsOnPage = message.onPage;
+      decoder.liftsOnPage = openedFile.liftsOnPage = message.onPage;
       break;
     case "shown": {
       const { capturedMs, receivedMs, decodedMs, shownMs } = message;
@@ -73,6 +79,16 @@ self.onmessage = (event: MessageEvent<ToSocket>) => {
       post({ type: "lastCapture", seq: lastCapture?.seq ?? 0, jpeg }, jpeg ? [jpeg] : []);
       break;
     }
+    case "record":
+      if (message.on && welcome) recorder ??= new Recorder(welcome, Date.now());
+      else finishRecording();
+      break;
+    case "openFile":
+      void openedFile.open(message.file, message.run);
+      break;
+    case "fileFrame":
+      void openedFile.show(message.index, message.run);
+      break;
     case "reconnect":
       connection.reconnect();
       break;
@@ -110,9 +126,10 @@ function sendFrame({ bytes, capturedMs }: CapturedFrame): void {
   tellCapture();
 }
 
-function receive(message: ServerMessage): void {
+function receive(message: ServerMessage, bytes?: Uint8Array<ArrayBuffer>): void {
   switch (message.type) {
     case "welcome":
+      welcome = bytes ?? null;
       flow = new FlowControl(message.limits.max_in_flight);
       acks.clear();
       pictures.clear();
@@ -125,7 +142,7 @@ function receive(message: ServerMessage): void {
       break;
     case "splats":
       flow.answered(message.seq, nowMs(), message.timings_ms.total ?? 0);
-      receiveSplats(message);
+      receiveSplats(message, bytes!);
       break;
     case "dropped":
       for (const each of message.seqs) flow.dropped(each);
@@ -141,16 +158,27 @@ function receive(message: ServerMessage): void {
   tellCapture();
 }
 
-function checkCamera(camera: Camera): void {
-  const { width, height, fx, fy, cx, cy } = camera;
-  if (![width, height, fx, fy, cx, cy].every((value) => Number.isFinite(value)) || Math.min(width, height, fx, fy) <= 0) {
-    throw new Error(`camera: expected finite intrinsics with a size and focal lengths above 0, got ${JSON.stringify(camera)}`);
-  }
+function receiveSplats(message: SplatsMessage, bytes: Uint8Array<ArrayBuffer>): void {
+  acks.arrived(message.seq);
+  const own = pictures.take(message.seq);
+  if (recorder) record(recorder, message, bytes, own);
+  replies.arrived(message, own, nowMs());
 }
 
-function receiveSplats(message: SplatsMessage): void {
-  acks.arrived(message.seq);
-  replies.arrived(message, pictures.take(message.seq), nowMs());
+function record(
+  into: Recorder,
+  message: SplatsMessage,
+  bytes: Uint8Array<ArrayBuffer>,
+  own: Uint8Array<ArrayBuffer> | null,
+): void {
+  into.add(message, bytes, own);
+  if (into.isFull) finishRecording();
+  else post({ type: "recording", progress: into.progress, file: null });
+}
+
+function finishRecording(): void {
+  if (recorder) post({ type: "recording", progress: recorder.progress, file: recorder.finish() });
+  recorder = null;
 }
 
 async function decodeSplats(message: SplatsMessage, own: Uint8Array<ArrayBuffer> | null, receivedMs: number): Promise<void> {

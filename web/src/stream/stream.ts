@@ -69,6 +69,16 @@ export class Stream {
     this.post({ type: "recycle", buffer }, [buffer]);
   }
 
+  /** Records what comes from now on; off: the file comes with a `recording`. */
+  set records(on: boolean) {
+    this.post({ type: "record", on });
+  }
+
+  /** Has a file read in place of the last. */
+  read(question: ToSocket & { type: "openFile" | "fileFrame" }): void {
+    this.post(question);
+  }
+
   /** The last picture that was sent; `jpeg` is null before the first. */
   lastCapture(): Promise<{ seq: number; jpeg: ArrayBuffer | null }> {
     return new Promise((resolve) => {

@@ -2,6 +2,7 @@
 
 import type { DepthPixels } from "../codecs/depth_pixels.js";
 import type { SplatRange } from "../codecs/words.js";
+import type { RecordingProgress } from "../recording/recorder.js";
 import type { Engine, FrameOptions, Limits, SplatsMessage } from "./messages.js";
 
 /** State of the WebSocket; `waiting` is the pause before the next attempt, after `closed` there is none. */
@@ -31,6 +32,8 @@ export interface DecodedFrame extends Omit<SplatsMessage, "type" | "data"> {
   /** When it had arrived and when it was decoded, on the page's clock. */
   receivedMs: number;
   decodedMs: number;
+  /** It is from a file: no server waits for an ack. */
+  fromFile?: boolean;
 }
 
 /** From the page to the socket worker. Every frame that came is answered by `shown` or `skipped`. */
@@ -43,6 +46,9 @@ export type ToSocket =
   | { type: "skipped"; seq: number; receivedMs: number; decodedMs: number }
   | { type: "recycle"; buffer: ArrayBuffer }
   | { type: "lastCapture" }
+  | { type: "record"; on: boolean }
+  | { type: "openFile"; file: File; run: number }
+  | { type: "fileFrame"; index: number; run: number }
   | { type: "reconnect" }
   | { type: "probe" }
   | { type: "authorize"; subprotocols: string[] };
@@ -55,6 +61,8 @@ export type FromSocket =
   | { type: "sent" }
   | { type: "frame"; frame: DecodedFrame }
   | { type: "bad"; message: string }
+  | { type: "recording"; progress: RecordingProgress; file: Blob | null }
+  | FromFile
   | { type: "dropped"; code: string; count: number }
   | ServerRefusal
   | { type: "lastCapture"; seq: number; jpeg: ArrayBuffer | null };
@@ -69,3 +77,9 @@ export interface ServerRefusal {
   /** The connection is closed after this. */
   fatal: boolean;
 }
+
+/** What became of a file that is shown; `run` is that of the question, and of no earlier file. */
+export type FromFile =
+  | { type: "fileOpened"; run: number; times: number[]; cut: string; engine: Engine | null }
+  | { type: "fileFrame"; run: number; index: number; frame: DecodedFrame }
+  | { type: "fileBad"; run: number; index: number | null; message: string };

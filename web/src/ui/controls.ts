@@ -33,8 +33,11 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     if (running || starting) commands.stop();
     else start(store.get().source);
   };
-  const reset = (): void => {
+  const holdStill = (): void => {
     if (store.get().settings.sway) commands.change({ sway: false });
+  };
+  const reset = (): void => {
+    holdStill();
     orbit.reset();
     commands.moved();
   };
@@ -91,7 +94,7 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
   for (const radio of representations()) {
     radio.addEventListener("change", () => commands.change({ representation: radio.value as Settings["representation"] }));
   }
-  attachGestures(byId("view"), orbit, commands.moved);
+  attachGestures(byId("view"), orbit, commands.moved, holdStill);
   attachDrop(
     (file) => commands.start("file", file),
     () => commands.report(NOT_A_FILE),
@@ -113,10 +116,16 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     const target = event.target as HTMLElement;
     if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
     if (event.key === "Escape" ? closeOne() : keepsKey(target, event.key)) return;
-    const shortcut = shortcuts[event.key.toLowerCase()];
-    if (shortcut && !event.repeat) shortcut();
-    else if (orbitByKey(event, orbit)) commands.moved();
-    else return;
+    // Flying has the same letters, with Shift.
+    const shortcut = event.shiftKey && event.key !== "?" ? undefined : shortcuts[event.key.toLowerCase()];
+    if (shortcut && !event.repeat) {
+      shortcut();
+    } else if (orbitByKey(event, orbit)) {
+      holdStill();
+      commands.moved();
+    } else {
+      return;
+    }
     event.preventDefault();
   });
   store.subscribe((state) => showState(state, source));

@@ -13,7 +13,8 @@ const WHEEL_ZOOM = 0.0012;
 /** Pixels per unit of a wheel that counts in pixels, lines or pages. */
 const WHEEL_PX = [1, 32, 400];
 
-export function attachGestures(view: HTMLElement, orbit: Orbit, moved: () => void): void {
+/** @param touched Somebody takes hold of the view. */
+export function attachGestures(view: HTMLElement, orbit: Orbit, moved: () => void, touched: () => void): void {
   const pointers = new Map<number, { x: number; y: number }>();
   const spread = (): { x: number; y: number; distance: number } => {
     const [a, b] = [...pointers.values()] as [{ x: number; y: number }, { x: number; y: number }];
@@ -21,6 +22,7 @@ export function attachGestures(view: HTMLElement, orbit: Orbit, moved: () => voi
   };
 
   view.addEventListener("pointerdown", (event) => {
+    touched();
     view.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
   });
@@ -53,6 +55,7 @@ export function attachGestures(view: HTMLElement, orbit: Orbit, moved: () => voi
     "wheel",
     (event) => {
       event.preventDefault();
+      touched();
       orbit.zoom(Math.exp(event.deltaY * (WHEEL_PX[event.deltaMode] ?? 1) * WHEEL_ZOOM));
       moved();
     },
@@ -60,8 +63,26 @@ export function attachGestures(view: HTMLElement, orbit: Orbit, moved: () => voi
   );
 }
 
-/** Arrow keys and zoom keys. Returns whether the key was one of them. */
-export function orbitByKey(event: KeyboardEvent, orbit: Orbit): boolean {
+/** With Shift: to the right, up, and nearer by a zoom. */
+const FLIGHTS: Record<string, [right: number, up: number, nearer: number]> = {
+  w: [0, 0, 1],
+  s: [0, 0, -1],
+  a: [-1, 0, 0],
+  d: [1, 0, 0],
+  e: [0, 1, 0],
+  q: [0, -1, 0],
+};
+
+/** Arrow keys, zoom keys and, with Shift, the keys that fly. Returns whether the key was one of them. */
+export function orbitByKey(event: Pick<KeyboardEvent, "key" | "shiftKey">, orbit: Orbit): boolean {
+  const flight = event.shiftKey ? FLIGHTS[event.key.toLowerCase()] : undefined;
+  if (flight) {
+    const [right, up, nearer] = flight;
+    // The scene goes the other way.
+    orbit.pan(-right * KEY_PAN, -up * KEY_PAN);
+    orbit.zoom(KEY_ZOOM ** -nearer);
+    return true;
+  }
   const arrows: Record<string, [number, number]> = {
     ArrowLeft: [-1, 0],
     ArrowRight: [1, 0],

@@ -107,8 +107,18 @@ export function notDrawn(error: unknown): Problem {
   return { code: "not_drawn", title: "A picture could not be drawn", text, until: "shown" };
 }
 
-export function downloadFailed(why: string): Problem {
-  return { code: "download_failed", title: "The file could not be made", text: why, until: null };
+export function filmFailed(error: unknown): Problem {
+  return {
+    code: "film_failed",
+    title: "The view can't be filmed",
+    text: `${String(error)}. Save a picture instead.`,
+    until: null,
+  };
+}
+
+export function recordingFull(): Problem {
+  const text = "It has 2 GB, the most that one file takes, and was saved. Start another one to go on.";
+  return { code: "recording_full", title: "The recording has ended", text, until: null };
 }
 
 export const GRAPHICS_LOST: Problem = {

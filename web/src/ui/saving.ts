@@ -1,11 +1,9 @@
-// What a person can save: the view as a picture, and the last frame as a file of splats.
+// What a person can save of what is on the screen: the view as a picture, the splats as a file, the view as a film.
 
-import type { Access } from "../stream/access.js";
-import type { FrameOptions } from "../stream/messages.js";
+import { plyOf } from "../codecs/ply_file.js";
+import type { Engine } from "../stream/messages.js";
+import { BACKGROUND, type Stage } from "../view/stage.js";
 import { saveAs, timedName } from "./dom.js";
-
-/** The page's background, for where there is no splat. */
-const BACKGROUND = "#10141d";
 
 /** Saves the view, which is transparent where there is no splat, on the page's background as a PNG. */
 export function savePicture(view: HTMLCanvasElement): void {
@@ -17,27 +15,16 @@ export function savePicture(view: HTMLCanvasElement): void {
 }
 
 /**
- * Has the server make a PLY file of the picture, and saves it.
+ * Saves the splats on the screen as a PLY file.
  *
- * @param jpeg The picture that was sent last; null where none was.
- * @param options Those in force: the budget and the minimum opacity apply to the file as well.
- * @throws Error Saying why there is no file.
+ * @param engine What made them, which the file says, and under which licence; null: nobody knows.
  */
-export async function savePly(jpeg: ArrayBuffer | null, options: Partial<FrameOptions>, access: Access): Promise<void> {
-  if (!jpeg) throw new Error("No picture was sent yet. Press Start first.");
-  const query = new URLSearchParams({ format: "ply" });
-  for (const key of ["max_splats", "min_opacity"] as const)
-    if (options[key] !== undefined) query.set(key, String(options[key]));
-  const request = { method: "POST", headers: { "content-type": "image/jpeg" }, body: jpeg };
-  const response = await access.fetch(`api/splat?${query}`, request).catch((error: unknown) => {
-    throw new Error(`The server can't be reached (${String(error)}).`);
-  });
-  if (!response.ok) throw new Error(await reasonOf(response));
-  saveAs(await response.blob(), timedName("ply"));
-}
-
-async function reasonOf(response: Response): Promise<string> {
-  const body: unknown = await response.json().catch(() => null);
-  const message = body && typeof body === "object" && "message" in body ? String(body.message) : "";
-  return message || `The server answered ${response.status}.`;
+export function savePly(stage: Stage, engine: Engine | null): void {
+  const { words, range } = stage.shown;
+  const comments = engine && [
+    `unit: ${engine.metric ? "metres" : "the model's own"}`,
+    `engine: ${engine.name} (${engine.label})`,
+    `licence: ${engine.licence} ${engine.licence_note}`,
+  ];
+  saveAs(new Blob([plyOf(words, range, comments ?? [])], { type: "application/ply" }), timedName("ply"));
 }

@@ -15,6 +15,7 @@ export class SettingsPanel {
   private readonly adapt = byId<HTMLInputElement>("set-adapt");
   private readonly fewest = byId<HTMLInputElement>("set-fewest");
   private readonly opacity = byId<HTMLInputElement>("set-opacity");
+  private readonly fieldOfView = byId<HTMLInputElement>("set-fov");
   private readonly flags = {
     exactOrder: byId<HTMLInputElement>("set-exact"),
     mirror: byId<HTMLInputElement>("set-mirror"),
@@ -41,6 +42,7 @@ export class SettingsPanel {
     onInput(this.fewest, (minSplats) => ({ minSplats }));
     this.adapt.addEventListener("change", () => change({ adapt: this.adapt.checked }));
     onInput(this.opacity, (minOpacity) => ({ minOpacity }));
+    onInput(this.fieldOfView, (fieldOfView) => ({ fieldOfView }));
     for (const [key, input] of Object.entries(this.flags)) {
       input.addEventListener("change", () => change({ [key]: input.checked }));
     }
@@ -69,6 +71,7 @@ export class SettingsPanel {
       [this.splats, splats, splats.toLocaleString("en"), "out-splats"],
       [this.fewest, fewest, fewest.toLocaleString("en"), "out-fewest"],
       [this.opacity, opacity, opacity.toFixed(2), "out-opacity"],
+      [this.fieldOfView, settings.fieldOfView, `${Math.round(settings.fieldOfView * 100)}%`, "out-fov"],
     ] as const;
     for (const [input, value, text, output] of values) {
       input.valueAsNumber = value;

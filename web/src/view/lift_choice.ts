@@ -14,13 +14,18 @@ export interface LiftChoice {
 /** Renderers that are the processor: the pass takes it three times as long as the worker's loop (docs/benchmarks.md). */
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
+/** Whether the processor draws. */
+export function drawsInSoftware(rendererName: string): boolean {
+  return SOFTWARE.test(rendererName);
+}
+
 const ASKED = "the page's address asks for it.";
 
 /** Tries the GPU, unless it is not wanted. Never rejects. */
 export async function chooseLift(stage: Pick<Stage, "rendererName" | "checkLift">, wish: LiftWish): Promise<LiftChoice> {
   if (wish === "worker") return { where: "worker", why: ASKED };
   const name = stage.rendererName;
-  if (wish === "auto" && SOFTWARE.test(name)) return { where: "worker", why: `drawing is done in software (${name}).` };
+  if (wish === "auto" && drawsInSoftware(name)) return { where: "worker", why: `drawing is done in software (${name}).` };
   try {
     await stage.checkLift();
   } catch (error) {

@@ -2,6 +2,8 @@
 
 /** From the capture viewpoint a single view looks right; far from it, one sees what the camera never saw. */
 const LIMITS = { yawDeg: 35, pitchDeg: 25, nearest: 0.45, farthest: 2.2, pan: 0.35 };
+/** A webcam's picture reaches 0.43 of the distance up and down from its middle, and further to the sides. */
+const PAN_PER_DISTANCE = 0.4;
 const FREE_LIMITS = { yawDeg: 180, pitchDeg: 85, nearest: 0.1, farthest: 6, pan: 2 };
 /** Time constant of the motion. */
 const GLIDE_MS = 90;
@@ -22,18 +24,49 @@ export interface OrbitPose {
 
 const HOME: OrbitPose = { yawDeg: 0, pitchDeg: 0, distance: 1, panX: 0, panY: 0 };
 
+/**
+ * Whether a view sways by itself at first: what is new about it is its depth, and only motion shows that.
+ *
+ * @param lessMotion The system asks for less of it.
+ * @param isAimed The page's address says where to look from.
+ * @param inSoftware The processor draws, and is needed for frames.
+ */
+export function swaysAtFirst(lessMotion: boolean, isAimed: boolean, inSoftware: boolean): boolean {
+  return !lessMotion && !isAimed && !inSoftware;
+}
+
 export class Orbit {
   free = false;
-  sway = false;
   /** No gliding, for people who asked their system for less motion. */
   still = false;
   private readonly target: OrbitPose = { ...HOME };
   private readonly current: OrbitPose = { ...HOME };
   private swayMs = 0;
+  private sways = false;
+
+  get sway(): boolean {
+    return this.sways;
+  }
+
+  /** Begins without a jump, and ends where it is: who takes hold of the view finds it there. */
+  set sway(sway: boolean) {
+    if (sway === this.sways) return;
+    if (!sway) {
+      Object.assign(this.current, this.pose);
+      this.aim({ ...this.current });
+    }
+    this.sways = sway;
+    this.swayMs = 0;
+  }
+
+  /** Nothing moves but the sway. */
+  get swaysOnly(): boolean {
+    return this.sways && (Object.keys(HOME) as (keyof OrbitPose)[]).every((key) => this.target[key] === this.current[key]);
+  }
 
   /** Where to look from now. */
   get pose(): OrbitPose {
-    if (!this.sway) return this.current;
+    if (!this.sways) return this.current;
     const phase = (2 * Math.PI * this.swayMs) / SWAY.periodMs;
     return {
       ...this.current,
@@ -67,22 +100,24 @@ export class Orbit {
     t.yawDeg = clamp(t.yawDeg, -limits.yawDeg, limits.yawDeg);
     t.pitchDeg = clamp(t.pitchDeg, -limits.pitchDeg, limits.pitchDeg);
     t.distance = clamp(t.distance, limits.nearest, limits.farthest);
-    t.panX = clamp(t.panX, -limits.pan, limits.pan);
-    t.panY = clamp(t.panY, -limits.pan, limits.pan);
+    // From near one sees less: the subject's middle stays within the picture.
+    const pan = this.free ? limits.pan : Math.min(limits.pan, PAN_PER_DISTANCE * t.distance);
+    t.panX = clamp(t.panX, -pan, pan);
+    t.panY = clamp(t.panY, -pan, pan);
   }
 
   /** Moves on by `elapsedMs`. Returns whether anything moved, so that the picture must be drawn again. */
   advance(elapsedMs: number): boolean {
-    if (this.sway) this.swayMs += elapsedMs;
-    const step = this.still ? 1 : 1 - Math.exp(-elapsedMs / GLIDE_MS);
+    if (this.sways) this.swayMs += elapsedMs;
+    const step = 1 - Math.exp(-elapsedMs / GLIDE_MS);
     let moved = false;
     for (const key of Object.keys(HOME) as (keyof OrbitPose)[]) {
       const rest = this.target[key] - this.current[key];
       if (rest === 0) continue;
       // Ends exactly on the target: the capture viewpoint must be exact, and the loop must come to rest.
-      this.current[key] = Math.abs(rest) < SETTLED ? this.target[key] : this.current[key] + rest * step;
+      this.current[key] = this.still || Math.abs(rest) < SETTLED ? this.target[key] : this.current[key] + rest * step;
       moved = true;
     }
-    return moved || this.sway;
+    return moved || this.sways;
   }
 }

@@ -1,22 +1,21 @@
 // Draws the newest frame, and only when something changed: a frame, the view, the window, or Spark's sort.
 
 import * as THREE from "three";
-import type { Camera } from "../stream/messages.js";
 import { bufferOf, type DecodedFrame } from "../stream/thread.js";
 import { Axes } from "./axes.js";
 import { Orbit } from "./orbit.js";
 import { Presenter, type PresenterEvents } from "./presenter.js";
-import { aspectOf, containRect, frustum, type PictureRect } from "./projection.js";
+import { aspectOf, containRect, frustum, type PictureRect, WEBCAM } from "./projection.js";
 import { Stage } from "./stage.js";
 
 /** The pivot follows the subject slowly: a jumping centre would shake an orbited view. */
 const PIVOT_SMOOTHING = 0.1;
 /** Above 2 device pixels per CSS pixel, splats cost more and look the same. */
 const MAX_PIXEL_RATIO = 2;
+/** A picture takes the GPU longer than this: it has no time to spare. */
+const SLOW_MS = 12;
 const NEAR = 0.02;
 const FAR = 200;
-/** Until the first frame: a typical webcam. */
-const WEBCAM: Camera = { width: 640, height: 480, fx: 560, fy: 560, cx: 320, cy: 240 };
 
 export interface PlayerEvents extends PresenterEvents {
   /** The buffer of a frame that nothing reads any more. */
@@ -30,6 +29,8 @@ export class Player {
   readonly axes = new Axes();
   /** The part of the window that a picture of this aspect has to itself, in fractions. */
   room: (aspect: number) => PictureRect = () => ({ left: 0, top: 0, width: 1, height: 1 });
+  /** How much more than the camera's own picture is seen: its width relative to it. */
+  fieldOfView = 1;
   private drawsOn: Stage;
   private lostRejects: (error: Error) => void = () => undefined;
   private lost: Promise<never> | null = null;
@@ -41,6 +42,7 @@ export class Player {
   private moved = false;
   private lastTickMs = performance.now();
   private scheduled = false;
+  private swaysOn = false;
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
@@ -158,7 +160,20 @@ export class Player {
     if (!this.dirty && !this.moved) return;
     this.dirty = false;
     await this.presenter.present();
-    if (this.moved || this.dirty) this.invalidate();
+    if (this.dirty || (this.moved && !this.orbit.swaysOnly)) this.invalidate();
+    else if (this.moved) void this.swayOn();
+  }
+
+  /** Draws the next picture of a view that sways. The stream comes first: on a slow device, half of the time is left to it. */
+  private async swayOn(): Promise<void> {
+    if (this.swaysOn) return;
+    this.swaysOn = true;
+    const beganMs = performance.now();
+    await this.stage.finished();
+    const tookMs = performance.now() - beganMs;
+    if (tookMs > SLOW_MS) await new Promise((resolve) => setTimeout(resolve, tookMs));
+    this.swaysOn = false;
+    this.invalidate();
   }
 
   private async draw(frame: DecodedFrame | null): Promise<void> {
@@ -213,12 +228,8 @@ export class Player {
     camera.position.copy(offset.applyQuaternion(camera.quaternion)).add(new THREE.Vector3(0, 0, -this.pivot));
     camera.near = this.pivot * NEAR;
     camera.far = this.pivot * FAR;
-    const edges = frustum(this.intrinsics, this.pictureRect).map((edge) => edge * camera.near) as [
-      number,
-      number,
-      number,
-      number,
-    ];
+    const widened = camera.near * (home ? 1 : this.fieldOfView);
+    const edges = frustum(this.intrinsics, this.pictureRect).map((edge) => edge * widened) as [number, number, number, number];
     camera.projectionMatrix.makePerspective(...edges, camera.near, camera.far);
     camera.projectionMatrixInverse.copy(camera.projectionMatrix).invert();
     camera.updateMatrixWorld();

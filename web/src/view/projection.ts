@@ -2,6 +2,9 @@
 
 import type { Camera } from "../stream/messages.js";
 
+/** A typical webcam: for what comes without a camera. */
+export const WEBCAM: Camera = { width: 640, height: 480, fx: 560, fy: 560, cx: 320, cy: 240 };
+
 /** Where the picture lies in the window, in fractions of the window's width and height from its left and top. */
 export interface PictureRect {
   readonly left: number;

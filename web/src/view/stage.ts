@@ -13,6 +13,9 @@ import { checkFrame, differenceBetween, wordsOf } from "./lift_check.js";
 /** How often the GPU is asked whether it is done; browsers only answer between tasks. */
 const FENCE_POLL_MS = 4;
 
+/** The page's own, for pictures and films. */
+export const BACKGROUND = "#10141d";
+
 /** What draws, in the browser's words. */
 export function rendererName(gl: WebGL2RenderingContext): string {
   const info = gl.getExtension("WEBGL_debug_renderer_info");
@@ -173,15 +176,33 @@ export class Stage {
     const scratch = new PackedSplats({ maxSplats: capacity });
     scratch.ensureGenerate(capacity);
     this.lifter.lift(frame, scratch.target!);
+    const words = this.wordsIn(scratch.target!, capacity);
+    scratch.dispose();
+    return words;
+  }
+
+  /** The splats that are shown; zeros are none. Waits for the GPU where that made them. Not to be kept: the next frame overwrites it. */
+  get shown(): { words: Uint32Array; range: SplatRange } {
+    const { target, packedArray, maxSplats, splatEncoding } = this.splats;
+    const range = { ...DEFAULT_RANGE, ...splatEncoding };
+    return { words: target ? this.wordsIn(target, maxSplats) : packedArray!, range };
+  }
+
+  private wordsIn(target: THREE.WebGLArrayRenderTarget, capacity: number): Uint32Array {
     const gl = this.renderer.getContext() as WebGL2RenderingContext;
     const words = new Uint32Array(capacity * WORDS);
-    this.renderer.setRenderTarget(scratch.target, 0);
+    this.renderer.setRenderTarget(target, 0);
     // Spark leaves its own bound.
     gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
     gl.readPixels(0, 0, ROW, capacity / ROW, gl.RGBA_INTEGER, gl.UNSIGNED_INT, words);
     this.renderer.setRenderTarget(null);
-    scratch.dispose();
     return words;
+  }
+
+  /** What is drawn where there is no splat: the page's background, or none, so that the page shows. Films have no transparency. */
+  set opaque(opaque: boolean) {
+    this.renderer.setClearColor(BACKGROUND, opaque ? 1 : 0);
+    this.events.dirty();
   }
 
   /**
