@@ -107,6 +107,7 @@ export class App {
     // Another one was started meanwhile, or this one given up.
     if (opened === null) return;
     this.problems.settle("started");
+    if (kind === "camera" || kind === "sample") remember({ ...recall(), source: kind });
     this.store.set({ source: kind, starting: false, running: true, sourceName: opened.name });
     this.preview.show(opened, kind === "camera");
     this.watch.begin(kind === "camera", nowMs());
