@@ -32,9 +32,10 @@ class AccessGate:
 class PageHeaders:
     """Adds to every response the headers that tell a browser what the page may do."""
 
-    # What the viewer was seen to need: Spark compiles WASM and starts its sort worker from a blob; a dropped picture or video is a blob.
+    # What the viewer was seen to need: Spark compiles WASM and starts its sort worker from a blob; a dropped file is a blob.
     _POLICY = (
-        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; img-src 'self' blob:; media-src 'self' blob:; "
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+        "img-src 'self' blob:; media-src 'self' blob:; "
         "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "
     )
     _HEADERS = (

@@ -411,6 +411,15 @@ def test_detail_is_a_choice_of_three_and_choices_are_remembered(open_viewer: Ope
     assert viewer.page.is_checked("#detail input[value=fast]")
 
 
+def test_the_source_is_remembered_but_not_started(open_viewer: OpenViewer, synthetic: AppServer):
+    viewer = open_viewer(f"{synthetic.url}/?{QUICK}")
+    viewer.page.click("text=Play the sample")
+    viewer.wait("splatcast.state.running")
+    viewer.page.reload()
+    viewer.wait("splatcast.state.connection === 'open'")
+    assert (chosen(viewer), viewer.get("state.running")) == ("Sample", False)
+
+
 def test_where_nothing_can_be_stored_the_viewer_works_all_the_same(open_viewer: OpenViewer, synthetic: AppServer):
     viewer = open_viewer(f"{synthetic.url}/")
     viewer.page.add_init_script(

@@ -131,6 +131,7 @@ export class App {
     if (opened === null) return;
     this.keeping.replay.close();
     this.problems.settle("started");
+    if (kind === "camera" || kind === "sample") remember({ ...recall(), source: kind });
     this.store.set({ source: kind, starting: false, running: true, sourceName: opened.name });
     this.preview.show(opened, kind === "camera");
     this.watch.begin(kind === "camera", nowMs());
