@@ -6,6 +6,7 @@ import type { SplatsMessage } from "../src/stream/messages.js";
 import { BufferPool } from "../src/stream/pool.js";
 import { ReplyDecoder } from "../src/stream/reply_decoder.js";
 import { bufferOf } from "../src/stream/thread.js";
+import { WEBCAM } from "../src/view/projection.js";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -49,8 +50,7 @@ async function answer(question: Exclude<Question, { ask: "hand over" }>): Promis
     return { bytes: base64(rgba) };
   }
   const own = question.own === null ? null : bytesOf(question.own);
-  const camera = { width: 1, height: 1, fx: 1, fy: 1, cx: 0, cy: 0 };
-  const message = { codec: question.codec, data: bytesOf(question.data), camera } as SplatsMessage;
+  const message = { codec: question.codec, data: bytesOf(question.data), camera: WEBCAM } as SplatsMessage;
   const times: number[] = [];
   let words: Uint8Array = new Uint8Array(0);
   let count = 0;

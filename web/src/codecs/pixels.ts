@@ -4,6 +4,7 @@
 // and one on the GPU might round.
 
 import { DecodeError } from "./codec.js";
+import { pixelsOf } from "./picture_size.js";
 
 const AS_STORED: ImageBitmapOptions = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
 
@@ -14,6 +15,9 @@ export type ReadPixels = (jpeg: Uint8Array, width: number, height: number) => Pr
 export function pixelReader(codec: string): ReadPixels {
   let context: OffscreenCanvasRenderingContext2D | null = null;
   return async (jpeg, width, height) => {
+    // Before it is decoded: a few bytes can claim any size.
+    const pixels = pixelsOf(jpeg);
+    if (pixels > width * height) throw new DecodeError(codec, `a JPEG of ${width}×${height}`, `${pixels} pixels`);
     const file = new Blob([jpeg.slice()], { type: "image/jpeg" });
     const bitmap = await createImageBitmap(file, AS_STORED).catch((error: unknown) => {
       throw new DecodeError(codec, "a JPEG", String(error));
