@@ -43,7 +43,7 @@ def record(viewer: Viewer, frames: int) -> bytes:
 def test_a_recording_of_the_stream_plays_without_the_server(open_viewer: OpenViewer, serve: Callable[..., AppServer]):
     server = serve("--engine", "relief")
     viewer = open_viewer(
-        f"{server.url}/?source=camera&autostart=1&width=160&fps=4&max_splats=8000", size=(1000, 700), expected=SERVER_GONE
+        f"{server.url}/?source=camera&autostart=1&width=160&fps=4&max_splats=8000", size=(1280, 720), expected=SERVER_GONE
     )
     viewer.wait_shown(2)
     data = record(viewer, 4)

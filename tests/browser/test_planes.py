@@ -64,6 +64,9 @@ def test_a_native_stream_shows_what_packed_splats_show(open_viewer: OpenViewer, 
         viewer.wait_shown(2)
         viewer.page.click("#start")
         viewer.wait("splatcast.renderer.activeSplats === splatcast.state.shown.count")
+        # Without the panels the picture has the whole window, whatever they say.
+        viewer.page.keyboard.press("h")
+        viewer.page.wait_for_timeout(300)
         assert viewer.get("stats.badReplies") == 0
         shown = viewer.get("state.shown")
         assert (shown["codec"], shown["kind"]) == ("planes" if codec == "auto" else "packed", "native")
