@@ -90,24 +90,27 @@ class Packer:
             return predicted
         began_s = time.perf_counter()
         prediction, request = predicted.prediction, predicted.request
-        name = request.codec_for(prediction.kind, isinstance(prediction.scene, LayeredDepth))
-        if name == planes_heads.NAME and not _fits_planes(prediction):
-            if request.options.codec != "auto":
-                return NoNativeGaussians()
-            name = "packed"
-        if request.file:
-            packed = self._pack_gaussians(request.file.format, prediction, request)
-        elif name == planes_heads.NAME:
-            packed = self._pack_planes(prediction, request)
-        elif name != depth_heads.NAME:
-            packed = self._pack_gaussians(name, prediction, request)
-        elif isinstance(prediction.scene, LayeredDepth):
-            packed = _pack_depth(prediction.scene, prediction, request)
-        else:
-            return NoDepth()
+        packed = self._pack(prediction, request)
+        if isinstance(packed, FrameError):
+            return packed
         request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
         request.pictures = ()
         return packed
+
+    def _pack(self, prediction: Prediction, request: FrameRequest) -> PackedFrame | FrameError:
+        if request.file:
+            return self._pack_gaussians(request.file.format, prediction, request)
+        name = request.codec_for(prediction.kind, isinstance(prediction.scene, LayeredDepth))
+        if name == depth_heads.NAME:
+            layered = prediction.scene
+            return _pack_depth(layered, prediction, request) if isinstance(layered, LayeredDepth) else NoDepth()
+        if name == planes_heads.NAME:
+            if _fits_planes(prediction):
+                return self._pack_planes(prediction, request)
+            if request.options.codec != "auto":
+                return NoNativeGaussians()
+            name = "packed"
+        return self._pack_gaussians(name, prediction, request)
 
     def _pack_planes(self, prediction: Prediction, request: FrameRequest) -> PackedFrame:
         options, camera = request.options, prediction.camera

@@ -10,6 +10,7 @@ from deployments.models.synthetic import SyntheticModel
 from deployments.pipeline import DecodedCapture, PredictedCapture, Prediction
 from deployments.splats.camera import PosedCamera
 from deployments.splats.codecs import planes
+from deployments.splats.files import FileOptions
 from deployments.stages.pack import Packer, PackSettings
 from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians
 from deployments.stream.frames import FrameRequest, PackedFrame
@@ -94,6 +95,14 @@ def test_the_depth_step_is_the_place_on_the_ladder(packer: Packer) -> None:
 def test_by_name_it_is_refused_where_there_are_no_native_gaussians(packer: Packer, model, options) -> None:
     refused = packer.pack(predicted(model, codec="planes", **options))
     assert isinstance(refused, NoNativeGaussians) and refused.code == "no_native"
+
+
+@pytest.mark.parametrize("codec", ["planes", "depth"])
+@pytest.mark.parametrize("model", [LIFTED, DEPTH, NATIVE], ids=["lifted", "depth", "native"])
+def test_a_photo_gets_its_file_whatever_the_servers_own_codec_is(packer: Packer, model, codec: str) -> None:
+    found = predicted(model, codec=codec)
+    found.request.file = FileOptions()
+    assert packed(packer, found).data[:4].tobytes() == b"ply\n"
 
 
 def test_depth_by_name_is_refused_of_native_gaussians(packer: Packer) -> None:
