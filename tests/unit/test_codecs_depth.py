@@ -21,6 +21,7 @@ from deployments.splats.codecs.view_heads import MAX_PIXELS
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.splats.lifting import resolve_edges
+from tests.mutations import mutated
 from tests.vectors.cases import FINER_LN_SCALES, FOLDER, LAYERED, golden, layered_frame, layered_pictures
 
 Plane = NDArray[np.int32]
@@ -363,15 +364,7 @@ def test_ten_thousand_mutations_bring_a_refusal_and_with_a_stated_checksum_a_ref
     original = small().tobytes()
     sound = 0
     for _ in range(10_000):
-        data = bytearray(original)
-        for _ in range(rng.integers(1, 4)):
-            at = int(rng.integers(0, len(data)))
-            if rng.random() < 0.7:
-                data[at] = int(rng.integers(0, 256))
-            elif rng.random() < 0.5:
-                del data[at : at + int(rng.integers(1, 5))]
-            else:
-                data[at:at] = rng.bytes(int(rng.integers(1, 5)))
+        data = mutated(original, rng)
         if bytes(data) != original:
             with pytest.raises(BadBytes):
                 decode_depth(data)

@@ -21,6 +21,7 @@ from deployments.splats.codecs.planes_heads import HEADER, VIEW, read_heads
 from deployments.splats.codecs.planes_ladder import LADDER, Rung, rung_at
 from deployments.splats.gaussians import Gaussians
 from deployments.stages.pack import encode_plane
+from tests.mutations import mutated
 from tests.vectors.cases import FINER_LN_SCALES, NATIVE, golden
 from tests.vectors.native import native_frame
 
@@ -415,15 +416,7 @@ def test_ten_thousand_mutations_bring_a_refusal_and_with_a_stated_checksum_a_ref
     original = small().tobytes()
     sound = 0
     for _ in range(10_000):
-        data = bytearray(original)
-        for _ in range(rng.integers(1, 4)):
-            at = int(rng.integers(0, len(data)))
-            if rng.random() < 0.7:
-                data[at] = int(rng.integers(0, 256))
-            elif rng.random() < 0.5:
-                del data[at : at + int(rng.integers(1, 5))]
-            else:
-                data[at:at] = rng.bytes(int(rng.integers(1, 5)))
+        data = mutated(original, rng)
         if bytes(data) != original:
             with pytest.raises(BadBytes):
                 decode_planes(data, read_plane)

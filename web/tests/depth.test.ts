@@ -8,6 +8,7 @@ import { DEPTH, PlaneDecoder } from "../src/codecs/depth_map.js";
 import { PIXEL_WORDS, toPixels } from "../src/codecs/depth_pixels.js";
 import { Lifter } from "../src/codecs/lift.js";
 import { capacityFor, type SplatRange } from "../src/codecs/words.js";
+import { mutated, randomFrom } from "./mutations.js";
 
 declare const __VECTORS__: string;
 
@@ -214,30 +215,13 @@ test("the largest claim within the bounds is refused before a plane is taken", (
   assert.throws(() => new DepthDecoder().decode(withChecksum(data)), /expected 34359738656 bytes, got 296/);
 });
 
-/** Deterministic: the same mutations in every run. */
-function randomFrom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
 test("10,000 mutations bring a refusal, and with a stated checksum a refusal or a sound frame", () => {
   const original = vector("layers.depth");
   const random = randomFrom(1);
   const decoder = new DepthDecoder();
   let sound = 0;
   for (let round = 0; round < 10_000; round++) {
-    const bytes = [...original];
-    for (let i = 0; i <= random(3); i++) {
-      const at = random(bytes.length);
-      const way = random(10);
-      if (way < 7) bytes[at] = random(256);
-      else if (way < 9) bytes.splice(at, 1 + random(4));
-      else bytes.splice(at, 0, random(256), random(256));
-    }
-    const data = Uint8Array.from(bytes);
+    const data = mutated(original, random);
     if (!Buffer.from(data).equals(original)) assert.throws(() => decoder.decode(data), DecodeError);
     try {
       const frame = decoder.decode(withChecksum(data));

@@ -9,6 +9,7 @@ import { checkJpeg } from "../src/codecs/jpeg_head.js";
 import type { ReadPixels } from "../src/codecs/pixels.js";
 import { countPlanePixels, PlanesDecoder } from "../src/codecs/planes.js";
 import { capacityFor, type SplatRange } from "../src/codecs/words.js";
+import { mutated, randomFrom } from "./mutations.js";
 
 declare const __VECTORS__: string;
 
@@ -258,29 +259,12 @@ test("any bytes as a JPEG's head are refused or a head of the right size", () =>
 
 type Ten = [number, number, number, number, number, number, number, number, number, number];
 
-/** Deterministic: the same mutations in every run. */
-function randomFrom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
 test("10,000 mutations bring a refusal, and with a stated checksum a refusal or sound words", async () => {
   const original = vector("views.splp");
   const random = randomFrom(1);
   let sound = 0;
   for (let round = 0; round < 10_000; round++) {
-    const bytes = [...original];
-    for (let i = 0; i <= random(3); i++) {
-      const at = random(bytes.length);
-      const way = random(10);
-      if (way < 7) bytes[at] = random(256);
-      else if (way < 9) bytes.splice(at, 1 + random(4));
-      else bytes.splice(at, 0, random(256), random(256));
-    }
-    const data = Uint8Array.from(bytes);
+    const data = mutated(original, random);
     if (!Buffer.from(data).equals(original)) await assert.rejects(decode(data, never), DecodeError);
     try {
       const { count, words } = await decode(withChecksum(data), grey);
