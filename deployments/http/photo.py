@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -112,7 +112,8 @@ class Photos:
             raise HTTPException(400, f"content-length: expected a whole number, got {declared!r:.40}")
         is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
         body = self._bounded(request, int(declared), limit + (FORM_BYTES if is_form else 0))
-        picture = await _only_file(request, body) if is_form else b"".join([chunk async for chunk in body])
+        async with aclosing(body):  # So that what it holds is given back at once, also if a form breaks off reading.
+            picture = await _only_file(request, body) if is_form else b"".join([chunk async for chunk in body])
         if not picture:
             raise FrameEmpty
         return picture

@@ -132,7 +132,7 @@ def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArra
     Args:
         data: A JPEG, PNG or WebP file.
         limits: What is accepted.
-        wanted_px: Longest useful side, pixels; 0: full size. A JPEG at least twice as large is scaled by 1/2, 1/4 or 1/8 while
+        wanted_px: Longest useful side, pixels; 0: full size. A JPEG at least twice as large is scaled to 1/8 … 4/8 while
             it is decoded, other pictures by a whole number afterwards; never below this, nor with its shorter side below
             ``limits.min_px``. CMYK and 4:4:1 JPEGs come in full size.
 
@@ -167,7 +167,7 @@ def _decode(picture: Picture, wanted_px: int, limits: FrameLimits) -> NDArray[np
 
 
 def _decode_jpeg(picture: Picture, wanted_px: int, limits: FrameLimits) -> NDArray[np.uint8]:
-    # Only 1/2, 1/4 and 1/8 (min_factor 2) are faster than full size; libjpeg takes the strongest that does not go below min_*.
+    # To eighths, 4/8 at most (min_factor 2), as more is no faster; simplejpeg takes the fewest that do not go below min_*.
     longer, shorter = ("width", "height") if picture.width >= picture.height else ("height", "width")
     scaling = {f"min_{longer}": wanted_px, f"min_{shorter}": limits.min_px, "min_factor": 2} if wanted_px else {}
     try:

@@ -37,8 +37,8 @@ class Picture:
         width: As stored, pixels.
         height: As stored, pixels.
         orientation: EXIF's, 1 to 8; 1 is upright.
-        data: The file with nothing but the picture in it: of a JPEG only what lies before the first marker and after the last one,
-            such as a clip or a second picture, is left out.
+        data: The file with nothing but the picture in it: of a JPEG, junk between its header's segments and what follows its end,
+            such as a clip or a second picture, are left out.
         is_progressive: A JPEG that comes in several passes: its decoder holds all of it, whatever size is asked for.
     """
 
@@ -81,8 +81,10 @@ JPEG_SEGMENTS: Final = frozenset((0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)))
 RST) have none: a reader that skips one as if it had a length sees a different file than libjpeg from there on."""
 
 
-_SCAN_END: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 """Within coded pixels FF is followed by 00 or a restart marker; fill bytes may come before a marker."""
+_ANY_MARKER: Final = re.compile(rb"\xff+[^\x00\xff]")
+"""What libjpeg takes for one outside of coded pixels."""
 
 
 def _read_jpeg(data: bytes) -> Picture:
@@ -96,7 +98,7 @@ def _read_jpeg(data: bytes) -> Picture:
         if data[at] != 0xFF or data[at + 1] == 0:
             # As libjpeg looks for the next marker, but what it skips is cut out, so that there is nothing it could take for one.
             kept.append(data[kept_from:at])
-            found = re.compile(rb"\xff+[^\x00\xff]").search(data, at, at + MAX_JUNK_BYTES + 2)
+            found = _ANY_MARKER.search(data, at, at + MAX_JUNK_BYTES + 2)
             junk += found.start() - at if found else MAX_JUNK_BYTES + 1
             if found is None or junk > MAX_JUNK_BYTES:
                 raise ImageBroken(f"a JPEG marker was expected at byte {at}")
@@ -146,7 +148,7 @@ def _end_of_scans(data: bytes, at: int) -> int:
         scans += data[at + 1] == 0xDA
         if scans > MAX_SCANS:
             raise ImageBroken(f"the JPEG has {scans} scans or more; at most {MAX_SCANS} are accepted")
-        found = _SCAN_END.search(data, at + 2 + length)
+        found = MARKER.search(data, at + 2 + length)
         if found is None:
             return len(data)  # The decoder will say what is missing.
         if found[1] == b"\xd9":

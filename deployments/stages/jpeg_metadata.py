@@ -5,11 +5,10 @@ pixels. EXIF (position, name, time, thumbnail), XMP, colour profiles, comments, 
 end of the picture are gone. The orientation, which EXIF holds, must be told beside it: ``read_picture`` knows it.
 """
 
-import re
 import struct
 from typing import Final
 
-from deployments.stages.image_files import MAX_SEGMENTS
+from deployments.stages.image_files import MARKER, MAX_SEGMENTS
 from deployments.stream.errors import ImageBroken
 
 _SOI, _EOI, _COM, _APP0, _APP14 = 0xD8, 0xD9, 0xFE, 0xE0, 0xEE
@@ -19,9 +18,6 @@ _JFIF: Final = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 
 _ADOBE_BYTES: Final = 14
 """Of a segment that says how the colours are turned, its length included; a longer one says more."""
-
-# Within coded pixels FF is followed by 00 or a restart marker; fill bytes may come before a marker.
-_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 
 
 def strip_metadata(data: bytes) -> bytes:
@@ -37,7 +33,7 @@ def strip_metadata(data: bytes) -> bytes:
         raise ImageBroken("it does not begin as a JPEG does")
     kept, at = [b"\xff\xd8"], 2
     for _ in range(MAX_SEGMENTS):
-        found = _MARKER.search(data, at)
+        found = MARKER.search(data, at)
         if found is None:
             raise ImageBroken("the JPEG ends before its picture does")
         marker, start = found[1][0], found.end()
