@@ -33,7 +33,7 @@ from benchmarks.figures import table
 from benchmarks.frame import HEIGHT, WIDTH, pixel_aligned_frame
 from benchmarks.libraries import GsplyFile, PlyfileFile
 from benchmarks.subjects import SUBJECTS, USUAL
-from deployments.client import read_plane
+from deployments.client import read_jpeg
 from deployments.splats.codecs import CODECS, depth, planes
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.codecs.ply import PlyCodec
@@ -163,7 +163,7 @@ def main(argv: list[str]) -> int:
     for codec in CODECS.values():
         codec.warm_up()
     depth.warm_up()
-    planes.warm_up(encode_plane, read_plane)
+    planes.warm_up(encode_plane, read_jpeg)
     report["rows"] = measure(args.splats, args.repeats)
     with folder_in_ram() as folder:
         report["subjects"] = [fidelity.measure(SUBJECTS[name](args.px), folder, args.repeats) for name in args.subjects]

@@ -24,7 +24,7 @@ from benchmarks.figures import table
 from benchmarks.libraries import GsplyFile
 from benchmarks.splatter import draw, turn
 from benchmarks.subjects import Subject
-from deployments.client import read_plane
+from deployments.client import read_jpeg
 from deployments.splats.camera import Camera, PosedCamera
 from deployments.splats.codecs import CODECS, planes
 from deployments.splats.codecs.depth import Jpeg, decode_depth, encode_depth, lift_decoded
@@ -161,7 +161,7 @@ def _planes(subject: Subject, reference: Gaussians) -> Iterator[Row]:
             return planes.encode_planes(gaussians, kept, views, rung=rung_at(1 / step), encode_jpeg=encode_plane)[0]
 
         def decode(data: Any) -> Gaussians:
-            return planes.decode_planes(data, read_plane)
+            return planes.decode_planes(data, read_jpeg)
 
         yield Row(f"planes, 1/{step}", "planes", encode, decode, lambda found: found, reference)
 

@@ -29,14 +29,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
-from deployments.splats.codecs import CODECS
-from deployments.splats.codecs.depth import decode_depth, lift_decoded
-from deployments.splats.codecs.depth_heads import NAME
-from deployments.splats.codecs.planes import decode_planes
-from deployments.splats.codecs.planes_heads import NAME as PLANES
 from deployments.splats.errors import BadBytes
 from deployments.splats.gaussians import Gaussians
-from deployments.splats.layers import resize_picture, upright
+from deployments.splats.reading import read_frame
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage
 from deployments.stream.messages import Ack, Configure, Configured, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
@@ -84,31 +79,19 @@ def splats_of(reply: Splats, picture: NDArray[np.uint8] | None = None) -> Gaussi
         CodecError: The data are not what the codec writes.
         ValueError: The reply has no colours, and ``picture`` is missing.
     """
-    if reply.codec == PLANES:
-        return decode_planes(reply.data, read_plane)
-    if reply.codec != NAME:
-        return CODECS[reply.codec].decode(reply.data)
-    coded = decode_depth(reply.data)
-    pictures = []
-    for view in coded.views:
-        shown = picture if view.picture is None else upright(_read_jpeg(view.picture.data), view.picture.orientation)
-        if shown is None:
-            raise ValueError("picture: expected the picture that was sent, as the reply has no colours of its own")
-        pictures.append(resize_picture(shown, view.camera.width, view.camera.height))
-    gaussians, _ = lift_decoded(coded, pictures, _read_jpeg)
-    return gaussians
+    return read_frame(reply.codec, reply.data, read_jpeg, picture)
 
 
-def read_plane(data: bytes, channels: int) -> NDArray[np.uint8]:
-    """A JPEG of ``planes`` as :func:`~deployments.splats.codecs.planes.decode_planes` wants it. uint8 [H, W, channels]."""
-    return simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB")  # type: ignore[no-any-return]
+def read_jpeg(data: bytes, channels: int = 3) -> NDArray[np.uint8]:
+    """A JPEG inside a frame, as :mod:`deployments.splats.reading` wants it. uint8 [H, W, channels].
 
-
-def _read_jpeg(data: bytes) -> NDArray[np.uint8]:
+    Raises:
+        BadBytes: It can't be read.
+    """
     try:
-        return simplejpeg.decode_jpeg(data, "RGB")  # type: ignore[no-any-return]
+        return simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB")  # type: ignore[no-any-return]
     except ValueError as error:
-        raise BadBytes(NAME, 0, "a JPEG", str(error)) from None
+        raise BadBytes("jpeg", 0, "a JPEG", str(error)) from None
 
 
 class Stream:

@@ -16,7 +16,8 @@ from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.origins import parse_authority, parse_origin
 from deployments.stream.quality import QualitySettings
-from deployments.stream.session import SessionLimits
+from deployments.stream.rooms import RoomLimits
+from deployments.stream.session_settings import SessionLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def _access_makes_sense(settings: AccessSettings) -> AccessSettings:
 def _all_positive(section: Any) -> Any:
     for f in fields(section):
         value = getattr(section, f.name)
-        if isinstance(value, (int, float)) and not value > 0:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not value > 0:
             raise ValueError(f"{f.name}: expected more than 0, got {value}")
     return section
 
@@ -153,6 +154,7 @@ class GraphArgs(_Section):
         quality: What the quality of a stream is adapted to.
         access: Who may use the server.
         admission: What all sessions of an ingress replica together may have in the graph.
+        rooms: What rooms may cost.
         pack: How splats are coded.
         max_sessions: Sessions that an ingress replica serves; must be below the Ingress's ``max_ongoing_requests``.
         frame_timeout_s: A frame that takes longer to go through the graph is given up.
@@ -168,6 +170,7 @@ class GraphArgs(_Section):
     quality: Annotated[QualitySettings, AfterValidator(_target_is_positive)] = QualitySettings()
     access: Annotated[AccessSettings, AfterValidator(_access_makes_sense)] = AccessSettings()
     admission: Annotated[AdmissionLimits, AfterValidator(_all_positive)] = AdmissionLimits()
+    rooms: Annotated[RoomLimits, AfterValidator(_all_positive)] = RoomLimits()
     pack: PackSettings = PackSettings()
     max_sessions: int = Field(default=600, ge=1)
     frame_timeout_s: float = Field(default=30.0, gt=0)

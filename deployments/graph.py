@@ -16,10 +16,11 @@ from deployments.inference import GaussianInference
 from deployments.ingress import Ingress
 from deployments.models import check_engine
 from deployments.packer import SplatPacker
+from deployments.relay import Relay
 
 
 def build_app(args: GraphArgs) -> Application:
-    """Bind the four deployments.
+    """Bind the five deployments.
 
     Args:
         args: ``args:`` of the application in ``serve_config.yaml``.
@@ -36,7 +37,8 @@ def build_app(args: GraphArgs) -> Application:
     decoder = FrameDecoder.bind(args.frames, args.photos)  # type: ignore[attr-defined]
     inference = GaussianInference.bind(args.engine, args.batch)  # type: ignore[attr-defined]
     packer = SplatPacker.bind(args.pack)  # type: ignore[attr-defined]
-    return Ingress.bind(decoder, inference, packer, args)  # type: ignore[attr-defined]
+    relay = Relay.bind(args.rooms)  # type: ignore[attr-defined]
+    return Ingress.bind(decoder, inference, packer, relay, args)  # type: ignore[attr-defined]
 
 
 class NoGpuError(RuntimeError):

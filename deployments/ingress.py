@@ -17,12 +17,14 @@ from deployments.ops.graph_state import graph_state, replica_name
 from deployments.ops.metrics import PrometheusExport, RaySink
 from deployments.ops.proxy import missing_environment
 from deployments.pipeline import Overloaded
+from deployments.relay import RelayHandle
 from deployments.stream.admission import Admission
 from deployments.stream.counts import Counts
 from deployments.stream.errors import FrameError, GraphFailed
 from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.logs import Seldom, frame_fields
 from deployments.stream.messages import Engine
+from deployments.stream.rooms import Rendition
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -42,7 +44,7 @@ class GraphPipeline:
         self, decoder: DeploymentHandle, inference: DeploymentHandle, packer: DeploymentHandle, frame_timeout_s: float
     ) -> None:
         self._decode, self._predict, self._pack = decoder.decode, inference.predict, packer.pack
-        self._describe = inference.describe
+        self._recode, self._describe = packer.recode, inference.describe
         self._frame_timeout_s = frame_timeout_s
         self._lost = Seldom(_LOST_REPORT_PERIOD_S)
 
@@ -74,6 +76,16 @@ class GraphPipeline:
             text = "%d frames lost in the graph, the last one to %s: %.300s"
             logger.warning(text, count, type(error).__name__, error, extra=frame_fields(frame_id))
 
+    async def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame | FrameError:
+        """Make another form of a frame; see :class:`~deployments.pipeline.Pipeline`."""
+        try:
+            outcome: PackedFrame | FrameError = await asyncio.wait_for(
+                self._recode.remote(packed, rendition), self._frame_timeout_s
+            )
+        except BackPressureError:
+            raise Overloaded from None
+        return outcome
+
     async def describe(self) -> Engine:
         """What the model is, according to a replica that has loaded it."""
         info: Engine = await self._describe.remote()
@@ -85,8 +97,16 @@ class GraphPipeline:
 class Ingress:
     """Serves the viewer, the HTTP API and the sessions."""
 
-    def __init__(self, decoder: DeploymentHandle, inference: DeploymentHandle, packer: DeploymentHandle, args: GraphArgs) -> None:
+    def __init__(
+        self,
+        decoder: DeploymentHandle,
+        inference: DeploymentHandle,
+        packer: DeploymentHandle,
+        relay: DeploymentHandle,
+        args: GraphArgs,
+    ) -> None:
         self._args = args
+        self._relay = RelayHandle(relay)
         self._token = token_from(os.environ)
         self._pipeline = GraphPipeline(decoder, inference, packer, args.frame_timeout_s)
         logging.getLogger("ray.serve").addFilter(_is_no_backpressure_line)
@@ -105,6 +125,7 @@ class Ingress:
             token=self._token,
             graph=graph_state,
             replica=replica_name(),
+            relay=self._relay,
         )
 
     async def splat(self, capture: Capture) -> PackedFrame | FrameError:

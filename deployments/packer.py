@@ -10,6 +10,7 @@ from deployments.stages.pack import Packer, PackSettings
 from deployments.stream.errors import FrameError, GraphFailed
 from deployments.stream.frames import PackedFrame
 from deployments.stream.logs import frame_fields
+from deployments.stream.rooms import Rendition
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -30,4 +31,12 @@ class SplatPacker:
         except Exception:
             frame_id = predicted.request.frame_id if isinstance(predicted, PredictedCapture) else ""
             logger.exception("packing failed", extra=frame_fields(frame_id))
+            return GraphFailed()
+
+    async def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame | FrameError:
+        """Make another form of a frame, for viewers of a room who can't take it as it is."""
+        try:
+            return await asyncio.to_thread(self._packer.recode, packed, rendition)
+        except Exception:
+            logger.exception("recoding failed", extra={"codec": packed.codec, "to": rendition.codec})
             return GraphFailed()

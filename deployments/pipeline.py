@@ -17,6 +17,7 @@ from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame, SplatKind
 from deployments.stream.messages import Engine
+from deployments.stream.rooms import Rendition
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,14 @@ class Pipeline(Protocol):
 
         Raises:
             Overloaded: If the graph's queues are full; the frame was dropped.
+        """
+        ...
+
+    async def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame | FrameError:
+        """A packed frame in another form, for viewers who can't take it as it is.
+
+        Raises:
+            Overloaded: If the graph's queues are full.
         """
         ...
 

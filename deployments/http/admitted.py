@@ -8,6 +8,7 @@ from deployments.stream.admission import Admission
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Engine
+from deployments.stream.rooms import Rendition
 
 
 class AdmittedPipeline:
@@ -78,6 +79,14 @@ class AdmittedPipeline:
             else:
                 self.admission.finished(None, refused=refused)
         return outcome
+
+    async def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame | FrameError:
+        """A packed frame in another form. Needs no place: a room has one under way for each camera and form.
+
+        Raises:
+            Overloaded: A queue of the graph was full.
+        """
+        return await self._pipeline.recode(packed, rendition)
 
     async def describe(self) -> Engine:
         """What makes the splats."""

@@ -27,6 +27,7 @@ from deployments.http.health import Health
 from deployments.http.middleware import AccessGate, PageHeaders
 from deployments.http.pages import STATIC_FOLDER, PageRedirects, ViewerFiles
 from deployments.http.photo import Photos
+from deployments.http.room_links import RelayClient, RoomLinks
 from deployments.http.socket import endpoint
 from deployments.http.status import GraphState, Status
 from deployments.pipeline import Pipeline
@@ -35,7 +36,9 @@ from deployments.stream import messages
 from deployments.stream.admission import Admission
 from deployments.stream.counts import Counts
 from deployments.stream.errors import NotReady, StreamError
-from deployments.stream.session import Session, SessionSettings
+from deployments.stream.rooms import Rooms
+from deployments.stream.session import Session
+from deployments.stream.session_settings import SessionSettings
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -55,6 +58,7 @@ def create_app(
     token: str | None = None,
     graph: Callable[[], Awaitable[GraphState]] = _no_graph,
     replica: str = "",
+    relay: RelayClient | None = None,
 ) -> ASGIApp:
     """The ASGI application of one ingress replica.
 
@@ -67,9 +71,10 @@ def create_app(
         token: What clients must know; None: nothing.
         graph: Asks how the deployments are, for ``/status``.
         replica: This replica's name.
+        relay: Leads to the rooms of the other ingress replicas; None: there are none.
     """
     counts, admission = counts or Counts(time.monotonic), admission or Admission(args.admission)
-    api = _Api(pipeline, args, counts, admission, graph, replica)
+    api = _Api(pipeline, args, counts, admission, graph, replica, relay)
     access = Access(args.access, token)
     places = Places(args.max_sessions, args.access.max_sessions_per_address, "sessions")
     viewer = ViewerFiles(static_folder)
@@ -105,8 +110,11 @@ class _Api:
         admission: Admission,
         graph: Callable[[], Awaitable[GraphState]],
         replica: str,
+        relay: RelayClient | None,
     ) -> None:
         self.pipeline = AdmittedPipeline(pipeline, admission, args.batch.max_size)
+        self._rooms = Rooms(args.rooms, time.time() - time.monotonic())
+        RoomLinks(self._rooms, self.pipeline, relay, replica)
         self.sessions: set[Session] = set()
         self._counts = counts
         self._args = args
@@ -127,7 +135,7 @@ class _Api:
             max_frame_bytes=args.frames.max_frame_bytes,
             max_frame_pixels=args.frames.max_pixels,
         )
-        return Session(uuid4().hex[:12], settings, time.monotonic(), self._counts)
+        return Session(uuid4().hex[:12], settings, time.monotonic(), self._counts, self._rooms)
 
     async def describe(self) -> messages.Engine:
         """What the model is; asked of the graph once.

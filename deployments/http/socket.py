@@ -58,6 +58,7 @@ class SessionSocket:
         self._session = session
         self._pipeline = pipeline
         self._wake = asyncio.Event()
+        session.wake = self._wake.set
         self._receipt = asyncio.Event()
         self._receipt_token = websocket.headers.get(RECEIPT_HEADER.decode())
         self._told: set[str] = set()
@@ -75,6 +76,7 @@ class SessionSocket:
                     self._tasks.start_soon(self._run_loop, loop)
         finally:
             self._pipeline.admission.withdraw(self._start)
+            self._session.ended(time.monotonic())
             if error := self._session.closing:
                 self._left = {"ended_by": "us", "close_code": error.close_code, "reason": error.code}
             summary = self._session.reports.summary(time.monotonic())

@@ -12,6 +12,7 @@ from deployments.stages.predict import predict_batch
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Engine
+from deployments.stream.rooms import Rendition
 
 
 class LocalPipeline:
@@ -44,6 +45,10 @@ class LocalPipeline:
     async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
         """The same in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.run, capture)
+
+    async def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame | FrameError:
+        """A packed frame in another form; in a thread."""
+        return await asyncio.to_thread(self._packer.recode, packed, rendition)
 
     async def describe(self) -> Engine:
         """What the model is."""

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,11 +23,15 @@ from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import LayeredDepth, resize_layers
 from deployments.splats.lifting import fit_grid
+from deployments.splats.reading import read_frame, read_layers
 from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians
 from deployments.stream.frames import FrameRequest, PackedFrame
+from deployments.stream.rooms import Rendition
 
-JPEG_QUALITY = 88
-"""Of pictures that are coded here. A pixel of theirs is a splat, so colours are not subsampled."""
+JPEG_QUALITY, JPEG_COARSE_QUALITY = 88, 75
+"""Of pictures that are coded here. A pixel of theirs is a splat, so colours are not subsampled, but in the coarse rendition."""
+COARSE_SIDE, COARSE_STEP = 0.6, 1 / 128
+"""Of the coarse rendition of a ``depth`` frame: its grid's sides, and the step: about a third of the bytes."""
 FAR_MORE = 6.0
 """Pixels of the camera's picture for one of the grid, above which it is coded anew: 640×480 shown on 304×228 is just below."""
 
@@ -73,7 +77,7 @@ class Packer:
         """Compile or load every kernel, so that no user's first frame waits for it."""
         pruning.warm_up()
         depth.warm_up()
-        planes.warm_up(encode_plane, _decode_plane)
+        planes.warm_up(encode_plane, _decode_jpeg)
         for codec in self._codecs.values():
             codec.warm_up()
 
@@ -96,6 +100,25 @@ class Packer:
         request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
         request.pictures = ()
         return packed
+
+    def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame:
+        """A packed frame in another form, for a viewer who can't take it as it is.
+
+        Args:
+            packed: With its pictures, where its codec has any.
+            rendition: What it is to be. Only ``depth`` has a coarse one.
+
+        Raises:
+            CodecError: The frame is not what its codec writes.
+            ValueError: It has no pictures, or can't become that.
+        """
+        codec = rendition.codec
+        if codec == packed.codec == depth_heads.NAME and rendition.is_coarse:
+            return replace(packed, data=_coarser(packed.data))
+        if codec not in self._encode:
+            raise ValueError(f"recode: a frame of {packed.codec} can't become {codec}")
+        gaussians = read_frame(packed.codec, packed.data, _decode_jpeg)
+        return replace(packed, codec=codec, count=len(gaussians), data=self._encode[codec](gaussians))
 
     def _pack(self, prediction: Prediction, request: FrameRequest) -> PackedFrame | FrameError:
         if request.file:
@@ -181,8 +204,26 @@ def encode_plane(picture: NDArray[np.uint8], quality: int, halved: bool) -> byte
     return simplejpeg.encode_jpeg(picture, quality, colours, subsampling)  # type: ignore[no-any-return]
 
 
-def _decode_plane(data: bytes, channels: int) -> NDArray[np.uint8]:
+def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
     return simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB")  # type: ignore[no-any-return]
+
+
+def _coarser(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A ``depth`` frame with about a third of its bytes."""
+    coded, layered = read_layers(data, _decode_jpeg)
+    camera = layered.views[0].camera
+    layered = resize_layers(layered, *(max(1, round(COARSE_SIDE * side)) for side in (camera.width, camera.height)))
+    coarse = functools.partial(_jpeg, subsampling="420", quality=JPEG_COARSE_QUALITY)
+    return depth.encode_depth(
+        layered,
+        step=COARSE_STEP,
+        kind=coded.kind,
+        colour=[depth.Jpeg(coarse(view.picture)) for view in layered.views],
+        border=coded.border,
+        min_opacity=coded.min_opacity,
+        farthest=coded.farthest,
+        encode_jpeg=coarse,
+    )
 
 
 def _lifted_kind(prediction: Prediction) -> Literal["lifted", "points"]:
@@ -201,5 +242,5 @@ def _jpegs(layered: LayeredDepth, coded: Sequence[depth.Jpeg]) -> list[depth.Jpe
     return chosen
 
 
-def _jpeg(picture: NDArray[np.uint8], subsampling: str = "444") -> bytes:
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), JPEG_QUALITY, "RGB", subsampling)  # type: ignore[no-any-return]
+def _jpeg(picture: NDArray[np.uint8], subsampling: str = "444", quality: int = JPEG_QUALITY) -> bytes:
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, "RGB", subsampling)  # type: ignore[no-any-return]

@@ -12,7 +12,8 @@ class Delivery:
 
     def __init__(self, now_s: float) -> None:
         self.send_ms = 0.0
-        self._unacked: deque[int] = deque()
+        self._unacked: deque[tuple[int, float]] = deque()
+        """Number and time of sending."""
         self._taken_s = now_s
         """When the client last took a reply, or the first reply went out after it had taken all."""
         self._send_began_s: float | None = None
@@ -38,17 +39,23 @@ class Delivery:
         """The reply to frame ``seq`` goes out; ``seq`` rises."""
         if not self._unacked:
             self._taken_s = now_s
-        self._unacked.append(seq)
+        self._unacked.append((seq, now_s))
 
     def is_expected(self, seq: int) -> bool:
         """Whether an ack of ``seq`` is news: some reply up to it is not yet acknowledged."""
-        return bool(self._unacked) and seq >= self._unacked[0]
+        return bool(self._unacked) and seq >= self._unacked[0][0]
 
-    def acked(self, seq: int, now_s: float) -> None:
-        """The client took the reply to ``seq``, and every one before it."""
+    def acked(self, seq: int, now_s: float) -> float | None:
+        """The client took the reply to ``seq``, and every one before it.
+
+        Returns:
+            When that reply was sent; None if it was another one.
+        """
         self._taken_s = now_s
-        while self._unacked and self._unacked[0] <= seq:
-            self._unacked.popleft()
+        sent = None
+        while self._unacked and self._unacked[0][0] <= seq:
+            sent = self._unacked.popleft()
+        return sent[1] if sent and sent[0] == seq else None
 
     def waits_since_s(self, result_waits: bool) -> float | None:
         """Since when the client has held things up; None while it does not.

@@ -156,6 +156,59 @@ class BadMessage(StreamError):
     sentence = "Message not understood: {reason}."
 
 
+# --- A wish about a room is refused; the connection stays open. ---
+
+
+class RoomNameRefused(StreamError):
+    """Neither a name nor a key of a room. The sentence does not repeat it: it may be a key with a typing error."""
+
+    code = "room_name"
+    sentence = (
+        "The room is not a name (1 to 64 of A-Z a-z 0-9 _ -, the first no sign) or a whole key: copy the whole link once more."
+    )
+
+
+@dataclass(eq=False)
+class RoomForbidden(StreamError):
+    """What the client wants of a room is more than its link gives."""
+
+    wanted: str
+    right: str
+    code = "room_forbidden"
+    sentence = "You may not {wanted}: your link gives the right of '{right}' only. Ask whoever sent it for another one."
+
+
+@dataclass(eq=False)
+class RoomFull(StreamError):
+    """A room takes no more viewers or cameras."""
+
+    limit: int
+    what: str
+    code = "room_full"
+    sentence = "This room is at its limit of {limit} {what}: try again when somebody has left."
+
+
+class RoomLocked(StreamError):
+    """The owner lets no new viewers in."""
+
+    code = "room_locked"
+    sentence = "Whoever opened this room lets no new viewers in for now: ask them, and try again."
+
+
+class RoomClosed(StreamError):
+    """The owner has ended the room that the client was in."""
+
+    code = "room_closed"
+    sentence = "The room was closed by whoever opened it."
+
+
+class RoomTaken(StreamError):
+    """Another session has taken the client's place in the room."""
+
+    code = "room_taken"
+    sentence = "You are in this room from another window now."
+
+
 # --- The connection ends. ---
 
 

@@ -11,7 +11,7 @@ are skipped without building their values, so that a message of a few MB can't b
 import re
 from dataclasses import dataclass
 from operator import methodcaller
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -41,6 +41,51 @@ class _Message(msgspec.Struct, frozen=True, tag=lambda name: re.sub(r"(?<=[a-z])
 # --- client → server ---
 
 
+class Join(_Message, frozen=True):
+    """Enters a room, and leaves the one before. Answered with ``joined``, or with an ``error``.
+
+    Attributes:
+        room: A name, a key of the room (``owner.…``, ``camera.…``, ``viewer.…``), or ``new`` for one that nobody knows yet.
+        role: ``camera``: sends frames, and gets a ``published`` for each; ``viewer``: gets the room's splats; ``both``: sends frames,
+            which the room sees, and gets its own splats.
+        name: What to call this member to the others; may be empty.
+        place: The token from an earlier ``joined``, to have that place in the room again.
+        t: The time of sending on the client's clock.
+    """
+
+    room: Text
+    role: Literal["camera", "viewer", "both"] = "both"
+    name: Text = ""
+    place: Text = ""
+    t: float = 0.0
+
+
+class Leave(_Message, frozen=True):
+    """Leaves the room, for good. The session goes on without one."""
+
+
+class Watch(_Message, frozen=True):
+    """Chooses the camera of the room that a viewer sees.
+
+    Attributes:
+        camera: Its id, as in ``room``; empty: the room's first.
+    """
+
+    camera: Text = ""
+
+
+class Govern(_Message, frozen=True):
+    """What the owner of a room may do to it.
+
+    Attributes:
+        locked: Whether new viewers are kept out; null: as it is.
+        close: Ends the room, for all.
+    """
+
+    locked: bool | None = None
+    close: bool = False
+
+
 class Hello(_Message, frozen=True):
     """Opens a session of the current protocol. A client that never sends it gets the original protocol.
 
@@ -49,12 +94,14 @@ class Hello(_Message, frozen=True):
         client: Name and version of the client, for the log.
         codecs: Codecs the client decodes, best first.
         options: Changes to the server's default options.
+        join: The room to be in from the start; null: none.
     """
 
     protocol: int
     codecs: List[Text]
     client: Text = ""
     options: Options = msgspec.field(default_factory=dict)
+    join: "Join | None" = None
 
 
 class Frame(_Message, frozen=True):
@@ -214,10 +261,13 @@ class Splats(_Message, frozen=True):
         count: Splats in ``data``.
         camera: The capture viewpoint: at the origin, looking along +z, x right, y down.
         pruned: Reason → Gaussians removed for it: ``opacity``, ``border``, ``depth``, ``budget``, ``invalid``.
-        timings_ms: Stage → milliseconds: ``receive``, ``queue``, ``decode``, ``infer``, ``pack``, ``send``, ``total``.
+        timings_ms: Stage → milliseconds: ``receive``, ``queue``, ``decode``, ``infer``, ``pack``, ``send``, ``total``; of another
+            camera's frame ``relay`` in place of ``receive`` and ``queue``: from the graph's end to this reply.
         dropped: Reason → frames of this session dropped for it so far.
         quality: The quality it was made with.
         data: The codec's bytes.
+        source: Id of the room's camera whose frame it is; empty: the client's own. ``seq`` then counts what this viewer gets, and
+            ``captured_ms`` is as exact as both clocks are known.
     """
 
     seq: int
@@ -232,6 +282,7 @@ class Splats(_Message, frozen=True):
     dropped: Map[int]
     quality: QualityState
     data: bytes
+    source: str = ""
 
 
 class Dropped(_Message, frozen=True):
@@ -268,14 +319,80 @@ class Error(_Message, frozen=True):
     fatal: bool = False
 
 
+class Joined(_Message, frozen=True):
+    """Answers ``join``.
+
+    Attributes:
+        id: This member's id, by which the others know it.
+        role: What it does in the room.
+        place: The token to say in the next ``join`` of this room, to have this place again. Nobody else should have it.
+        keys: Right (``owner``, ``camera``, ``viewer``) → the key that gives it, for this client's own and those below; empty in a
+            room with a name.
+        t: The server's clock, seconds since 1970.
+    """
+
+    id: str
+    role: str
+    place: str
+    keys: Map[str]
+    t: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoomCamera:
+    """A camera of the room.
+
+    Attributes:
+        id: Its id.
+        name: What it calls itself.
+        away: Whether it is gone for the moment; its place is kept for a while.
+    """
+
+    id: str
+    name: str
+    away: bool
+
+
+class Room(_Message, frozen=True):
+    """Who is in the room; said at each change.
+
+    Attributes:
+        cameras: The longest there first.
+        viewers: How many watch.
+        names: Of viewers who have told one, at most 32.
+        locked: Whether new viewers are kept out.
+        shown: Id of the camera that this viewer sees; empty if there is none.
+    """
+
+    cameras: List[RoomCamera]
+    viewers: int
+    names: List[str]
+    locked: bool
+    shown: str = ""
+
+
+class Published(_Message, frozen=True):
+    """A camera's frame went to the room.
+
+    Attributes:
+        seq: Number of the frame.
+        captured_ms: Echo of the frame's.
+        timings_ms: As in ``splats``.
+    """
+
+    seq: int
+    captured_ms: float
+    timings_ms: Map[float]
+
+
 class Pong(_Message, frozen=True):
     """Answers ``ping``."""
 
     t: float = 0.0
 
 
-ClientMessage = Hello | Frame | Ack | Configure | Ping
-ServerMessage = Welcome | Configured | Splats | Dropped | Error | Pong
+ClientMessage = Hello | Frame | Ack | Configure | Ping | Join | Leave | Watch | Govern
+ServerMessage = Welcome | Configured | Splats | Dropped | Error | Pong | Joined | Room | Published
 
 
 def type_name(cls: type[_Message]) -> str:

@@ -13,13 +13,19 @@ Invariants:
   does not read, the newest 64 are kept.
 - Frames above a rate are dropped once read, before they cost anything more; a flood of messages ends the session.
 - When the session closes, it says why and nothing more.
+
+A session may be in a room (:mod:`deployments.stream.rooms`). One that sends pictures there has everything as without a room, and what
+it is answered is published as well; one that only watches is sent what others publish, by the same credits and acks.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
-from deployments.stream import legacy, messages
+from deployments.splats.codecs import depth_heads
+from deployments.splats.codecs.depth import without_pictures
+from deployments.stream import legacy, messages, replies
 from deployments.stream.counts import Counts, SessionReports
 from deployments.stream.delivery import Delivery
 from deployments.stream.errors import (
@@ -35,9 +41,11 @@ from deployments.stream.errors import (
 )
 from deployments.stream.frame_queue import FrameQueue, Result
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
-from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.outbox import Outbox
-from deployments.stream.quality import Quality, QualitySettings
+from deployments.stream.quality import Quality
+from deployments.stream.rooms import Rooms
+from deployments.stream.seat import RoomMessage, Seat, Wish, needs_less
+from deployments.stream.session_settings import SessionSettings
 from deployments.stream.token_bucket import Rates
 
 _BAD_MESSAGES_IN_A_ROW = 64
@@ -49,55 +57,6 @@ _MAX_SEQ = 2**53 - 1
 """The largest integer that a float64, and so JavaScript, counts up to exactly."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """What one session may cost.
-
-    Attributes:
-        max_views: Views of a frame. More than one is for models that combine them.
-        max_in_flight: Captures in the graph at a time. Two let the stages overlap; more only add age.
-        max_unacked: Replies on the way to the client. Covers a round trip of 100 ms at 30 frames per second.
-        idle_timeout_s: A session is closed when nothing comes from it for this long, so half-open sockets end.
-        stall_s: While a reply has been undelivered for this long, or unacknowledged with the next one waiting for it, no further
-            frame of the session is computed.
-        max_frames_per_s: Frames above this rate are dropped. The fastest webcams deliver as many; no engine shows them all.
-        max_bytes_per_s: The same for encoded bytes: 4K JPEGs of 1 MB at 60 a second.
-    """
-
-    max_views: int = 1
-    max_in_flight: int = 2
-    max_unacked: int = 4
-    idle_timeout_s: float = 60.0
-    stall_s: float = 1.0
-    max_frames_per_s: float = 120.0
-    max_bytes_per_s: float = 64 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """What all sessions of an ingress replica have in common.
-
-    Attributes:
-        version: The server's version.
-        engine: What makes the splats.
-        defaults: The options for a client that asks for nothing.
-        option_limits: What a client may ask for.
-        limits: What a session may cost.
-        quality: What quality adapts to.
-        max_frame_bytes: Encoded bytes of all views of a frame together; more is refused here.
-        max_frame_pixels: Pixels of one view; announced here, enforced by the decoder.
-    """
-
-    version: str
-    engine: messages.Engine
-    defaults: FrameOptions
-    option_limits: OptionLimits
-    limits: SessionLimits
-    quality: QualitySettings
-    max_frame_bytes: int
-    max_frame_pixels: int
-
-
 class Session:
     """See the module's docstring. All times are seconds of one monotonic clock that the shell passes in.
 
@@ -107,9 +66,12 @@ class Session:
         closing: Why the session is ending; None while it is not.
         counts: What happened in it.
         reports: The same, for the log.
+        wake: Called when something happens by itself, in a room: ask :meth:`next_message` then. Set by the shell.
     """
 
-    def __init__(self, session_id: str, settings: SessionSettings, now_s: float, counts: Counts | None = None) -> None:
+    def __init__(
+        self, session_id: str, settings: SessionSettings, now_s: float, counts: Counts | None = None, rooms: Rooms | None = None
+    ) -> None:
         """Open a session.
 
         Args:
@@ -117,12 +79,14 @@ class Session:
             settings: What it has in common with the others.
             now_s: The time.
             counts: The ingress replica's, which also count what happens here.
+            rooms: The ingress replica's; None: there are none.
         """
         self.session_id = session_id
         self.client = ""
         self.closing: StreamError | None = None
         self.counts = Counts(parent=counts)
         self.reports = SessionReports(self.counts, now_s)
+        self.wake: Callable[[], None] = lambda: None
         self._settings = settings
         self._options = settings.defaults
         self._option_limits = settings.option_limits
@@ -132,6 +96,13 @@ class Session:
         self._queue = FrameQueue(session_id)
         self._delivery = Delivery(now_s)
         self._outbox = Outbox()
+        self._seat = Seat(
+            rooms,
+            wish=lambda: Wish(self._options, self._option_limits.codecs, self._quality.setting(self._options)),
+            lost=lambda why: self._refuse(why, None),
+            replaced=lambda: self.counts.dropped("slow_client"),
+            wake=lambda: self.wake(),
+        )
         self._greeted = False
         self._last_seq = -1
         self._bad_in_a_row = 0
@@ -188,9 +159,22 @@ class Session:
             self._drop("overloaded", frame.seq)
         elif isinstance(outcome, FrameError):
             self._refuse(outcome, frame.seq)
-        elif dropped := self._queue.offer(Result(frame, outcome, now_s)):
-            reason, other = dropped
+        else:
+            self._finished(Result(frame, outcome, now_s), now_s)
+
+    def _finished(self, result: Result, now_s: float) -> None:
+        reason, other = self._queue.offer(result) or ("", result.frame)
+        if reason:
             self._drop(reason, other.seq)
+        frame = result.frame
+        if reason == "stale" or frame.seq is None:
+            return
+        # Whatever becomes of this client's own reply: nobody waits for anybody.
+        self._seat.publish(result.packed, frame.captured_ms, frame.arrived_s, now_s)
+        if self._seat.role == "camera":
+            self._queue.take_result()
+            timings = replies.rounded(replies.own_timings(result, self._delivery.send_ms, now_s))
+            self._outbox.answer(messages.encode(messages.Published(frame.seq, frame.captured_ms, timings)))
 
     def delivered(self, now_s: float) -> None:
         """The transport has accepted the last message from ``next_message``."""
@@ -200,6 +184,10 @@ class Session:
     def failed(self) -> None:
         """The shell met a bug of ours: say so and close."""
         self._close(InternalError())
+
+    def ended(self, now_s: float) -> None:
+        """The client is gone; its place in a room is kept for a while."""
+        self._seat.leave(now_s)
 
     def check_idle(self, now_s: float) -> None:
         """Close a session from which nothing has come for too long."""
@@ -226,6 +214,9 @@ class Session:
             request = frame.capture.request
             frame.setting = self._quality.setting(request.options)
             request.options = frame.setting.options
+            if self._seat.role:
+                # Who watches has not the picture that was sent; it comes out of this client's own reply again.
+                request.options = replace(request.options, colors="jpeg")
         return frame.ticket, frame.capture
 
     def next_message(self, now_s: float) -> bytes | str | None:
@@ -234,10 +225,12 @@ class Session:
         The caller hands it to the transport and calls ``delivered``; only then may it ask again.
         """
         message = self._outbox.next_answer()
-        if message is None and self._queue.result:
+        if message is None:
+            message = self._seat.next_news()
+        if message is None and (self._queue.result or self._seat.frame):
             self._quality.result_waits(now_s)
             if self._quality.may_send(self._delivery.unacked, self._options, now_s):
-                message = self._reply(self._queue.take_result(), now_s)
+                message = self._reply(self._queue.take_result(), now_s) if self._queue.result else self._show(now_s)
         if message is None:
             message = self._outbox.next_notice()
         if message is not None:
@@ -269,9 +262,10 @@ class Session:
     def _on_message(self, message: messages.ClientMessage, now_s: float) -> None:
         match message:
             case messages.Ping(t):
+                self._seat.clock.said(t, now_s)
                 self._outbox.answer(messages.encode(messages.Pong(t)))
             case messages.Hello():
-                self._on_hello(message)
+                self._on_hello(message, now_s)
             case _ if not self._greeted:
                 raise BadMessage(f"expected 'hello' before {messages.type_name(type(message))!r}")
             case messages.Frame(seq, views, captured_ms):
@@ -282,8 +276,10 @@ class Session:
                 self._outbox.answer(messages.encode(messages.Configured(asdict(self._options))))
             case messages.Ack():
                 self._on_ack(message, now_s)
+            case _:
+                self._on_room(message, now_s)
 
-    def _on_hello(self, hello: messages.Hello) -> None:
+    def _on_hello(self, hello: messages.Hello, now_s: float) -> None:
         if self._greeted:
             raise BadMessage("'hello' was said already; use 'configure' to change options")
         self.client = hello.client[:80] or "unnamed"
@@ -301,6 +297,18 @@ class Session:
             self._queue.waiting = None
             self._drop("superseded", None)  # A bare image from before hello: its reply would be in the original protocol.
         self._outbox.welcome(messages.encode(self._welcome()))
+        if hello.join:
+            try:
+                self._on_room(hello.join, now_s)
+            except StreamError as error:  # The client is welcome, if not there.
+                self._refuse(error, None)
+
+    def _on_room(self, message: RoomMessage, now_s: float) -> None:
+        answer = self._seat.received(message, now_s)
+        if answer is not None:
+            self._outbox.answer(answer)
+            # Replies have other numbers from now on: the client's, or those of what it watches.
+            self._delivery = Delivery(now_s)
 
     def _welcome(self) -> messages.Welcome:
         settings, limits, choice = self._settings, self._settings.limits, self._option_limits
@@ -335,6 +343,8 @@ class Session:
             self._last_seq = seq
         if error := self._why_not(views, size):
             self._refuse(error, seq)
+        elif self._seat.role == "viewer":
+            self._refuse(BadMessage("'frame': a viewer of a room sends none; 'join' it as 'camera' or 'both'"), seq)
         elif not self._rates.frame(size, now_s):
             self._drop("rate_limited", seq)
         else:
@@ -357,7 +367,9 @@ class Session:
         if not self._delivery.is_expected(ack.seq):
             return  # It acknowledges nothing.
         self._note_stall(now_s)
-        self._delivery.acked(ack.seq, now_s)
+        sent_s = self._delivery.acked(ack.seq, now_s)
+        if sent_s is not None and ack.received_ms > 0:
+            self._seat.clock.heard(sent_s, ack.received_ms, now_s)
         age_ms = ack.age_ms if 0 < ack.age_ms < _MAX_AGE_MS else None
         self.counts.acked(ack.shown_ms > 0, age_ms)
         # Without any times it comes from a client that does not measure: such a client acknowledges at once.
@@ -370,11 +382,7 @@ class Session:
 
     def _reply(self, result: Result, now_s: float) -> bytes:
         frame, packed, ready_s = result
-        stages = {name: packed.request.timings.get(name, 0.0) for name in ("decode", "infer", "pack")}
-        # Everything that is not work: waiting for a credit, the graph's queues and hops.
-        queue_ms = max(0.0, (ready_s - frame.arrived_s) * 1e3 - frame.receive_ms - sum(stages.values()))
-        total_ms = (now_s - frame.arrived_s) * 1e3
-        timings = {"receive": frame.receive_ms, "queue": queue_ms, **stages, "send": self._delivery.send_ms, "total": total_ms}
+        timings = replies.own_timings(result, self._delivery.send_ms, now_s)
         quality: messages.QualityState | None = None
         if frame.seq is not None and frame.setting is not None:
             self._delivery.expect_ack(frame.seq, now_s)
@@ -382,24 +390,30 @@ class Session:
             compute_s = ready_s - max(frame.arrived_s, frame.held_until_s)
             self._quality.sent(frame.seq, frame.setting, packed.count, over_budget, px, packed.codec, compute_s, now_s)
             quality = frame.setting.state(packed.count, over_budget)
-            reply = messages.encode(
-                messages.Splats(
-                    seq=frame.seq,
-                    captured_ms=frame.captured_ms,
-                    codec=packed.codec,
-                    kind=packed.kind,
-                    label=self._settings.engine.label,
-                    count=packed.count,
-                    camera=packed.camera,
-                    pruned=packed.pruned,
-                    timings_ms={name: round(ms, 3) for name, ms in timings.items()},
-                    dropped=self.counts.by_label("dropped"),
-                    quality=quality,
-                    data=packed.data.data,  # type: ignore[arg-type]  # a view, so that we make no copy for msgpack
-                )
-            )
+            if packed.codec == depth_heads.NAME and frame.setting.options.colors == "own" != packed.request.options.colors:
+                packed = replace(packed, data=without_pictures(packed.data))
+            label, dropped = self._settings.engine.label, self.counts.by_label("dropped")
+            reply = replies.splats(frame.seq, frame.captured_ms, packed, label, timings, dropped, quality)
         else:
             reply = legacy.reply(packed)
+        self._last_sent = packed.count, quality
+        self.counts.splats_sent(len(reply), timings)
+        return reply
+
+    def _show(self, now_s: float) -> bytes:
+        """The reply for another camera's frame."""
+        shown = self._seat.take_frame(now_s)
+        packed = shown.frame.packed
+        timings = replies.room_timings(shown, self._delivery.send_ms, now_s)
+        setting = self._quality.setting(self._options)
+        self._delivery.expect_ack(shown.seq, now_s)
+        px = max(packed.camera.width, packed.camera.height)
+        # Compute takes no time: nothing that this viewer may choose changes how long the graph takes.
+        self._quality.sent(shown.seq, setting, packed.count, 0, px, packed.codec, 0.0, now_s)
+        whole = messages.QualityState(packed.count, 0, 1.0, 1.0, "", "")
+        quality = setting.state(packed.count, 0) if needs_less(setting) else whole
+        label, dropped = self._settings.engine.label, self.counts.by_label("dropped")
+        reply = replies.splats(shown.seq, shown.captured_ms, packed, label, timings, dropped, quality, shown.frame.camera)
         self._last_sent = packed.count, quality
         self.counts.splats_sent(len(reply), timings)
         return reply

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Browser
 
-from deployments.client import read_plane
+from deployments.client import read_jpeg
 from deployments.splats.codecs import planes
 from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.stages.pack import PackSettings, encode_plane
@@ -46,7 +46,7 @@ def test_the_page_makes_the_words_that_the_server_would_have_packed(worker: Work
     kept = np.flatnonzero(gaussians.opacities > 0)
     data, count = planes.encode_planes(gaussians, kept, cameras, rung=rung_at(depth_step), encode_jpeg=encode_plane)
     found = packed_numbers(decoded_by_the_page(worker, data))
-    expected = packed_numbers(PackSettings().packed_codec().encode(planes.decode_planes(data, read_plane)))
+    expected = packed_numbers(PackSettings().packed_codec().encode(planes.decode_planes(data, read_jpeg)))
     assert len(found) == len(expected) == count
     apart = np.abs(found - expected)
     # Without a rotation there is no axis.

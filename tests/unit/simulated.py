@@ -18,7 +18,8 @@ from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.messages import Ack, Configure, Configured, Dropped, Engine, Frame, Hello, Splats, Welcome
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import QualitySettings
-from deployments.stream.session import Session, SessionLimits, SessionSettings
+from deployments.stream.session import Session
+from deployments.stream.session_settings import SessionLimits, SessionSettings
 
 JPEG = b"\xff\xd8\xff" + bytes(25_000)
 BYTES_A_SPLAT = {"packed": 16, "points": 15, "ply": 56, "depth": 0.3, "planes": 1.35}

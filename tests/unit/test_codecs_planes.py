@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deployments.client import read_plane
+from deployments.client import read_jpeg
 from deployments.splats.camera import Camera, PosedCamera
 from deployments.splats.codecs import BadBytes, Truncated, planes, planes_values
 from deployments.splats.codecs.packed import PackedCodec
@@ -51,7 +51,7 @@ def test_every_gaussian_that_was_kept_comes_back_in_its_place(views: int) -> Non
     gaussians, cameras = native_frame(48, 36, views=views)
     data, count = encode(gaussians, cameras)
     sent = gaussians.take(np.flatnonzero(gaussians.opacities > 0))
-    found = decode_planes(data, read_plane)
+    found = decode_planes(data, read_jpeg)
     assert len(found) == len(sent) == count < len(gaussians)
     pixel = 2.0 * (0.5 / cameras[0].camera.fx + 0.5 / cameras[0].camera.fy)
     assert np.abs(found.means - sent.means).max() < 0.1 * pixel
@@ -69,7 +69,7 @@ def test_smooth_colours_come_back_within_a_hundredth() -> None:
     u, v = np.meshgrid(np.arange(48), np.arange(36))
     dc = np.stack([u / 40 - 0.6, v / 30 - 0.5, (u + v) / 70 - 0.5], axis=-1).reshape(-1, 1, 3).astype(np.float32)
     data, _ = encode(replace(gaussians, sh=dc), cameras)
-    assert np.abs(decode_planes(data, read_plane).sh - dc).max() < 0.06
+    assert np.abs(decode_planes(data, read_jpeg).sh - dc).max() < 0.06
 
 
 def test_one_ellipsoid_has_one_code_whatever_its_axes_are_called() -> None:
@@ -84,10 +84,10 @@ def test_one_ellipsoid_has_one_code_whatever_its_axes_are_called() -> None:
         replace(gaussians, quats=np.ascontiguousarray(half_turn)),
         replace(gaussians, quats=quarter, scales=np.ascontiguousarray(gaussians.scales[:, [1, 0, 2]])),
     ]
-    expected = decode_planes(encode(gaussians, cameras)[0], read_plane)
+    expected = decode_planes(encode(gaussians, cameras)[0], read_jpeg)
     for other in same:
         np.testing.assert_allclose(covariances(other), covariances(gaussians), rtol=1e-3, atol=1e-6)
-        found = decode_planes(encode(other, cameras)[0], read_plane)
+        found = decode_planes(encode(other, cameras)[0], read_jpeg)
         assert np.abs(np.log(found.scales / expected.scales)).max() < 0.1
 
 
@@ -113,7 +113,7 @@ def test_axes_and_eigenvalues_make_the_matrix_again(diagonal: list[float], besid
 def test_the_first_error_is_jpegs_and_not_the_depths() -> None:
     gaussians, cameras = native_frame(64, 48, hidden=0)
     coarse = replace(FINEST, step=1 / 64)
-    found = decode_planes(encode(gaussians, cameras, coarse)[0], read_plane)
+    found = decode_planes(encode(gaussians, cameras, coarse)[0], read_jpeg)
     inverse = 1 / gaussians.means[:, 2]
     assert np.abs(1 / found.means[:, 2] - inverse).max() <= np.median(inverse) / 64 / 2 * 1.01
 
@@ -126,7 +126,7 @@ def test_what_is_not_kept_is_not_there_and_the_grid_is_what_is_left() -> None:
     (head,) = read_heads(data)
     assert (head.camera.width, head.camera.height) == (33, 22)
     assert (head.camera.cx, head.camera.cy) == (cameras[0].camera.cx - 4, cameras[0].camera.cy - 3)
-    found = decode_planes(data, read_plane)
+    found = decode_planes(data, read_jpeg)
     assert count == len(kept) == len(found)
     assert np.abs(found.means - gaussians.means[kept]).max() < 0.01
 
@@ -134,13 +134,13 @@ def test_what_is_not_kept_is_not_there_and_the_grid_is_what_is_left() -> None:
 def test_nothing_kept_is_a_frame_of_nothing() -> None:
     gaussians, cameras = native_frame(40, 30)
     data, count = encode(gaussians, cameras, kept=np.zeros(0, np.intp))
-    assert count == 0 and len(decode_planes(data, read_plane)) == 0 and len(data) < 5000
+    assert count == 0 and len(decode_planes(data, read_jpeg)) == 0 and len(data) < 5000
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 2), (2, 1), (1, 300), (300, 1), (17, 15)])
 def test_grids_of_any_shape_come_back(width: int, height: int) -> None:
     gaussians, cameras = native_frame(width, height, hidden=0)
-    found = decode_planes(encode(gaussians, cameras)[0], read_plane)
+    found = decode_planes(encode(gaussians, cameras)[0], read_jpeg)
     assert len(found) == width * height
     assert np.abs(found.means[:, 2] - gaussians.means[:, 2]).max() < 0.01
 
@@ -150,7 +150,7 @@ def test_grids_of_any_shape_come_back(width: int, height: int) -> None:
 def test_above_the_budget_the_grid_is_coarser_and_its_splats_larger(budget: int, views: int) -> None:
     gaussians, cameras = native_frame(40, 30, views=views)
     data, count = encode(gaussians, cameras, max_splats=budget)
-    found = decode_planes(data, read_plane)
+    found = decode_planes(data, read_jpeg)
     assert len(found) == count <= max(budget, views)
     assert count > 0.7 * budget or budget < 10
     shown = int(np.count_nonzero(gaussians.opacities > 0))
@@ -168,9 +168,9 @@ def test_gaussians_at_their_pixels_centres_need_no_offsets() -> None:
     data, _ = encode(replace(gaussians, means=means), cameras)
     (head,) = read_heads(data)
     assert head.offset == 0 and head.sizes[5] == 0
-    assert np.abs(decode_planes(data, read_plane).means - means).max() < 0.002
+    assert np.abs(decode_planes(data, read_jpeg).means - means).max() < 0.002
     # On a coarser grid they do: each is where it was.
-    found = decode_planes(encode(replace(gaussians, means=means), cameras, max_splats=300)[0], read_plane).means
+    found = decode_planes(encode(replace(gaussians, means=means), cameras, max_splats=300)[0], read_jpeg).means
     apart = np.linalg.norm(found[:, None] - means[None], axis=2).min(axis=1)
     assert 200 < len(found) <= 300 and apart.max() < 0.003
 
@@ -179,7 +179,7 @@ def test_one_far_beside_its_pixel_is_cut_and_harms_no_other() -> None:
     gaussians, cameras = native_frame(80, 60, hidden=0)
     means = gaussians.means.copy()
     means[777, 0] += 100
-    found = decode_planes(encode(replace(gaussians, means=means), cameras)[0], read_plane)
+    found = decode_planes(encode(replace(gaussians, means=means), cameras)[0], read_jpeg)
     others = np.arange(len(means)) != 777
     # JPEG's blocks around it see it.
     assert np.median(np.abs(found.means - means)[others]) < 0.002 and np.abs(found.means - means)[others].max() < 0.1
@@ -190,14 +190,14 @@ def test_one_that_its_own_camera_does_not_see_is_left_out() -> None:
     means = gaussians.means.copy()
     means[[5, 600]] *= -1
     data, count = encode(replace(gaussians, means=means), cameras)
-    assert count == 1198 == len(decode_planes(data, read_plane))
+    assert count == 1198 == len(decode_planes(data, read_jpeg))
 
 
 def test_one_on_the_lens_is_cut_and_harms_no_other() -> None:
     gaussians, cameras = native_frame(40, 30, hidden=0)
     means = gaussians.means.copy()
     means[600] *= 1e-5
-    found = decode_planes(encode(replace(gaussians, means=means), cameras, rung_at(1 / 512))[0], read_plane)
+    found = decode_planes(encode(replace(gaussians, means=means), cameras, rung_at(1 / 512))[0], read_jpeg)
     others = np.arange(1200) != 600
     assert np.abs(found.means[others, 2] / means[others, 2] - 1).max() < 0.005
 
@@ -227,7 +227,7 @@ def test_the_same_frame_gives_the_same_fresh_bytes() -> None:
 @pytest.mark.parametrize("sh", [1, 4, 9])
 def test_harmonics_beyond_the_colour_are_dropped(sh: int) -> None:
     gaussians, cameras = native_frame(24, 18, sh=sh)
-    assert decode_planes(encode(gaussians, cameras)[0], read_plane).sh.shape[1:] == (1, 3)
+    assert decode_planes(encode(gaussians, cameras)[0], read_jpeg).sh.shape[1:] == (1, 3)
 
 
 def test_gaussians_that_lie_on_no_grid_are_refused() -> None:
@@ -243,7 +243,7 @@ def test_gaussians_that_lie_on_no_grid_are_refused() -> None:
 
 @pytest.mark.parametrize("name", NATIVE)
 def test_golden_files_decode_to_the_golden_words(name: str) -> None:
-    words = PackedCodec(ln_scale_range=FINER_LN_SCALES).encode(decode_planes(golden(name), read_plane))
+    words = PackedCodec(ln_scale_range=FINER_LN_SCALES).encode(decode_planes(golden(name), read_jpeg))
     assert words.tobytes() == golden(f"{name}.packed").tobytes()
 
 
@@ -275,13 +275,13 @@ def test_every_truncation_is_refused_as_one() -> None:
     data = small().tobytes()
     for end in range(len(data)):
         with pytest.raises(Truncated) as caught:
-            decode_planes(data[:end], read_plane)
+            decode_planes(data[:end], read_jpeg)
         assert caught.value.offset == end
 
 
 def test_a_byte_too_many_is_refused() -> None:
     with pytest.raises(BadBytes, match="1 bytes more"):
-        decode_planes(small().tobytes() + b"\0", read_plane)
+        decode_planes(small().tobytes() + b"\0", read_jpeg)
 
 
 def test_every_bit_matters() -> None:
@@ -289,7 +289,7 @@ def test_every_bit_matters() -> None:
     for at in range(len(data)):
         data[at] ^= 1 << at % 8
         with pytest.raises(BadBytes):
-            decode_planes(data, read_plane)
+            decode_planes(data, read_jpeg)
         data[at] ^= 1 << at % 8
 
 
@@ -324,7 +324,7 @@ def test_a_header_that_lies_is_refused_even_with_a_good_checksum(at: int, form: 
         data = bytearray(small().tobytes())
         struct.pack_into(f"<{form}", data, at, lie)
         with pytest.raises(BadBytes):
-            decode_planes(with_checksum(data), read_plane)
+            decode_planes(with_checksum(data), read_jpeg)
 
 
 @pytest.mark.parametrize("first", range(5))
@@ -336,17 +336,17 @@ def test_two_lengths_that_lie_together_are_refused(first: int) -> None:
         changed = bytearray(data)
         struct.pack_into("<2I", changed, place, one + difference, other - difference)
         with pytest.raises(BadBytes):
-            decode_planes(with_checksum(changed), read_plane)
+            decode_planes(with_checksum(changed), read_jpeg)
 
 
 def test_the_largest_claims_within_the_bounds_are_refused_without_their_bytes() -> None:
     """Sizes are added up before anything is taken: 2²⁰ pixels are announced, and 200 GB of sections."""
     head = struct.pack("<2H4f12f4f6I", 512, 256, 1, 1, 0, 0, *np.eye(3, 4).ravel(), 1, -2, 1, 1, *[HUGE] * 6)
     with pytest.raises(Truncated):
-        decode_planes(with_checksum(HEADER.pack(b"SPLP", 1, 8, 0, 0) + head * 8), read_plane)
+        decode_planes(with_checksum(HEADER.pack(b"SPLP", 1, 8, 0, 0) + head * 8), read_jpeg)
     larger = struct.pack("<2H", 1024, 1024) + head[4:]
     with pytest.raises(BadBytes, match="at most 1048576 pixels in all views"):
-        decode_planes(with_checksum(HEADER.pack(b"SPLP", 1, 2, 0, 0) + larger + larger), read_plane)
+        decode_planes(with_checksum(HEADER.pack(b"SPLP", 1, 2, 0, 0) + larger + larger), read_jpeg)
 
 
 def never(jpeg: bytes, channels: int) -> U8:
@@ -419,9 +419,9 @@ def test_ten_thousand_mutations_bring_a_refusal_and_with_a_stated_checksum_a_ref
         data = mutated(original, rng)
         if bytes(data) != original:
             with pytest.raises(BadBytes):
-                decode_planes(data, read_plane)
+                decode_planes(data, read_jpeg)
         try:
-            assert_sound(decode_planes(with_checksum(data), read_plane))
+            assert_sound(decode_planes(with_checksum(data), read_jpeg))
             sound += 1
         except BadBytes as error:
             assert "expected" in str(error) and "got" in str(error)
@@ -429,11 +429,11 @@ def test_ten_thousand_mutations_bring_a_refusal_and_with_a_stated_checksum_a_ref
 
 
 def test_after_warming_up_nothing_is_compiled_any_more() -> None:
-    planes.warm_up(encode_plane, read_plane)
+    planes.warm_up(encode_plane, read_jpeg)
     kernels = [planes_values.to_planes, planes_values.from_planes, planes_values.fill_holes, planes_values.measure_offsets]
     before = [len(kernel.signatures) for kernel in kernels]  # type: ignore[attr-defined]
     for views in (1, 2):
         gaussians, cameras = native_frame(24, 18, views=views)
         data, _ = encode(gaussians, cameras, rung_at(1 / 128), max_splats=100)
-        decode_planes(memoryview(b"\0" + data.tobytes())[1:], read_plane)
+        decode_planes(memoryview(b"\0" + data.tobytes())[1:], read_jpeg)
     assert [len(kernel.signatures) for kernel in kernels] == before == [1] * len(kernels)  # type: ignore[attr-defined]

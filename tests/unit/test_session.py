@@ -17,7 +17,8 @@ from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.messages import Ack, Configure, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import QualitySettings
-from deployments.stream.session import Session, SessionLimits, SessionSettings
+from deployments.stream.session import Session
+from deployments.stream.session_settings import SessionLimits, SessionSettings
 
 ENGINE = messages.Engine("synthetic", "synthetic", "Synthetic", "Apache-2.0", ["lifted", "points"])
 NATIVE = messages.Engine("da3", "da3-giant", "DA3 giant", "CC-BY-NC-4.0", ["native"])

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.client import read_plane
+from deployments.client import read_jpeg
 from deployments.splats.codecs import planes
 from deployments.splats.codecs.depth import decode_depth, encode_depth, lift_decoded
 from deployments.splats.codecs.packed import PackedCodec
@@ -83,7 +83,7 @@ def write_native() -> None:
         kept, pixels = np.flatnonzero(gaussians.opacities > 0), []
 
         def read(jpeg: bytes, channels: int, pixels: list[bytes] = pixels) -> NDArray[np.uint8]:
-            found = read_plane(jpeg, channels)
+            found = read_jpeg(jpeg, channels)
             rgb = np.broadcast_to(found, (*found.shape[:2], 3))
             pixels.append(np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]).tobytes())
             return found

@@ -116,6 +116,27 @@ class Jpeg:
             raise ValueError(f"orientation: expected 1 to 8, got {self.orientation}")
 
 
+def without_pictures(data: U8) -> U8:
+    """The same frame for whoever has the pictures: without the views' JPEGs. Bytes of :func:`encode_depth`, uint8 [size].
+
+    Raises:
+        CodecError: They are not.
+    """
+    _, counts, _ = read_settings(data)
+    views, layers = read_heads(data, counts)
+    heads = bytearray(data[: HEADER.size + VIEW.size * len(views) + LAYER.size * len(layers)])
+    at, of_layers, parts = len(heads), iter(layers), []
+    for index, view in enumerate(views):
+        rest = HEADER.size + VIEW.size * index + VIEW.size - REST.size
+        REST.pack_into(heads, rest, view.layers, 0, 1, 0, 0)
+        own = sum(head.depth + head.opacity + head.colors for head in (next(of_layers) for _ in range(view.layers)))
+        parts.append(data[at + view.jpeg : at + view.jpeg + own].tobytes())
+        at += view.jpeg + own
+    body = b"".join((heads[_CRC_FROM:], *parts))
+    heads[_CRC_FROM - 4 : _CRC_FROM] = struct.pack("<I", zlib.crc32(body))
+    return np.frombuffer(heads[:_CRC_FROM] + body, np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class CodedLayer:
     """One layer as the bytes have it.
@@ -182,6 +203,7 @@ def encode_depth(
     border: float = 0.0,
     min_opacity: float = 0.0,
     depth_percentile: float = 100.0,
+    farthest: float | None = None,
     encode_jpeg: Callable[[U8], bytes] | None = None,
 ) -> U8:
     """A frame as bytes.
@@ -192,6 +214,7 @@ def encode_depth(
         kind: What the viewer lifts it to.
         colour: One JPEG a view; None: the viewer has the pictures.
         border, min_opacity, depth_percentile: What the viewer prunes, as :func:`deployments.splats.pruning.prune` does.
+        farthest: Smallest 1/z kept, 0: all are; in place of what follows from the percentile.
         encode_jpeg: Codes the colours that layers have of their own, uint8 [H, W, 3]; None: they travel as RGB.
 
     Returns:
@@ -204,7 +227,8 @@ def encode_depth(
     if colour is not None and len(colour) != len(layered.views):
         raise ValueError(f"colour: expected {len(layered.views)} JPEGs, got {len(colour)}")
     unit = step * median_inverse(layered.views[0].layers[0].inverse_depth) / depth_map.UNITS_PER_STEP
-    farthest = _farthest(layered, border, min_opacity, depth_percentile)
+    if farthest is None:
+        farthest = _farthest(layered, border, min_opacity, depth_percentile)
     view_heads, layer_heads, sections = [], [], []
     for index, view in enumerate(layered.views):
         jpeg = None if colour is None else colour[index]
@@ -252,18 +276,13 @@ def decode_depth(buffer: Buffer) -> CodedDepth:
     return CodedDepth(tuple(views), kind, scale, border, min_opacity, farthest)
 
 
-def lift_decoded(
-    coded: CodedDepth, pictures: Sequence[U8], read_jpeg: Callable[[bytes], U8] | None = None
-) -> tuple[Gaussians, dict[str, int]]:
-    """The Gaussians that a viewer makes of a decoded frame.
+def layers_of(coded: CodedDepth, pictures: Sequence[U8], read_jpeg: Callable[[bytes], U8] | None = None) -> LayeredDepth:
+    """A decoded frame with its pictures, as a model would return it.
 
     Args:
         coded: From ``decode_depth``.
         pictures: Each view's picture on its front layer's grid, upright, sRGB. uint8 [H, W, 3] each.
         read_jpeg: Decodes the colours that layers have as JPEGs; needed only where one has. Bytes → uint8 [H, W, 3].
-
-    Returns:
-        The Gaussians, pruned as the frame says, and reason → number removed.
 
     Raises:
         ValueError: If a picture's size is not its grid's, or ``read_jpeg`` is missing.
@@ -285,8 +304,19 @@ def lift_decoded(
         )
         for view, picture in zip(coded.views, pictures, strict=True)
     )
+    return LayeredDepth(views, coded.scale)
+
+
+def lift_decoded(
+    coded: CodedDepth, pictures: Sequence[U8], read_jpeg: Callable[[bytes], U8] | None = None
+) -> tuple[Gaussians, dict[str, int]]:
+    """The Gaussians that a viewer makes of a decoded frame; parameters and errors are those of :func:`layers_of`.
+
+    Returns:
+        The Gaussians, pruned as the frame says, and reason → number removed.
+    """
     return lift_and_prune(
-        LayeredDepth(views, coded.scale),
+        layers_of(coded, pictures, read_jpeg),
         coded.kind,
         min_opacity=coded.min_opacity,
         border=coded.border,

@@ -1,0 +1,88 @@
+"""Relay: what one ingress replica's cameras show, for the viewers on the others.
+
+A room is pinned to one replica by its id (Serve's consistent-hash router), where each ingress replica that has members of the room
+subscribes once. Who is on the same ingress replica as the camera needs none of this.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from deployments.stream.relay import ANNOUNCE_S, Hub, RoomNews
+from deployments.stream.rooms import Attendance, RoomFrame, RoomLimits
+
+
+@serve.deployment
+class Relay:
+    """Passes on frames and attendance between ingress replicas. Keeps nothing that its subscribers don't say again."""
+
+    def __init__(self, limits: RoomLimits) -> None:
+        self._hub = Hub(limits.max_rooms)
+
+    async def subscribe(self, room: str, replica: str, attendance: Attendance) -> AsyncIterator[RoomNews]:
+        """What happens in a room by way of other ingress replicas, as it happens; ends when a newer call takes its place.
+
+        Raises:
+            ServerFull: There are too many rooms.
+        """
+        woken = asyncio.Event()
+        subscription = self._hub.subscribe(room, replica, attendance, time.monotonic())
+        subscription.wake = woken.set
+        try:
+            while not subscription.is_over:
+                if subscription.has_news():
+                    yield self._hub.take(subscription)
+                    continue
+                woken.clear()
+                try:
+                    await asyncio.wait_for(woken.wait(), ANNOUNCE_S)
+                except asyncio.TimeoutError:
+                    self._hub.tick(time.monotonic())
+        finally:
+            self._hub.unsubscribe(subscription)
+
+    async def announce(self, room: str, replica: str, attendance: Attendance) -> bool:
+        """Who is in the room by way of an ingress replica. False: it is not subscribed here, and should do so anew."""
+        return self._hub.announce(room, replica, attendance, time.monotonic())
+
+    async def publish(self, room: str, replica: str, frame: RoomFrame) -> bool:
+        """A frame of a camera there. False: it is not subscribed here, and should do so anew."""
+        return self._hub.publish(room, replica, frame, time.monotonic())
+
+    async def close(self, room: str, replica: str) -> None:
+        """The room's owner, who is there, has closed it."""
+        self._hub.close(room, replica)
+
+
+class RelayHandle:
+    """The :class:`~deployments.http.room_links.RelayClient` over a Serve handle: every call of a room goes to the same replica."""
+
+    def __init__(self, relay: DeploymentHandle) -> None:
+        self._relay = relay
+
+    def subscribe(self, room: str, replica: str, attendance: Attendance) -> AsyncIterator[RoomNews]:
+        """See :meth:`Relay.subscribe`."""
+        handle = self._relay.options(stream=True, session_id=room)
+        news: AsyncIterator[RoomNews] = handle.subscribe.remote(room, replica, attendance)
+        return news
+
+    async def end(self, subscription: AsyncIterator[RoomNews]) -> None:
+        """Cancel the call behind a subscription."""
+        subscription.cancel()  # type: ignore[attr-defined]
+
+    async def announce(self, room: str, replica: str, attendance: Attendance) -> bool:
+        """See :meth:`Relay.announce`."""
+        known: bool = await self._relay.options(session_id=room).announce.remote(room, replica, attendance)
+        return known
+
+    async def publish(self, room: str, replica: str, frame: RoomFrame) -> bool:
+        """See :meth:`Relay.publish`."""
+        known: bool = await self._relay.options(session_id=room).publish.remote(room, replica, frame)
+        return known
+
+    async def close(self, room: str, replica: str) -> None:
+        """See :meth:`Relay.close`."""
+        await self._relay.options(session_id=room).close.remote(room, replica)

@@ -1,0 +1,65 @@
+"""The replies that carry splats, from what a session knows of a frame. Pure."""
+
+from collections.abc import Mapping
+
+from deployments.stream import messages
+from deployments.stream.frame_queue import Result
+from deployments.stream.frames import PackedFrame
+from deployments.stream.seat import Shown
+
+_STAGES = ("decode", "infer", "pack")
+
+
+def own_timings(result: Result, send_ms: float, now_s: float) -> dict[str, float]:
+    """Where the time of a client's own frame went: stage → milliseconds."""
+    frame, packed, ready_s = result
+    stages = _of_stages(packed)
+    # Everything that is not work: waiting for a credit, the graph's queues and hops.
+    queue_ms = max(0.0, (ready_s - frame.arrived_s) * 1e3 - frame.receive_ms - sum(stages.values()))
+    total_ms = (now_s - frame.arrived_s) * 1e3
+    return {"receive": frame.receive_ms, "queue": queue_ms, **stages, "send": send_ms, "total": total_ms}
+
+
+def room_timings(shown: Shown, send_ms: float, now_s: float) -> dict[str, float]:
+    """The same of another camera's frame."""
+    total_ms = max(0.0, (now_s - shown.captured_s) * 1e3)
+    return {**_of_stages(shown.frame.packed), "relay": shown.relay_ms, "send": send_ms, "total": total_ms}
+
+
+def splats(
+    seq: int,
+    captured_ms: float,
+    packed: PackedFrame,
+    label: str,
+    timings_ms: Mapping[str, float],
+    dropped: dict[str, int],
+    quality: messages.QualityState,
+    source: str = "",
+) -> bytes:
+    """The message; for the parameters see :class:`~deployments.stream.messages.Splats`."""
+    return messages.encode(
+        messages.Splats(
+            seq=seq,
+            captured_ms=captured_ms,
+            codec=packed.codec,
+            kind=packed.kind,
+            label=label,
+            count=packed.count,
+            camera=packed.camera,
+            pruned=packed.pruned,
+            timings_ms=rounded(timings_ms),
+            dropped=dropped,
+            quality=quality,
+            data=packed.data.data,  # type: ignore[arg-type]  # a view, so that we make no copy for msgpack
+            source=source,
+        )
+    )
+
+
+def rounded(timings_ms: Mapping[str, float]) -> dict[str, float]:
+    """To microseconds: more digits are noise, and bytes."""
+    return {name: round(ms, 3) for name, ms in timings_ms.items()}
+
+
+def _of_stages(packed: PackedFrame) -> dict[str, float]:
+    return {name: packed.request.timings.get(name, 0.0) for name in _STAGES}

@@ -1,0 +1,483 @@
+"""Rooms: sessions that see the same camera. One ingress replica's part of them; pure, as sessions are.
+
+A camera's frame goes through the graph once, by its own session. Its reply is published to the room, and every viewer's session is
+offered it, with the viewer's own credits, acks and quality: nothing is queued, the newest frame wins for each, and one who takes
+nothing costs the others nothing.
+
+A room's members may be on several ingress replicas. Each has a :class:`Room` of its own; what the others must know (:class:`Attendance`,
+:class:`RoomFrame`) goes out by a :class:`Link` and comes in by :meth:`Room.news`. :mod:`deployments.http.room_links` carries it.
+
+A viewer may need another codec than a frame has, or a coarser one for its link. Such a *rendition* is made once for a frame and for
+all who need it, by ``recode``; one at a time, of the newest frame.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, Protocol
+
+from deployments.stream.errors import RoomClosed, RoomForbidden, RoomFull, RoomLocked, RoomTaken, ServerFull, StreamError
+from deployments.stream.frames import FrameRequest, PackedFrame
+from deployments.stream.room_keys import RoomKey
+
+Role = Literal["camera", "viewer", "both"]
+ROLES: tuple[Role, ...] = ("camera", "viewer", "both")
+"""``camera`` sends frames and gets receipts; ``viewer`` gets the room's splats; ``both`` sends frames and gets its own splats."""
+
+_PLACE = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_MAX_NAMES = 32
+"""Of viewers that are told; how many there are is told in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLimits:
+    """What rooms may cost.
+
+    Attributes:
+        max_rooms: Of one ingress replica, and of one relay replica.
+        max_viewers_per_room: On all ingress replicas together. Two that arrive at the same moment on two replicas may both be let in.
+        max_cameras_per_room: The same of cameras.
+        away_s: For so long the place of a camera or viewer is kept that went away, as a page does that is reloaded.
+        named: Whether rooms that are open to all who know a name may be used, besides those with keys.
+    """
+
+    max_rooms: int = 256
+    max_viewers_per_room: int = 500
+    max_cameras_per_room: int = 8
+    away_s: float = 30.0
+    named: bool = True
+
+
+class Rendition(NamedTuple):
+    """A form of a frame: its codec, and whether it is made smaller for a narrow link."""
+
+    codec: str
+    is_coarse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFrame:
+    """A camera's newest reply, on its way to those who watch.
+
+    Attributes:
+        camera: The camera's id in the room.
+        number: Rises with time, for each camera.
+        captured_s: When it was captured, as far as can be told: seconds since 1970.
+        ready_s: When the graph had finished it, likewise.
+        packed: The reply, with the pictures that its colours come from.
+    """
+
+    camera: str
+    number: int
+    captured_s: float
+    ready_s: float
+    packed: PackedFrame
+
+
+@dataclass(frozen=True, slots=True)
+class RoomCamera:
+    """A camera of a room.
+
+    Attributes:
+        id: Its name in the room; a hash of the token that keeps its place.
+        name: What it calls itself.
+        since_s: When it first came, seconds since 1970. The one that has been there longest is the room's first.
+        away: Whether it is gone, and its place is kept.
+    """
+
+    id: str
+    name: str
+    since_s: float
+    away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Who is in a room by way of one ingress replica.
+
+    Attributes:
+        cameras: Its cameras.
+        viewers: How many watch.
+        names: Of those who have told one, the first few.
+        lock: Since when (seconds since 1970) new viewers are kept out or let in again; the latest of all replicas counts.
+    """
+
+    cameras: tuple[RoomCamera, ...] = ()
+    viewers: int = 0
+    names: tuple[str, ...] = ()
+    lock: tuple[float, bool] = (0.0, False)
+
+
+class Listener(Protocol):
+    """What a room tells a session. None of it may call back into the room."""
+
+    def room_changed(self) -> None:
+        """Who is there has changed."""
+
+    def room_frame(self, frame: RoomFrame) -> None:
+        """There is something new to see, in the rendition that was asked for."""
+
+    def room_left(self, why: StreamError) -> None:
+        """The session is no longer in the room."""
+
+    def rendition_for(self, frame: RoomFrame) -> Rendition:
+        """What it needs a frame as."""
+
+
+class Link:
+    """Where a room says what the other ingress replicas must know. This one leads nowhere: there are no others."""
+
+    def announce(self, attendance: Attendance) -> None:
+        """Who is here has changed."""
+
+    def publish(self, frame: RoomFrame) -> None:
+        """A camera that is here has something new."""
+
+    def close(self) -> None:
+        """The owner has closed the room."""
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A session's place in a room; it acts through this.
+
+    Attributes:
+        room: The room.
+        key: Its rights there.
+        role: What it does there.
+        place: The token that keeps the place.
+        id: What the others know the place by; a hash of the token.
+        listener: The session.
+        since_s: When it first came, seconds since 1970.
+        name: What it calls itself.
+        watched: The camera it has chosen; empty: the room's first.
+    """
+
+    room: "Room"
+    key: RoomKey
+    role: Role
+    place: str
+    id: str
+    name: str
+    listener: Listener
+    since_s: float
+    watched: str = ""
+
+    def publish(self, packed: PackedFrame, captured_s: float, now_s: float) -> None:
+        """Show the room a reply to this camera's frame; times on the session's clock."""
+        if self.room.members.get(self.id) is self:
+            self.room._publish(self, packed, captured_s, now_s)
+
+    def watch(self, camera: str) -> None:
+        """Choose a camera, and see its last frame at once."""
+        self.watched = camera
+        self.room._catch_up(self)
+
+    def lock(self, locked: bool, now_s: float) -> None:
+        """Keep new viewers out, or let them in again.
+
+        Raises:
+            RoomForbidden: It is not the owner's key that this client has.
+        """
+        self._must_own()
+        self.room._set_lock(locked, now_s)
+
+    def close(self) -> None:
+        """End the room for all.
+
+        Raises:
+            RoomForbidden: It is not the owner's key that this client has.
+        """
+        self._must_own()
+        self.room.closed(tell=True)
+
+    def leave(self, now_s: float, for_good: bool = False) -> None:
+        """Go. The place is kept for a while, unless it is for good."""
+        self.room._leave(self, now_s, for_good)
+
+    def _must_own(self) -> None:
+        if not self.key.allows("owner"):
+            raise RoomForbidden("close or lock it", self.key.right)
+
+
+@dataclass(eq=False, slots=True)
+class Room:
+    """One room, as one ingress replica has it; made by :class:`Rooms`.
+
+    Attributes:
+        id: Its name inside the server.
+        members: Place id → the session there.
+        others: Ingress replica → who is in the room by way of it.
+        link: To the other replicas; set by whoever keeps it.
+    """
+
+    id: str
+    rooms: "Rooms"
+    members: dict[str, Member] = field(default_factory=dict)
+    others: dict[str, Attendance] = field(default_factory=dict)
+    link: Link = field(default_factory=Link)
+    _away: dict[str, tuple[RoomCamera | None, float]] = field(default_factory=dict)
+    """Place id → the camera, None of a viewer, and until when the place is kept."""
+    _last: dict[str, RoomFrame] = field(default_factory=dict)
+    _lock: tuple[float, bool] = (0.0, False)
+    _making: dict[tuple[str, Rendition], RoomFrame | None] = field(default_factory=dict)
+    """Camera and rendition that are being made → the newer frame that waits."""
+
+    # --- what is so ---
+
+    @property
+    def cameras(self) -> tuple[RoomCamera, ...]:
+        """All cameras, of all replicas, the longest there first; one that is there hides itself where it is away."""
+        found: dict[str, RoomCamera] = {}
+        for camera in (*self.attendance.cameras, *(camera for other in self.others.values() for camera in other.cameras)):
+            known = found.get(camera.id)
+            if known is None or (known.away and not camera.away):
+                found[camera.id] = camera if known is None else replace(camera, since_s=min(camera.since_s, known.since_s))
+        return tuple(sorted(found.values(), key=lambda camera: (camera.since_s, camera.id)))
+
+    @property
+    def viewers(self) -> int:
+        """How many watch, on all replicas."""
+        return self.attendance.viewers + sum(other.viewers for other in self.others.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of those who watch and have told one, at most 32."""
+        return (self.attendance.names + tuple(name for other in self.others.values() for name in other.names))[:_MAX_NAMES]
+
+    @property
+    def locked(self) -> bool:
+        """Whether new viewers are kept out."""
+        return max((self._lock, *(other.lock for other in self.others.values())))[1]
+
+    @property
+    def attendance(self) -> Attendance:
+        """Who is here by way of this replica."""
+        cameras = [
+            RoomCamera(member.id, member.name, member.since_s) for member in self.members.values() if member.role != "viewer"
+        ]
+        cameras += [replace(camera, away=True) for camera, _ in self._away.values() if camera]
+        viewers = [member for member in self.members.values() if member.role == "viewer"]
+        names = tuple(member.name for member in viewers if member.name)[:_MAX_NAMES]
+        return Attendance(tuple(cameras), len(viewers), names, self._lock)
+
+    def shown_to(self, member: Member) -> str:
+        """The camera that a viewer sees: its choice, or the first that is there, or the first."""
+        cameras = self.cameras
+        if any(camera.id == member.watched for camera in cameras):
+            return member.watched
+        return next((camera.id for camera in cameras if not camera.away), cameras[0].id if cameras else "")
+
+    # --- what happens elsewhere ---
+
+    def news(self, others: dict[str, Attendance] | None, frames: tuple[RoomFrame, ...]) -> None:
+        """Something came from the other replicas: who is there (all of them, without this one), or frames."""
+        if others is not None and others != self.others:
+            joined = others.keys() - self.others.keys()
+            self.others = others
+            self._changed(tell=False)
+            if joined:
+                for camera, frame in self._last.items():
+                    if camera in self.members:
+                        self.link.publish(frame)  # Those who come late see the last one.
+        for frame in frames:
+            self._show(frame)
+
+    def closed(self, tell: bool = False) -> None:
+        """It is closed, by the owner; who is in it is told.
+
+        Args:
+            tell: Whether the other replicas don't know yet.
+        """
+        if tell:
+            self.link.close()
+        members, self.members, self._away, self._last = list(self.members.values()), {}, {}, {}
+        for member in members:
+            member.listener.room_left(RoomClosed())
+        self.rooms._ended(self)
+
+    def recoded(self, frame: RoomFrame, rendition: Rendition, packed: PackedFrame | None) -> None:
+        """A rendition is there; None: it could not be made. To be called once for every ``recode``."""
+        newer = self._making.pop((frame.camera, rendition), None)
+        if packed is not None:
+            made = replace(frame, packed=packed)
+            for viewer in self._viewers_of(frame.camera):
+                if viewer.listener.rendition_for(frame) == rendition:
+                    viewer.listener.room_frame(made)
+        if newer is not None:
+            self._make(newer, rendition)
+
+    # --- what members do ---
+
+    def _publish(self, member: Member, packed: PackedFrame, captured_s: float, now_s: float) -> None:
+        wall_s = self.rooms.wall_s
+        # Neither state nor pictures of the request go on: they belong to the camera's session.
+        request = FrameRequest(packed.request.options, timings=packed.request.timings)
+        ready_s = now_s + wall_s
+        frame = RoomFrame(member.id, int(ready_s * 1e6), captured_s + wall_s, ready_s, replace(packed, request=request))
+        self._show(frame)
+        if self.others:
+            self.link.publish(frame)
+
+    def _catch_up(self, member: Member) -> None:
+        if member.role == "viewer" and (frame := self._last.get(self.shown_to(member))):
+            self._offer(frame, [member])
+
+    def _set_lock(self, locked: bool, now_s: float) -> None:
+        self._lock = (now_s + self.rooms.wall_s, locked)
+        self._changed()
+
+    def _enter(self, member: Member) -> None:
+        before = self.members.pop(member.id, None)
+        if before:
+            before.listener.room_left(RoomTaken())
+        camera, _ = self._away.pop(member.id, (None, 0.0))
+        member.since_s = camera.since_s if camera else before.since_s if before else member.since_s
+        self.members[member.id] = member
+        self._changed()
+        self._catch_up(member)
+
+    def _leave(self, member: Member, now_s: float, for_good: bool) -> None:
+        if self.members.get(member.id) is not member:
+            return
+        del self.members[member.id]
+        if not for_good:
+            camera = None if member.role == "viewer" else RoomCamera(member.id, member.name, member.since_s, away=True)
+            self._away[member.id] = camera, now_s + self.rooms.limits.away_s
+            viewers = [place for place, (camera, _) in self._away.items() if camera is None]
+            if len(viewers) > self.rooms.limits.max_viewers_per_room:
+                del self._away[viewers[0]]
+        self._changed()
+        self.rooms._end_if_empty(self)
+
+    def _forget_away(self, now_s: float) -> None:
+        gone = [place for place, (_, until_s) in self._away.items() if now_s >= until_s]
+        was_camera = [self._away.pop(place)[0] for place in gone]
+        for camera in filter(None, was_camera):
+            self._last.pop(camera.id, None)
+        if any(was_camera):
+            self._changed()
+
+    def _changed(self, tell: bool = True) -> None:
+        if tell:
+            self.link.announce(self.attendance)
+        known = {camera.id for camera in self.cameras}
+        self._last = {camera: frame for camera, frame in self._last.items() if camera in known}
+        for member in self.members.values():
+            member.listener.room_changed()
+
+    # --- frames ---
+
+    def _viewers_of(self, camera: str) -> list[Member]:
+        return [member for member in self.members.values() if member.role == "viewer" and self.shown_to(member) == camera]
+
+    def _show(self, frame: RoomFrame) -> None:
+        last = self._last.get(frame.camera)
+        if last and last.number >= frame.number:
+            return  # Two calls overtook each other on the way.
+        if last is None and len(self._last) >= self.rooms.limits.max_cameras_per_room:
+            return
+        self._last[frame.camera] = frame
+        self._offer(frame, self._viewers_of(frame.camera))
+
+    def _offer(self, frame: RoomFrame, viewers: list[Member]) -> None:
+        as_it_is = Rendition(frame.packed.codec)
+        to_make = set()
+        for viewer in viewers:
+            rendition = viewer.listener.rendition_for(frame)
+            if rendition == as_it_is:
+                viewer.listener.room_frame(frame)
+            else:
+                to_make.add(rendition)
+        for rendition in to_make:
+            self._make(frame, rendition)
+
+    def _make(self, frame: RoomFrame, rendition: Rendition) -> None:
+        key = frame.camera, rendition
+        if key in self._making:
+            self._making[key] = frame  # The newest wins here as well.
+        else:
+            self._making[key] = None
+            self.rooms.recode(self, frame, rendition)
+
+
+class Rooms:
+    """The rooms of one ingress replica.
+
+    Attributes:
+        limits: What they may cost.
+        wall_s: What to add to the sessions' clock for seconds since 1970.
+        opened, ended: Called with a room when it begins and when nobody is left in it; set by whoever links it with others.
+        recode: Called to have a rendition made; answered by :meth:`Room.recoded`.
+    """
+
+    def __init__(self, limits: RoomLimits, wall_s: float) -> None:
+        self.limits = limits
+        self.wall_s = wall_s
+        self.opened: Callable[[Room], None] = lambda room: None
+        self.ended: Callable[[Room], None] = lambda room: None
+        self.recode: Callable[[Room, RoomFrame, Rendition], None] = lambda room, frame, to: room.recoded(frame, to, None)
+        self._rooms: dict[str, Room] = {}
+
+    def __iter__(self) -> Iterator[Room]:
+        return iter(list(self._rooms.values()))
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def enter(self, key: RoomKey, role: Role, name: str, place: str, listener: Listener, now_s: float) -> Member:
+        """Take a place in a room, which begins with its first member.
+
+        Args:
+            key: Which room, and with what right.
+            role: What to do there.
+            name: What to be called.
+            place: The token of an earlier place there, to have that again; empty: a new one.
+            listener: Is told what happens.
+            now_s: The time.
+
+        Raises:
+            RoomForbidden: The key does not give the right to the role, or rooms with names are not allowed here.
+            RoomFull, RoomLocked: It takes nobody more, or no new viewers.
+            ServerFull: There are too many rooms.
+        """
+        if not key.keys and not self.limits.named:
+            raise RoomForbidden("use rooms without a key", "no key")
+        if not key.allows("viewer" if role == "viewer" else "camera"):
+            raise RoomForbidden("send pictures to it", key.right)
+        room = self._rooms.get(key.room_id)
+        if room is None and len(self._rooms) >= self.limits.max_rooms:
+            raise ServerFull(self.limits.max_rooms, "rooms")
+        token = place if _PLACE.fullmatch(place) else secrets.token_urlsafe(18)
+        place_id = hashlib.sha256(f"splatcast place {token}".encode()).hexdigest()[:12]
+        if room is not None and place_id not in room.members and place_id not in room._away:
+            if role == "viewer":
+                if room.locked and not key.allows("owner"):
+                    raise RoomLocked()
+                if room.viewers >= self.limits.max_viewers_per_room:
+                    raise RoomFull(self.limits.max_viewers_per_room, "viewers")
+            elif len(room.cameras) >= self.limits.max_cameras_per_room:
+                raise RoomFull(self.limits.max_cameras_per_room, "cameras")
+        if room is None:
+            room = self._rooms[key.room_id] = Room(key.room_id, self)
+            self.opened(room)
+        member = Member(room, key, role, token, place_id, name[:80], listener, now_s + self.wall_s)
+        room._enter(member)
+        return member
+
+    def tick(self, now_s: float) -> None:
+        """Give up places that were kept long enough; to be called every second or so."""
+        for room in self:
+            room._forget_away(now_s)
+            self._end_if_empty(room)
+
+    def _end_if_empty(self, room: Room) -> None:
+        if not room.members and not room._away:
+            self._ended(room)
+
+    def _ended(self, room: Room) -> None:
+        if self._rooms.get(room.id) is room:
+            del self._rooms[room.id]
+            self.ended(room)

@@ -1,0 +1,196 @@
+"""A session's seat in a room, or none: what it may do there, and what it is to be shown. Pure.
+
+It is told by the room (:class:`~deployments.stream.rooms.Listener`) and keeps the newest of everything until the session asks; so a
+client that takes nothing costs one frame and a flag.
+"""
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from deployments.splats.codecs import depth_heads
+from deployments.stream import messages
+from deployments.stream.client_clock import ClientClock
+from deployments.stream.errors import BadMessage, StreamError
+from deployments.stream.frames import PackedFrame
+from deployments.stream.options import FrameOptions
+from deployments.stream.quality import Setting
+from deployments.stream.room_keys import NEW, new_room, read_room
+from deployments.stream.rooms import Member, Rendition, RoomFrame, Rooms
+
+RoomMessage = messages.Join | messages.Leave | messages.Watch | messages.Govern
+
+COARSE_BELOW = 0.5
+"""Of the bytes of a whole frame: a link that takes fewer gets the coarse rendition."""
+
+
+class Wish(NamedTuple):
+    """What a session wants to see frames as: its options, the codecs it decodes, and what its link takes."""
+
+    options: FrameOptions
+    codecs: Collection[str]
+    setting: Setting
+
+
+class Shown(NamedTuple):
+    """A frame of the room on its way to the client.
+
+    Attributes:
+        seq: The number by which the client acknowledges it.
+        frame: The frame.
+        captured_s: When it was captured, on the session's clock.
+        captured_ms: The same on the client's; 0 if that is not known.
+        relay_ms: From the graph's end until now.
+    """
+
+    seq: int
+    frame: RoomFrame
+    captured_s: float
+    captured_ms: float
+    relay_ms: float
+
+
+class Seat:
+    """See the module's docstring.
+
+    Attributes:
+        clock: What is known of the client's clock.
+        frame: The newest frame that a viewer has not been sent; None: nothing new.
+    """
+
+    def __init__(
+        self,
+        rooms: Rooms | None,
+        wish: Callable[[], Wish],
+        lost: Callable[[StreamError], None],
+        replaced: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        """A seat for one session, in no room.
+
+        Args:
+            rooms: The ingress replica's; None: there are none.
+            wish: Asks what the session wants to see frames as.
+            lost: Called with the reason when the room is left without being asked to.
+            replaced: Called when a newer frame took the place of one that was not sent.
+            wake: Called when there is something new to say.
+        """
+        self.clock = ClientClock()
+        self.frame: RoomFrame | None = None
+        self._rooms = rooms
+        self._wish, self._lost, self._replaced, self._wake = wish, lost, replaced, wake
+        self._member: Member | None = None
+        self._has_news = False
+        self._seq = 0
+
+    @property
+    def role(self) -> str:
+        """What the session does in its room; empty: it is in none."""
+        return self._member.role if self._member else ""
+
+    # --- what the client says ---
+
+    def received(self, message: RoomMessage, now_s: float) -> bytes | None:
+        """Do what a client asks for.
+
+        Returns:
+            The answer; None: there is none, or it comes with the room's news.
+
+        Raises:
+            BadMessage: It makes no sense here.
+            StreamError: It is refused.
+        """
+        if isinstance(message, messages.Join):
+            return self._join(message, now_s)
+        member = self._member
+        if member is None:
+            raise BadMessage(f"{messages.type_name(type(message))!r}: expected 'join' before it")
+        match message:
+            case messages.Leave():
+                self.leave(now_s, for_good=True)
+            case messages.Watch(camera):
+                member.watch(camera)
+                self.room_changed()
+            case messages.Govern(locked, close):
+                if locked is not None:
+                    member.lock(locked, now_s)
+                if close:
+                    member.close()
+        return None
+
+    def leave(self, now_s: float, for_good: bool = False) -> None:
+        """Give the seat up; the place in the room is kept for a while, unless it is for good."""
+        if self._member:
+            self._member.leave(now_s, for_good)
+        self._member = self.frame = None
+
+    def _join(self, join: messages.Join, now_s: float) -> bytes:
+        if self._rooms is None:
+            raise BadMessage("'join': this server has no rooms")
+        self.clock.said(join.t, now_s)
+        key = read_room(new_room() if join.room == NEW else join.room)
+        self.leave(now_s, for_good=True)
+        member = self._rooms.enter(key, join.role, join.name, join.place, self, now_s)
+        self._member = member
+        self._has_news = True
+        return messages.encode(messages.Joined(member.id, member.role, member.place, key.keys, now_s + self._rooms.wall_s))
+
+    # --- what the session does ---
+
+    def publish(self, packed: PackedFrame, captured_ms: float, arrived_s: float, now_s: float) -> None:
+        """Show the room a reply to a frame of this client's; nothing happens in no room, or as a viewer."""
+        if self._member and self._member.role != "viewer":
+            self._member.publish(packed, self.clock.captured_s(captured_ms, arrived_s), now_s)
+
+    def next_news(self) -> bytes | None:
+        """Who is in the room, if that has changed since it was last asked for."""
+        if not self._has_news or self._member is None:
+            return None
+        self._has_news = False
+        room, member = self._member.room, self._member
+        cameras = [messages.RoomCamera(camera.id, camera.name, camera.away) for camera in room.cameras]
+        shown = room.shown_to(member) if member.role == "viewer" else ""
+        return messages.encode(messages.Room(cameras, room.viewers, list(room.names), room.locked, shown))
+
+    def take_frame(self, now_s: float) -> Shown:
+        """Hand out the frame that waits."""
+        frame = self.frame
+        assert frame is not None and self._rooms is not None
+        self.frame = None
+        self._seq += 1
+        captured_s = frame.captured_s - self._rooms.wall_s
+        relay_ms = max(0.0, (now_s + self._rooms.wall_s - frame.ready_s) * 1e3)
+        return Shown(self._seq, frame, captured_s, self.clock.client_ms(captured_s), relay_ms)
+
+    # --- what the room tells ---
+
+    def room_changed(self) -> None:
+        """See :class:`~deployments.stream.rooms.Listener`."""
+        self._has_news = True
+        self._wake()
+
+    def room_frame(self, frame: RoomFrame) -> None:
+        """See :class:`~deployments.stream.rooms.Listener`."""
+        if self.frame is not None:
+            self._replaced()
+        self.frame = frame
+        self._wake()
+
+    def room_left(self, why: StreamError) -> None:
+        """See :class:`~deployments.stream.rooms.Listener`."""
+        self._member = self.frame = None
+        self._lost(why)
+        self._wake()
+
+    def rendition_for(self, frame: RoomFrame) -> Rendition:
+        """See :class:`~deployments.stream.rooms.Listener`."""
+        options, codecs, setting = self._wish()
+        codec = options.codec
+        if codec == "auto":
+            own = frame.packed.codec
+            codec = own if own in codecs else "points" if frame.packed.kind == "points" else "packed"
+        return Rendition(codec, codec == depth_heads.NAME and needs_less(setting))
+
+
+def needs_less(setting: Setting) -> bool:
+    """Whether a controller asks for less than half of a frame's bytes."""
+    return bool(setting.full_splats) and setting.load < COARSE_BELOW * min(setting.full_splats, setting.wanted.max_splats)
