@@ -1,12 +1,10 @@
 """Ingress: the browser's end of the graph, with handles to the rest of it."""
 
-import asyncio
 import logging
 import os
 import time
 
 from ray import serve
-from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
@@ -14,82 +12,20 @@ from deployments.config import GraphArgs
 from deployments.http.access import token_from
 from deployments.http.app import create_app
 from deployments.ops.graph_state import graph_state, replica_name
+from deployments.ops.handles import GraphPipeline, RelayHandle
 from deployments.ops.metrics import PrometheusExport, RaySink
 from deployments.ops.proxy import missing_environment
-from deployments.pipeline import Overloaded
-from deployments.relay import RelayHandle
 from deployments.stream.admission import Admission
 from deployments.stream.counts import Counts
-from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, PackedFrame
-from deployments.stream.logs import Seldom, frame_fields
-from deployments.stream.messages import Engine
-from deployments.stream.rooms import Rendition
 
 logger = logging.getLogger("ray.serve.splatcast")
-
-
-_LOST_REPORT_PERIOD_S = 5.0
 
 
 def _is_no_backpressure_line(record: logging.LogRecord) -> bool:
     # Serve's router warns about every frame that full queues refuse; a session counts them and reports every 5 s.
     return not str(record.msg).startswith("Request dropped due to backpressure")
-
-
-class GraphPipeline:
-    """The :class:`~deployments.pipeline.Pipeline` over three Serve handles."""
-
-    def __init__(
-        self, decoder: DeploymentHandle, inference: DeploymentHandle, packer: DeploymentHandle, frame_timeout_s: float
-    ) -> None:
-        self._decode, self._predict, self._pack = decoder.decode, inference.predict, packer.pack
-        self._recode, self._describe = packer.recode, inference.describe
-        self._frame_timeout_s = frame_timeout_s
-        self._lost = Seldom(_LOST_REPORT_PERIOD_S)
-
-    async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
-        """Run one capture through the graph; see :class:`~deployments.pipeline.Pipeline`."""
-        # Chained without awaiting: arrays go from stage to stage through the object store, never through here.
-        decoded = self._decode.remote(capture)
-        predicted = self._predict.remote(decoded)
-        packed = self._pack.remote(predicted)
-        try:
-            outcome: PackedFrame | FrameError = await asyncio.wait_for(packed, self._frame_timeout_s)
-        except BaseException as error:
-            # Nobody waits for it any more. Cancelling only one stage would leave the ones before it running, in others' places.
-            for response in (packed, predicted, decoded):
-                response.cancel()
-            if isinstance(error, BackPressureError):
-                raise Overloaded from None
-            if not isinstance(error, Exception):
-                raise  # The client left.
-            # What a lost replica raises depends on its place in the chain: RayServeException, ActorDiedError or RayTaskError.
-            # The client sees one error for all; the log tells them apart.
-            self._count_lost(error, capture.request.frame_id)
-            return GraphFailed()
-        return outcome
-
-    def _count_lost(self, error: Exception, frame_id: str) -> None:
-        """Log one line every few seconds, however many frames are lost."""
-        if count := self._lost.count():
-            text = "%d frames lost in the graph, the last one to %s: %.300s"
-            logger.warning(text, count, type(error).__name__, error, extra=frame_fields(frame_id))
-
-    async def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame | FrameError:
-        """Make another form of a frame; see :class:`~deployments.pipeline.Pipeline`."""
-        try:
-            outcome: PackedFrame | FrameError = await asyncio.wait_for(
-                self._recode.remote(packed, rendition), self._frame_timeout_s
-            )
-        except BackPressureError:
-            raise Overloaded from None
-        return outcome
-
-    async def describe(self) -> Engine:
-        """What the model is, according to a replica that has loaded it."""
-        info: Engine = await self._describe.remote()
-        return info
 
 
 @serve.deployment

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator
 
 from ray import serve
-from ray.serve.handle import DeploymentHandle
 
 from deployments.stream.relay import ANNOUNCE_S, Hub, RoomNews
 from deployments.stream.rooms import Attendance, RoomFrame, RoomLimits
@@ -55,34 +54,3 @@ class Relay:
     async def close(self, room: str, replica: str) -> None:
         """The room's owner, who is there, has closed it."""
         self._hub.close(room, replica)
-
-
-class RelayHandle:
-    """The :class:`~deployments.http.room_links.RelayClient` over a Serve handle: every call of a room goes to the same replica."""
-
-    def __init__(self, relay: DeploymentHandle) -> None:
-        self._relay = relay
-
-    def subscribe(self, room: str, replica: str, attendance: Attendance) -> AsyncIterator[RoomNews]:
-        """See :meth:`Relay.subscribe`."""
-        handle = self._relay.options(stream=True, session_id=room)
-        news: AsyncIterator[RoomNews] = handle.subscribe.remote(room, replica, attendance)
-        return news
-
-    async def end(self, subscription: AsyncIterator[RoomNews]) -> None:
-        """Cancel the call behind a subscription."""
-        subscription.cancel()  # type: ignore[attr-defined]
-
-    async def announce(self, room: str, replica: str, attendance: Attendance) -> bool:
-        """See :meth:`Relay.announce`."""
-        known: bool = await self._relay.options(session_id=room).announce.remote(room, replica, attendance)
-        return known
-
-    async def publish(self, room: str, replica: str, frame: RoomFrame) -> bool:
-        """See :meth:`Relay.publish`."""
-        known: bool = await self._relay.options(session_id=room).publish.remote(room, replica, frame)
-        return known
-
-    async def close(self, room: str, replica: str) -> None:
-        """See :meth:`Relay.close`."""
-        await self._relay.options(session_id=room).close.remote(room, replica)

@@ -2,7 +2,7 @@
 
 A message is under way for an unknown time, but never for less than none: client → server shows the offset plus that time, server →
 client the offset minus it. The smallest of each are the messages that nothing held up, and half their difference is the offset, as
-in NTP (RFC 5905); it is off by at most half of what the fastest round trip takes. Minima are of the last half or whole minute, since
+in NTP (RFC 5905); it is off by at most half of what the fastest round trip takes. Minima are of the last half or whole minute:
 clocks drift.
 """
 

@@ -164,7 +164,8 @@ class RoomNameRefused(StreamError):
 
     code = "room_name"
     sentence = (
-        "The room is not a name (1 to 64 of A-Z a-z 0-9 _ -, the first no sign) or a whole key: copy the whole link once more."
+        "The room is neither a name (1 to 64 of A-Z a-z 0-9 _ -, beginning with a letter or digit) nor a whole key: "
+        "copy the whole link once more."
     )
 
 

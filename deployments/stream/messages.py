@@ -46,8 +46,8 @@ class Join(_Message, frozen=True):
 
     Attributes:
         room: A name, a key of the room (``owner.…``, ``camera.…``, ``viewer.…``), or ``new`` for one that nobody knows yet.
-        role: ``camera``: sends frames, and gets a ``published`` for each; ``viewer``: gets the room's splats; ``both``: sends frames,
-            which the room sees, and gets its own splats.
+        role: ``camera``: sends frames, and gets a ``published`` for each; ``viewer``: gets the room's splats; ``both``: sends
+            frames, which the room sees, and gets its own splats.
         name: What to call this member to the others; may be empty.
         place: The token from an earlier ``joined``, to have that place in the room again.
         t: The time of sending on the client's clock.

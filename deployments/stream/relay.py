@@ -1,8 +1,8 @@
 """What a relay replica knows: for each room that is pinned to it, the ingress replicas that take part. Pure.
 
-An ingress replica subscribes to a room once, however many of its sessions are in there, and is told of the frames and of who is there
-by way of the others. Invariants: of each camera only the newest frame waits for a subscriber, so a slow one costs one frame of each;
-no frame is kept once it is taken; a subscriber from whom nothing was heard for :data:`SILENT_S` is gone.
+An ingress replica subscribes to a room once, however many of its sessions are in there, and is told of the frames and of who is
+there by way of the others. Invariants: of each camera only the newest frame waits for a subscriber, so a slow one costs one frame
+of each; no frame is kept once it is taken; a subscriber from whom nothing was heard for :data:`SILENT_S` is gone.
 
 Everything here can be lost: subscribers come back by themselves, and say again who is there.
 """

@@ -4,8 +4,9 @@ A camera's frame goes through the graph once, by its own session. Its reply is p
 offered it, with the viewer's own credits, acks and quality: nothing is queued, the newest frame wins for each, and one who takes
 nothing costs the others nothing.
 
-A room's members may be on several ingress replicas. Each has a :class:`Room` of its own; what the others must know (:class:`Attendance`,
-:class:`RoomFrame`) goes out by a :class:`Link` and comes in by :meth:`Room.news`. :mod:`deployments.http.room_links` carries it.
+A room's members may be on several ingress replicas. Each has a :class:`Room` of its own; what the others must know
+(:class:`Attendance`, :class:`RoomFrame`) goes out by a :class:`Link` and comes in by :meth:`Room.news`.
+:mod:`deployments.http.room_links` carries it.
 
 A viewer may need another codec than a frame has, or a coarser one for its link. Such a *rendition* is made once for a frame and for
 all who need it, by ``recode``; one at a time, of the newest frame.
@@ -37,7 +38,7 @@ class RoomLimits:
 
     Attributes:
         max_rooms: Of one ingress replica, and of one relay replica.
-        max_viewers_per_room: On all ingress replicas together. Two that arrive at the same moment on two replicas may both be let in.
+        max_viewers_per_room: On all ingress replicas together. Two that come at the same moment by two of them may both be let in.
         max_cameras_per_room: The same of cameras.
         away_s: For so long the place of a camera or viewer is kept that went away, as a page does that is reloaded.
         named: Whether rooms that are open to all who know a name may be used, besides those with keys.
@@ -316,7 +317,9 @@ class Room:
         # Neither state nor pictures of the request go on: they belong to the camera's session.
         request = FrameRequest(packed.request.options, timings=packed.request.timings)
         ready_s = now_s + wall_s
-        frame = RoomFrame(member.id, int(ready_s * 1e6), captured_s + wall_s, ready_s, replace(packed, request=request))
+        last = self._last.get(member.id)
+        number = max(int(ready_s * 1e6), last.number + 1 if last else 0)
+        frame = RoomFrame(member.id, number, captured_s + wall_s, ready_s, replace(packed, request=request))
         self._show(frame)
         if self.others:
             self.link.publish(frame)

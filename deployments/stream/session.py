@@ -14,8 +14,8 @@ Invariants:
 - Frames above a rate are dropped once read, before they cost anything more; a flood of messages ends the session.
 - When the session closes, it says why and nothing more.
 
-A session may be in a room (:mod:`deployments.stream.rooms`). One that sends pictures there has everything as without a room, and what
-it is answered is published as well; one that only watches is sent what others publish, by the same credits and acks.
+A session may be in a room (:mod:`deployments.stream.rooms`). One that sends pictures there has everything as without a room, and
+what it is answered is published as well; one that only watches is sent what others publish, by the same credits and acks.
 """
 
 import json

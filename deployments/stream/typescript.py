@@ -33,11 +33,12 @@ def generate() -> str:
     """The whole TypeScript module."""
     client, server = get_args(messages.ClientMessage), get_args(messages.ServerMessage)
     parts = [_HEADER.format(protocol=messages.PROTOCOL)]
-    parts += [_interface(cls) for cls in (FrameOptions, messages.Engine, messages.Limits, Camera, messages.QualityState)]
+    inside = (FrameOptions, messages.Engine, messages.Limits, Camera, messages.QualityState, messages.RoomCamera)
+    parts += [_interface(cls) for cls in inside]
     parts += [_interface(cls, tag=messages.type_name(cls), sent=True) for cls in client]
     parts += [_interface(cls, tag=messages.type_name(cls)) for cls in server]
     parts += [
-        f"export type {name} = {' | '.join(_ts_name(cls) for cls in classes)};\n"
+        "\n".join([f"export type {name} =", *(f"  | {_ts_name(cls)}" for cls in classes)]) + ";\n"
         for name, classes in (("ClientMessage", client), ("ServerMessage", server))
     ]
     return "\n".join(parts)

@@ -16,7 +16,7 @@ from deployments.stages.pack import Packer
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(ROOT.glob("serve_config*.yaml"))
-STAGES = ["FrameDecoder", "GaussianInference", "Ingress", "SplatPacker"]
+STAGES = ["FrameDecoder", "GaussianInference", "Ingress", "Relay", "SplatPacker"]
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -24,6 +24,17 @@ SENTENCES: dict[StreamError, str] = {
     ),
     errors.GraphFailed(): "The server lost this frame (a replica failed or was replaced); the next frames are not affected.",
     errors.BadMessage("it says {seq}"): "Message not understood: it says {seq}.",
+    errors.RoomNameRefused(): (
+        "The room is neither a name (1 to 64 of A-Z a-z 0-9 _ -, beginning with a letter or digit) nor a whole key: "
+        "copy the whole link once more."
+    ),
+    errors.RoomForbidden("send pictures to it", "viewer"): (
+        "You may not send pictures to it: your link gives the right of 'viewer' only. Ask whoever sent it for another one."
+    ),
+    errors.RoomFull(500, "viewers"): "This room is at its limit of 500 viewers: try again when somebody has left.",
+    errors.RoomLocked(): "Whoever opened this room lets no new viewers in for now: ask them, and try again.",
+    errors.RoomClosed(): "The room was closed by whoever opened it.",
+    errors.RoomTaken(): "You are in this room from another window now.",
     errors.ProtocolMismatch(2, 1): "The client speaks protocol 2; this server speaks 1: update the server.",
     errors.ProtocolMismatch(0, 1): "The client speaks protocol 0; this server speaks 1: update the client.",
     errors.ProtocolMismatch("2" * 30, 1): (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ray.serve.exceptions import BackPressureError
 
-from deployments.ingress import GraphPipeline
+from deployments.ops.handles import GraphPipeline
 from deployments.pipeline import Overloaded
 from deployments.stream.errors import GraphFailed
 from deployments.stream.frames import Capture

@@ -14,6 +14,7 @@ from msgspec import structs
 from deployments.splats.camera import Camera
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage, ProtocolMismatch
+from deployments.stream.rooms import ROLES
 
 clocks = st.floats(0, 1e13, allow_nan=False)
 numbers = st.integers(0, 2**53)
@@ -27,11 +28,22 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words | st.binary(max_size=5), inner, max_size=3),
 )
 CLIENT = {
-    messages.Hello: st.builds(messages.Hello, st.just(messages.PROTOCOL), st.lists(words, max_size=4), words, options),
+    messages.Hello: st.builds(
+        messages.Hello,
+        st.just(messages.PROTOCOL),
+        st.lists(words, max_size=4),
+        words,
+        options,
+        st.none() | st.builds(messages.Join, words),
+    ),
     messages.Frame: st.builds(messages.Frame, numbers, st.lists(st.binary(max_size=64), max_size=4), clocks),
     messages.Ack: st.builds(messages.Ack, numbers, clocks, clocks, clocks, clocks),
     messages.Configure: st.builds(messages.Configure, options),
     messages.Ping: st.builds(messages.Ping, clocks),
+    messages.Join: st.builds(messages.Join, words, st.sampled_from(ROLES), words, words, clocks),
+    messages.Leave: st.builds(messages.Leave),
+    messages.Watch: st.builds(messages.Watch, words),
+    messages.Govern: st.builds(messages.Govern, st.none() | st.booleans(), st.booleans()),
 }
 SERVER = {
     messages.Splats: st.builds(
@@ -50,6 +62,12 @@ SERVER = {
     messages.Error: st.builds(messages.Error, words, words, st.none() | numbers, st.booleans()),
     messages.Configured: st.builds(messages.Configured, options),
     messages.Pong: st.builds(messages.Pong, clocks),
+    messages.Joined: st.builds(messages.Joined, words, words, words, st.dictionaries(words, words, max_size=3), clocks),
+    messages.Room: st.builds(
+        messages.Room, st.lists(st.builds(messages.RoomCamera, words, words, st.booleans()), max_size=8), numbers,
+        st.lists(words, max_size=32), st.booleans(), words,
+    ),
+    messages.Published: st.builds(messages.Published, numbers, clocks, st.dictionaries(words, clocks)),
 }  # fmt: skip
 
 
@@ -75,8 +93,17 @@ def test_the_bytes_of_a_frame_are_as_documented() -> None:
 
 @given(st.one_of(*CLIENT.values(), *SERVER.values()))
 def test_the_bytes_are_those_of_another_msgpack_library_with_the_type_first(message: Any) -> None:
-    body = {name: asdict(value) if is_dataclass(value) else value for name, value in structs.asdict(message).items()}
+    body = {name: plain(value) for name, value in structs.asdict(message).items()}
     assert messages.encode(message) == msgpack.packb({"type": messages.type_name(type(message)), **body})
+
+
+def plain(value: Any) -> Any:
+    """What a library knows that has neither classes nor tags."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, messages.Join):
+        return {"type": "join", **structs.asdict(value)}
+    return asdict(value) if is_dataclass(value) else value
 
 
 def test_a_buffer_is_written_as_bin_whatever_holds_it() -> None:
@@ -145,7 +172,7 @@ def test_a_known_key_holds_no_more_than_it_should(data: bytes, key: str) -> None
 @given(st.sampled_from([messages.decode_client, messages.decode_server]), anything, st.data())
 def test_a_field_with_anything_in_it_is_taken_or_refused_by_name(decode: Any, value: Any, data: st.DataObject) -> None:
     kinds = CLIENT if decode is messages.decode_client else SERVER
-    message = data.draw(st.one_of(*kinds.values()))
+    message = data.draw(st.one_of(*(kind for cls, kind in kinds.items() if cls is not messages.Leave)))
     raw = msgpack.unpackb(messages.encode(message))
     key = data.draw(st.sampled_from(sorted(set(raw) - {"type"})))
     try:
@@ -156,7 +183,7 @@ def test_a_field_with_anything_in_it_is_taken_or_refused_by_name(decode: Any, va
         assert key == "protocol"
     else:
         again = structs.asdict(decoded)[key]
-        assert is_dataclass(again) or again == value, "what is taken is not converted"
+        assert plain(again) == value or is_dataclass(again) or key in ("join", "cameras"), "what is taken is not converted"
 
 
 @given(st.binary(max_size=200))

@@ -157,6 +157,7 @@ export function asSplats(value: unknown): SplatsMessage {
     pruned: {},
     timings_ms: timings,
     dropped: {},
+    source: "",
     // Of a recording nothing was left out for this viewer's sake.
     quality: FULL_QUALITY,
     data: take("data", message["data"], (of) => of instanceof Uint8Array),

@@ -105,6 +105,16 @@ export interface QualityState {
   message: string;
 }
 
+/** A camera of the room. */
+export interface RoomCamera {
+  /** Its id. */
+  id: string;
+  /** What it calls itself. */
+  name: string;
+  /** Whether it is gone for the moment; its place is kept for a while. */
+  away: boolean;
+}
+
 /** Opens a session of the current protocol. A client that never sends it gets the original protocol. */
 export interface HelloMessage {
   type: "hello";
@@ -116,6 +126,8 @@ export interface HelloMessage {
   client?: string;
   /** Changes to the server's default options. */
   options?: Partial<FrameOptions>;
+  /** The room to be in from the start; null: none. */
+  join?: JoinMessage | null;
 }
 
 /** One moment, seen by one camera or by several at once. */
@@ -154,6 +166,42 @@ export interface ConfigureMessage {
 export interface PingMessage {
   type: "ping";
   t?: number;
+}
+
+/** Enters a room, and leaves the one before. Answered with `joined`, or with an `error`. */
+export interface JoinMessage {
+  type: "join";
+  /** A name, a key of the room (`owner.…`, `camera.…`, `viewer.…`), or `new` for one that nobody knows yet. */
+  room: string;
+  /** `camera`: sends frames, and gets a `published` for each; `viewer`: gets the room's splats; `both`: sends frames, which the room sees, and gets its own splats. */
+  role?: "camera" | "viewer" | "both";
+  /** What to call this member to the others; may be empty. */
+  name?: string;
+  /** The token from an earlier `joined`, to have that place in the room again. */
+  place?: string;
+  /** The time of sending on the client's clock. */
+  t?: number;
+}
+
+/** Leaves the room, for good. The session goes on without one. */
+export interface LeaveMessage {
+  type: "leave";
+}
+
+/** Chooses the camera of the room that a viewer sees. */
+export interface WatchMessage {
+  type: "watch";
+  /** Its id, as in `room`; empty: the room's first. */
+  camera?: string;
+}
+
+/** What the owner of a room may do to it. */
+export interface GovernMessage {
+  type: "govern";
+  /** Whether new viewers are kept out; null: as it is. */
+  locked?: boolean | null;
+  /** Ends the room, for all. */
+  close?: boolean;
 }
 
 /** Answers `hello`. */
@@ -198,7 +246,7 @@ export interface SplatsMessage {
   camera: Camera;
   /** Reason → Gaussians removed for it: `opacity`, `border`, `depth`, `budget`, `invalid`. */
   pruned: Record<string, number>;
-  /** Stage → milliseconds: `receive`, `queue`, `decode`, `infer`, `pack`, `send`, `total`. */
+  /** Stage → milliseconds: `receive`, `queue`, `decode`, `infer`, `pack`, `send`, `total`; of another camera's frame `relay` in place of `receive` and `queue`: from the graph's end to this reply. */
   timings_ms: Record<string, number>;
   /** Reason → frames of this session dropped for it so far. */
   dropped: Record<string, number>;
@@ -206,6 +254,8 @@ export interface SplatsMessage {
   quality: QualityState;
   /** The codec's bytes. */
   data: Uint8Array;
+  /** Id of the room's camera whose frame it is; empty: the client's own. `seq` then counts what this viewer gets, and `captured_ms` is as exact as both clocks are known. */
+  source: string;
 }
 
 /** Frames that get no splats, through nobody's mistake. */
@@ -240,6 +290,65 @@ export interface PongMessage {
   t: number;
 }
 
-export type ClientMessage = HelloMessage | FrameMessage | AckMessage | ConfigureMessage | PingMessage;
+/** Answers `join`. */
+export interface JoinedMessage {
+  type: "joined";
+  /** This member's id, by which the others know it. */
+  id: string;
+  /** What it does in the room. */
+  role: string;
+  /** The token to say in the next `join` of this room, to have this place again. Nobody else should have it. */
+  place: string;
+  /** Right (`owner`, `camera`, `viewer`) → the key that gives it, for this client's own and those below; empty in a room with a name. */
+  keys: Record<string, string>;
+  /** The server's clock, seconds since 1970. */
+  t: number;
+}
 
-export type ServerMessage = WelcomeMessage | ConfiguredMessage | SplatsMessage | DroppedMessage | ErrorMessage | PongMessage;
+/** Who is in the room; said at each change. */
+export interface RoomMessage {
+  type: "room";
+  /** The longest there first. */
+  cameras: RoomCamera[];
+  /** How many watch. */
+  viewers: number;
+  /** Of viewers who have told one, at most 32. */
+  names: string[];
+  /** Whether new viewers are kept out. */
+  locked: boolean;
+  /** Id of the camera that this viewer sees; empty if there is none. */
+  shown: string;
+}
+
+/** A camera's frame went to the room. */
+export interface PublishedMessage {
+  type: "published";
+  /** Number of the frame. */
+  seq: number;
+  /** Echo of the frame's. */
+  captured_ms: number;
+  /** As in `splats`. */
+  timings_ms: Record<string, number>;
+}
+
+export type ClientMessage =
+  | HelloMessage
+  | FrameMessage
+  | AckMessage
+  | ConfigureMessage
+  | PingMessage
+  | JoinMessage
+  | LeaveMessage
+  | WatchMessage
+  | GovernMessage;
+
+export type ServerMessage =
+  | WelcomeMessage
+  | ConfiguredMessage
+  | SplatsMessage
+  | DroppedMessage
+  | ErrorMessage
+  | PongMessage
+  | JoinedMessage
+  | RoomMessage
+  | PublishedMessage;

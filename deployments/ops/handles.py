@@ -1,0 +1,106 @@
+"""The graph's handles, as what the ingress calls."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from ray.serve.exceptions import BackPressureError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.pipeline import Overloaded
+from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.frames import Capture, PackedFrame
+from deployments.stream.logs import Seldom, frame_fields
+from deployments.stream.messages import Engine
+from deployments.stream.relay import RoomNews
+from deployments.stream.rooms import Attendance, Rendition, RoomFrame
+
+logger = logging.getLogger("ray.serve.splatcast")
+
+_LOST_REPORT_PERIOD_S = 5.0
+
+
+class GraphPipeline:
+    """The :class:`~deployments.pipeline.Pipeline` over three Serve handles."""
+
+    def __init__(
+        self, decoder: DeploymentHandle, inference: DeploymentHandle, packer: DeploymentHandle, frame_timeout_s: float
+    ) -> None:
+        self._decode, self._predict, self._pack = decoder.decode, inference.predict, packer.pack
+        self._recode, self._describe = packer.recode, inference.describe
+        self._frame_timeout_s = frame_timeout_s
+        self._lost = Seldom(_LOST_REPORT_PERIOD_S)
+
+    async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
+        """Run one capture through the graph; see :class:`~deployments.pipeline.Pipeline`."""
+        # Chained without awaiting: arrays go from stage to stage through the object store, never through here.
+        decoded = self._decode.remote(capture)
+        predicted = self._predict.remote(decoded)
+        packed = self._pack.remote(predicted)
+        try:
+            outcome: PackedFrame | FrameError = await asyncio.wait_for(packed, self._frame_timeout_s)
+        except BaseException as error:
+            # Nobody waits for it any more. Cancelling only one stage would leave the ones before it running, in others' places.
+            for response in (packed, predicted, decoded):
+                response.cancel()
+            if isinstance(error, BackPressureError):
+                raise Overloaded from None
+            if not isinstance(error, Exception):
+                raise  # The client left.
+            # What a lost replica raises depends on its place in the chain: RayServeException, ActorDiedError or RayTaskError.
+            # The client sees one error for all; the log tells them apart.
+            self._count_lost(error, capture.request.frame_id)
+            return GraphFailed()
+        return outcome
+
+    def _count_lost(self, error: Exception, frame_id: str) -> None:
+        """Log one line every few seconds, however many frames are lost."""
+        if count := self._lost.count():
+            text = "%d frames lost in the graph, the last one to %s: %.300s"
+            logger.warning(text, count, type(error).__name__, error, extra=frame_fields(frame_id))
+
+    async def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame | FrameError:
+        """Make another form of a frame; see :class:`~deployments.pipeline.Pipeline`."""
+        try:
+            outcome: PackedFrame | FrameError = await asyncio.wait_for(
+                self._recode.remote(packed, rendition), self._frame_timeout_s
+            )
+        except BackPressureError:
+            raise Overloaded from None
+        return outcome
+
+    async def describe(self) -> Engine:
+        """What the model is, according to a replica that has loaded it."""
+        info: Engine = await self._describe.remote()
+        return info
+
+
+class RelayHandle:
+    """The :class:`~deployments.http.room_links.RelayClient` over a Serve handle: every call of a room goes to the same replica."""
+
+    def __init__(self, relay: DeploymentHandle) -> None:
+        self._relay = relay
+
+    def subscribe(self, room: str, replica: str, attendance: Attendance) -> AsyncIterator[RoomNews]:
+        """See :meth:`deployments.relay.Relay.subscribe`."""
+        handle = self._relay.options(stream=True, session_id=room)
+        news: AsyncIterator[RoomNews] = handle.subscribe.remote(room, replica, attendance)
+        return news
+
+    async def end(self, subscription: AsyncIterator[RoomNews]) -> None:
+        """Cancel the call behind a subscription."""
+        subscription.cancel()  # type: ignore[attr-defined]
+
+    async def announce(self, room: str, replica: str, attendance: Attendance) -> bool:
+        """See :meth:`deployments.relay.Relay.announce`."""
+        known: bool = await self._relay.options(session_id=room).announce.remote(room, replica, attendance)
+        return known
+
+    async def publish(self, room: str, replica: str, frame: RoomFrame) -> bool:
+        """See :meth:`deployments.relay.Relay.publish`."""
+        known: bool = await self._relay.options(session_id=room).publish.remote(room, replica, frame)
+        return known
+
+    async def close(self, room: str, replica: str) -> None:
+        """See :meth:`deployments.relay.Relay.close`."""
+        await self._relay.options(session_id=room).close.remote(room, replica)
