@@ -8,7 +8,8 @@
                 case Dropped():  # a newer frame overtook the frames reply.seqs: nobody's mistake
                 case Error():    # refused: reply.code, reply.message, and reply.seq when it was a frame
 
-A program that should outlive a restart of the server iterates over :func:`reconnecting` instead.
+A program that should outlive a restart of the server iterates over :func:`reconnecting` instead. :mod:`deployments.cast` watches a
+room's cameras, or is one.
 
 Send and iterate in different tasks if you like. A reply is acknowledged when the iteration hands it over: a program that
 takes its time gets the newest frame next, and no backlog builds up anywhere. One that shows what it gets connects with
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
@@ -34,10 +36,27 @@ from deployments.splats.gaussians import Gaussians
 from deployments.splats.reading import read_frame
 from deployments.stream import messages
 from deployments.stream.errors import BadMessage
-from deployments.stream.messages import Ack, Configure, Configured, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
+from deployments.stream.messages import (
+    Ack,
+    Configure,
+    Configured,
+    Dropped,
+    Error,
+    Frame,
+    Govern,
+    Hello,
+    Join,
+    Joined,
+    Ping,
+    Published,
+    Room,
+    Splats,
+    Watch,
+    Welcome,
+)
 from deployments.stream.recording import SessionRecorder
 
-Reply = Splats | Dropped | Error
+Reply = Splats | Published | Dropped | Error
 DEFAULT_CODECS = ("depth", "planes", "packed", "points", "ply")
 PASSING = ("unreachable", "no_welcome", "closed", "not_ready", "server_full", "too_many_from_address")
 """Codes of a :class:`ClientError` that another try may get past."""
@@ -45,8 +64,8 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 """Between tries; doubled each time, with a random part, so that the clients of a lost server don't all come back at once."""
 _SETTLED_S = 5.0
 """A session that lived so long was a good one: after it, the waits start anew."""
-_TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
-"""Two classes until Python 3.11."""
+TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
+"""Of asyncio: two classes until Python 3.11."""
 
 
 class ClientError(Exception):
@@ -102,6 +121,8 @@ class Stream:
         options: The options in force, as the server last confirmed them.
         extensions: WebSocket extensions in use. Not empty means that something compresses, at a high price.
         bytes_sent, bytes_received: Of all messages so far.
+        joined: This session's place in a room; None: it is in none.
+        room: Who is in the room, as the server last said.
     """
 
     def __init__(
@@ -115,6 +136,8 @@ class Stream:
         self.options: dict[str, Any] = {}
         self.extensions: list[str] = [extension.name for extension in websocket.protocol.extensions]
         self.bytes_sent = self.bytes_received = 0
+        self.joined: Joined | None = None
+        self.room: Room | None = None
         self._websocket = websocket
         self._clock_s = clock_s
         self._acknowledges = acknowledges
@@ -163,6 +186,18 @@ class Stream:
         """
         await self._send(Ping(self._clock_s() * 1e3))
 
+    async def watch(self, camera: str = "") -> None:
+        """As a viewer of a room: see another of its cameras; empty: the first."""
+        await self._send(Watch(camera))
+
+    async def govern(self, *, locked: bool | None = None, close: bool = False) -> None:
+        """As the owner of a room: let no new viewers in, or let them in again; end the room. A refusal comes as an ``Error``."""
+        await self._send(Govern(locked, close))
+
+    async def close(self) -> None:
+        """End the session."""
+        await self._websocket.close()
+
     async def __aiter__(self) -> AsyncIterator[Reply]:
         """The replies, until either side closes.
 
@@ -172,6 +207,8 @@ class Stream:
         while message := await self._receive():
             if isinstance(message, Configured):
                 self.options = message.options
+            elif isinstance(message, Room):
+                self.room = message
             elif isinstance(message, Error) and message.fatal:
                 raise ClientError(message.code, message.message)
             elif isinstance(message, Splats):
@@ -181,7 +218,7 @@ class Stream:
                     with suppress(ClientError):
                         await self._send(Ack(message.seq, now_ms, now_ms, now_ms, max(0.0, now_ms - message.captured_ms)))
                 yield message
-            elif isinstance(message, (Dropped, Error)):
+            elif isinstance(message, (Dropped, Error, Published)):
                 yield message
 
     async def _greet(self, hello: Hello) -> None:
@@ -193,6 +230,13 @@ class Stream:
         if not isinstance(answer, Welcome):
             raise ClientError("no_welcome", f"Expected 'welcome' from the server, got {answer!r:.120}")
         self.welcome, self.options = answer, answer.options
+        if hello.join:
+            joined = await self._receive()
+            if isinstance(joined, Error):
+                raise ClientError(joined.code, joined.message)
+            if not isinstance(joined, Joined):
+                raise ClientError("no_rooms", f"Expected 'joined' from the server, got {joined!r:.120}: it may be older than rooms")
+            self.joined = joined
         # A client that asks for too much is welcomed, and told so in the next message; here that is the caller's mistake.
         if any(answer.options.get(name) != value for name, value in hello.options.items()):
             refusal = await self._receive()
@@ -237,6 +281,7 @@ async def connect(
     acknowledges: bool = True,
     clock_s: Callable[[], float] = time.monotonic,
     recorder: SessionRecorder | None = None,
+    join: Join | Callable[[], Join] | None = None,
 ) -> AsyncIterator[Stream]:
     """Open a session; closed at the end of the block.
 
@@ -251,6 +296,7 @@ async def connect(
         acknowledges: Acknowledge replies as they are handed over; else the caller does.
         clock_s: The clock of ``captured_ms`` and of the ages that are reported back, seconds.
         recorder: Writes the session to a file, which the viewer and :mod:`deployments.recording` play.
+        join: A room to be in, or what returns it; see :class:`~deployments.stream.messages.Join`.
 
     Raises:
         ClientError: Nobody answers there, or the server refuses the session and says why.
@@ -259,9 +305,10 @@ async def connect(
     async with websocket:
         stream = Stream(websocket, clock_s, acknowledges, recorder)
         try:
-            hello = Hello(messages.PROTOCOL, list(codecs), client, options or {})
+            room = join() if callable(join) else join
+            hello = Hello(messages.PROTOCOL, list(codecs), client, options or {}, room and replace(room, t=clock_s() * 1e3))
             await asyncio.wait_for(stream._greet(hello), open_timeout_s)
-        except _TIMEOUTS:
+        except TIMEOUTS:
             raise ClientError("no_welcome", f"No 'welcome' from {url} within {open_timeout_s:g} s") from None
         yield stream
 
@@ -282,7 +329,7 @@ async def open_socket(url: str, open_timeout_s: float, offer_deflate: bool, toke
             open_timeout=open_timeout_s,
             close_timeout=open_timeout_s,
         )
-    except (OSError, InvalidHandshake, InvalidURI, *_TIMEOUTS) as error:
+    except (OSError, InvalidHandshake, InvalidURI, *TIMEOUTS) as error:
         raise ClientError("unreachable", f"Can't open {url}: {error or type(error).__name__}") from None
 
 

@@ -35,7 +35,7 @@ from deployments.splats.codecs import CODECS
 from deployments.splats.errors import CodecError
 from deployments.splats.files import FORMATS, FileOptions, encode_file
 from deployments.splats.gaussians import Gaussians
-from deployments.stream.messages import Splats, encode
+from deployments.stream.messages import Dropped, Error, Splats, encode
 from deployments.stream.recording import (
     BadRecording,
     Entry,
@@ -84,7 +84,7 @@ async def _stream_pictures(args: argparse.Namespace, pictures: Sequence[bytes], 
             reply = await anext(replies, None)
             if reply is None:
                 raise ClientError("closed", f"The server closed after {recorder.frames} frames")
-            if not isinstance(reply, Splats):
+            if isinstance(reply, (Dropped, Error)):
                 print(f"frame {index}: {reply.message}", file=sys.stderr)
 
 

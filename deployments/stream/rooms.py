@@ -123,8 +123,8 @@ class Listener(Protocol):
     def room_left(self, why: StreamError) -> None:
         """The session is no longer in the room."""
 
-    def rendition_for(self, frame: RoomFrame) -> Rendition:
-        """What it needs a frame as."""
+    def rendition_for(self, frame: RoomFrame) -> Rendition | None:
+        """What it needs a frame as; None: it can make nothing of it."""
 
 
 class Link:
@@ -392,7 +392,7 @@ class Room:
             rendition = viewer.listener.rendition_for(frame)
             if rendition == as_it_is:
                 viewer.listener.room_frame(frame)
-            else:
+            elif rendition:
                 to_make.add(rendition)
         for rendition in to_make:
             self._make(frame, rendition)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from deployments.splats.codecs import depth_heads
 from deployments.stream import messages
 from deployments.stream.client_clock import ClientClock
-from deployments.stream.errors import BadMessage, StreamError
+from deployments.stream.errors import BadMessage, NoCommonCodec, StreamError
 from deployments.stream.frames import PackedFrame
 from deployments.stream.options import FrameOptions
 from deployments.stream.quality import Setting
@@ -61,7 +61,7 @@ class Seat:
         self,
         rooms: Rooms | None,
         wish: Callable[[], Wish],
-        lost: Callable[[StreamError], None],
+        refuse: Callable[[StreamError], None],
         replaced: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
@@ -70,16 +70,16 @@ class Seat:
         Args:
             rooms: The ingress replica's; None: there are none.
             wish: Asks what the session wants to see frames as.
-            lost: Called with the reason when the room is left without being asked to.
+            refuse: Called with what the client must be told: why it can't be shown anything, or is in the room no longer.
             replaced: Called when a newer frame took the place of one that was not sent.
             wake: Called when there is something new to say.
         """
         self.clock = ClientClock()
         self.frame: RoomFrame | None = None
         self._rooms = rooms
-        self._wish, self._lost, self._replaced, self._wake = wish, lost, replaced, wake
+        self._wish, self._refuse, self._replaced, self._wake = wish, refuse, replaced, wake
         self._member: Member | None = None
-        self._has_news = False
+        self._has_news = self._was_told = False
         self._seq = 0
 
     @property
@@ -131,7 +131,7 @@ class Seat:
         self.leave(now_s, for_good=True)
         member = self._rooms.enter(key, join.role, join.name, join.place, self, now_s)
         self._member = member
-        self._has_news = True
+        self._has_news, self._was_told = True, False
         return messages.encode(messages.Joined(member.id, member.role, member.place, key.keys, now_s + self._rooms.wall_s))
 
     # --- what the session does ---
@@ -178,17 +178,21 @@ class Seat:
     def room_left(self, why: StreamError) -> None:
         """See :class:`~deployments.stream.rooms.Listener`."""
         self._member = self.frame = None
-        self._lost(why)
+        self._refuse(why)
         self._wake()
 
-    def rendition_for(self, frame: RoomFrame) -> Rendition:
+    def rendition_for(self, frame: RoomFrame) -> Rendition | None:
         """See :class:`~deployments.stream.rooms.Listener`."""
         options, codecs, setting = self._wish()
-        codec = options.codec
-        if codec == "auto":
-            own = frame.packed.codec
-            codec = own if own in codecs else "points" if frame.packed.kind == "points" else "packed"
-        return Rendition(codec, codec == depth_heads.NAME and needs_less(setting))
+        own, wanted = frame.packed.codec, options.codec
+        best = (own, "points", "packed", "ply") if frame.packed.kind == "points" else (own, "packed", "points", "ply")
+        # What a model predicted can't be made of anything else; splats of every other kind can.
+        able = [codec for codec in best if codec in codecs]
+        codec = wanted if wanted in able else next(iter(able), None)
+        if codec is None and not self._was_told:
+            self._was_told = True
+            self._refuse(NoCommonCodec(tuple(codecs), tuple(dict.fromkeys(best))))
+        return Rendition(codec, codec == depth_heads.NAME and needs_less(setting)) if codec else None
 
 
 def needs_less(setting: Setting) -> bool:

@@ -99,7 +99,7 @@ class Session:
         self._seat = Seat(
             rooms,
             wish=lambda: Wish(self._options, self._option_limits.codecs, self._quality.setting(self._options)),
-            lost=lambda why: self._refuse(why, None),
+            refuse=lambda why: self._refuse(why, None),
             replaced=lambda: self.counts.dropped("slow_client"),
             wake=lambda: self.wake(),
         )
@@ -370,6 +370,8 @@ class Session:
         sent_s = self._delivery.acked(ack.seq, now_s)
         if sent_s is not None and ack.received_ms > 0:
             self._seat.clock.heard(sent_s, ack.received_ms, now_s)
+            # It goes out when the last of what it tells has happened.
+            self._seat.clock.said(max(ack.received_ms, ack.decoded_ms, ack.shown_ms), now_s)
         age_ms = ack.age_ms if 0 < ack.age_ms < _MAX_AGE_MS else None
         self.counts.acked(ack.shown_ms > 0, age_ms)
         # Without any times it comes from a client that does not measure: such a client acknowledges at once.

@@ -11,7 +11,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 SHELLS = {"graph", "ingress", "decoder", "inference", "packer", "relay"}
 ORDER = ("splats", "stream", "pipeline", "scene", "models", "stages", "config", "http", "ops", "shells")
 """Each imports only from those before it, and from itself."""
-BESIDE = {"client": {"splats", "stream"}, "recording": {"splats", "stream", "client", "recording"}}
+BESIDE = {
+    "client": {"splats", "stream"},
+    "cast": {"splats", "stream", "client"},
+    "recording": {"splats", "stream", "client", "recording"},
+}
 """Imported by nothing here but each other: a program's ways in, and what each imports from."""
 
 
