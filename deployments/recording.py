@@ -35,7 +35,7 @@ from deployments.splats.codecs import CODECS
 from deployments.splats.errors import CodecError
 from deployments.splats.files import FORMATS, FileOptions, encode_file
 from deployments.splats.gaussians import Gaussians
-from deployments.stream.messages import Dropped, Error, Splats, encode
+from deployments.stream.messages import Dropped, Error, encode
 from deployments.stream.recording import (
     BadRecording,
     Entry,

@@ -113,13 +113,13 @@ class _Api:
         relay: RelayClient | None,
     ) -> None:
         self.pipeline = AdmittedPipeline(pipeline, admission, args.batch.max_size)
-        self._rooms = Rooms(args.rooms, time.time() - time.monotonic())
+        self._rooms = Rooms(args.rooms, time.time() - time.monotonic(), counts)
         RoomLinks(self._rooms, self.pipeline, relay, replica)
         self.sessions: set[Session] = set()
         self._counts = counts
         self._args = args
         self._version = version("splatcast")
-        self._status = Status(counts, admission, self.sessions, args, self._version, replica, self.describe, graph)
+        self._status = Status(counts, admission, self.sessions, self._rooms, args, self._version, replica, self.describe, graph)
         self._engine: messages.Engine | None = None
         self._sample: asyncio.Task[bytes] | None = None
 

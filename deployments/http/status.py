@@ -15,6 +15,7 @@ from deployments.config import GraphArgs
 from deployments.stream.admission import Admission
 from deployments.stream.counts import Counts, Window
 from deployments.stream.messages import Engine
+from deployments.stream.rooms import Room, Rooms
 from deployments.stream.session import Session
 
 logger = logging.getLogger("ray.serve.splatcast")
@@ -88,6 +89,7 @@ class Status:
         counts: Counts,
         admission: Admission,
         sessions: Collection[Session],
+        rooms: Rooms,
         args: GraphArgs,
         version: str,
         replica: str,
@@ -101,6 +103,7 @@ class Status:
             counts: What this replica's sessions do.
             admission: What lets their frames into the graph.
             sessions: Those that are open.
+            rooms: Likewise.
             args: The graph's arguments.
             version: The release.
             replica: This replica's name.
@@ -112,6 +115,7 @@ class Status:
         self._window = Window(counts, clock)
         self._admission = admission
         self._sessions = sessions
+        self._rooms = rooms
         self._args = args
         self._version = version
         self._replica = replica
@@ -151,7 +155,23 @@ class Status:
                 "slowest": rows[:MAX_ROWS],
             },
         }
+        rooms = sorted(map(_room_row, self._rooms), key=lambda row: row["viewers"], reverse=True)
+        report["rooms"] = {"open": len(rooms), "max": self._rooms.limits.max_rooms, "largest": rooms[:MAX_ROWS]}
         return {**report, "findings": findings(report)}
+
+
+def _room_row(room: Room) -> dict[str, Any]:
+    """A row for a table of rooms. Its id opens nothing."""
+    here = room.attendance
+    return {
+        "room": room.id,
+        "cameras": len(room.cameras),
+        "away": sum(camera.away for camera in room.cameras),
+        "viewers": room.viewers,
+        "viewers_here": here.viewers,
+        "replicas": 1 + len(room.others),
+        "locked": room.locked,
+    }
 
 
 def _slowness(row: Mapping[str, Any]) -> float:

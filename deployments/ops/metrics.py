@@ -56,6 +56,9 @@ METRICS = {
         Metric("splatcast_stage_seconds_total", "counter", "The same added up, exactly: a histogram's sum is not.", ("stage",)),
         Metric("splatcast_age_at_display_ms", "histogram", "Capture to pixels, by the client's clock.", (), _MS),
         Metric("splatcast_batch_size", "histogram", "Frames of a batch of the model.", (), _BATCH),
+        Metric("splatcast_rooms", "gauge", "Rooms that have a member on this ingress replica."),
+        Metric("splatcast_room_viewers", "gauge", "Sessions on this ingress replica that watch a room."),
+        Metric("splatcast_room_frames_total", "counter", "Frames of rooms: published here, received from others.", ("way",)),
         Metric("splatcast_admission_limit", "gauge", "Frames this ingress replica lets into the graph at a time."),
         Metric("splatcast_admission_in_flight", "gauge", "Frames of it in the graph."),
         Metric("splatcast_admission_waiting", "gauge", "Sessions whose newest frame waits for its turn."),
@@ -116,6 +119,7 @@ _COUNTERS = {
     "dropped": ("splatcast_frames_dropped_total", "reason"),
     "errors": ("splatcast_errors_total", "code"),
     "quality_changes": ("splatcast_quality_changes_total", "cause"),
+    "room_frames": ("splatcast_room_frames_total", "way"),
 }
 """Name in :mod:`deployments.stream.counts` → metric, and the metric's label."""
 _HISTOGRAMS = {"stage_ms": ("splatcast_stage_ms", "stage"), "age_ms": ("splatcast_age_at_display_ms", "")}
@@ -157,6 +161,8 @@ class PrometheusExport:
                 self._sink.count(metric, count, {})
         self._served, self._wanted = admission.served, wanted
         self._sink.set("splatcast_sessions", self._counts.open_sessions)
+        self._sink.set("splatcast_rooms", self._counts.open_rooms)
+        self._sink.set("splatcast_room_viewers", self._counts.viewers)
         self._sink.set("splatcast_sessions_max", self._max_sessions)
         self._sink.set("splatcast_admission_limit", admission.limit)
         self._sink.set("splatcast_admission_in_flight", admission.in_flight)

@@ -85,6 +85,16 @@ class Counts:
         """Sessions that have begun and not ended."""
         return self.total("sessions_opened") - self.total("sessions_closed")
 
+    @property
+    def open_rooms(self) -> int:
+        """Rooms that have a member here."""
+        return self.total("rooms_opened") - self.total("rooms_ended")
+
+    @property
+    def viewers(self) -> int:
+        """Sessions that watch a room."""
+        return self.total("viewers_entered") - self.total("viewers_left")
+
     def snapshot(self) -> Snapshot:
         """The counts so far."""
         return Snapshot({name: cells.copy() for name, cells in self._cells.items()})
@@ -111,6 +121,26 @@ class Counts:
     def session_refused(self, code: str) -> None:
         """A session was refused with the error ``code``."""
         self._add("refused", code)
+
+    def room_opened(self) -> None:
+        """A room got its first member here."""
+        self._add("rooms_opened")
+
+    def room_ended(self) -> None:
+        """A room has nobody left here."""
+        self._add("rooms_ended")
+
+    def viewer_entered(self) -> None:
+        """A session began to watch a room."""
+        self._add("viewers_entered")
+
+    def viewer_left(self) -> None:
+        """It does so no longer."""
+        self._add("viewers_left")
+
+    def room_frame(self, way: str) -> None:
+        """A frame for a room; ``way``: ``published`` by a camera here, ``received`` from another replica."""
+        self._add("room_frames", way)
 
     def frame_received(self, size: int) -> None:
         """A frame came; its views have ``size`` bytes."""

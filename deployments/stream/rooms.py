@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol
 
+from deployments.stream.counts import Counts
 from deployments.stream.errors import RoomClosed, RoomForbidden, RoomFull, RoomLocked, RoomTaken, ServerFull, StreamError
 from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.room_keys import RoomKey
@@ -284,6 +285,7 @@ class Room:
                     if camera in self.members:
                         self.link.publish(frame)  # Those who come late see the last one.
         for frame in frames:
+            self.rooms.counts.room_frame("received")
             self._show(frame)
 
     def closed(self, tell: bool = False) -> None:
@@ -294,8 +296,9 @@ class Room:
         """
         if tell:
             self.link.close()
-        members, self.members, self._away, self._last = list(self.members.values()), {}, {}, {}
-        for member in members:
+        self._away, self._last = {}, {}
+        for member in list(self.members.values()):
+            self._drop(member)
             member.listener.room_left(RoomClosed())
         self.rooms._ended(self)
 
@@ -320,6 +323,7 @@ class Room:
         last = self._last.get(member.id)
         number = max(int(ready_s * 1e6), last.number + 1 if last else 0)
         frame = RoomFrame(member.id, number, captured_s + wall_s, ready_s, replace(packed, request=request))
+        self.rooms.counts.room_frame("published")
         self._show(frame)
         if self.others:
             self.link.publish(frame)
@@ -333,19 +337,27 @@ class Room:
         self._changed()
 
     def _enter(self, member: Member) -> None:
-        before = self.members.pop(member.id, None)
+        before = self.members.get(member.id)
         if before:
+            self._drop(before)
             before.listener.room_left(RoomTaken())
         camera, _ = self._away.pop(member.id, (None, 0.0))
         member.since_s = camera.since_s if camera else before.since_s if before else member.since_s
         self.members[member.id] = member
+        if member.role == "viewer":
+            self.rooms.counts.viewer_entered()
         self._changed()
         self._catch_up(member)
+
+    def _drop(self, member: Member) -> None:
+        del self.members[member.id]
+        if member.role == "viewer":
+            self.rooms.counts.viewer_left()
 
     def _leave(self, member: Member, now_s: float, for_good: bool) -> None:
         if self.members.get(member.id) is not member:
             return
-        del self.members[member.id]
+        self._drop(member)
         if not for_good:
             camera = None if member.role == "viewer" else RoomCamera(member.id, member.name, member.since_s, away=True)
             self._away[member.id] = camera, now_s + self.rooms.limits.away_s
@@ -412,12 +424,14 @@ class Rooms:
     Attributes:
         limits: What they may cost.
         wall_s: What to add to the sessions' clock for seconds since 1970.
+        counts: The replica's, which count what happens here.
         opened, ended: Called with a room when it begins and when nobody is left in it; set by whoever links it with others.
         recode: Called to have a rendition made; answered by :meth:`Room.recoded`.
     """
 
-    def __init__(self, limits: RoomLimits, wall_s: float) -> None:
+    def __init__(self, limits: RoomLimits, wall_s: float, counts: Counts | None = None) -> None:
         self.limits = limits
+        self.counts = counts or Counts()
         self.wall_s = wall_s
         self.opened: Callable[[Room], None] = lambda room: None
         self.ended: Callable[[Room], None] = lambda room: None
@@ -465,6 +479,7 @@ class Rooms:
                 raise RoomFull(self.limits.max_cameras_per_room, "cameras")
         if room is None:
             room = self._rooms[key.room_id] = Room(key.room_id, self)
+            self.counts.room_opened()
             self.opened(room)
         member = Member(room, key, role, token, place_id, name[:80], listener, now_s + self.wall_s)
         room._enter(member)
@@ -483,4 +498,5 @@ class Rooms:
     def _ended(self, room: Room) -> None:
         if self._rooms.get(room.id) is room:
             del self._rooms[room.id]
+            self.counts.room_ended()
             self.ended(room)

@@ -174,6 +174,14 @@ def test_everything_in_a_frame_comes_back() -> None:
                 assert off.max() <= 8 and (off[(b.opacity == 0) | (b.opacity == 255)] == 0).all()
 
 
+def test_without_its_pictures_a_frame_is_the_same_for_whoever_has_them() -> None:
+    layered = layered_frame()
+    whole = encode_depth(layered, step=1 / 512, colour=[Jpeg(b"first", 6), *(Jpeg(b"other") for _ in layered.views[1:])])
+    bare = encode_depth(layered, step=1 / 512)
+    np.testing.assert_array_equal(depth.without_pictures(whole), bare)
+    np.testing.assert_array_equal(depth.without_pictures(bare), bare)
+
+
 def test_colours_of_a_layer_travel_as_they_are_without_an_encoder() -> None:
     frame = layered_frame()
     coded = decode_depth(encode_depth(frame, step=1 / 256))

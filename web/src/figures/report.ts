@@ -16,6 +16,19 @@ export interface Row {
   quality: { max_splats: number; inference_px: number; cause: string; message: string } | null;
 }
 
+export interface RoomRow {
+  /** Its name inside the server, which opens nothing. */
+  room: string;
+  cameras: number;
+  /** Cameras whose place is kept while they are gone. */
+  away: number;
+  viewers: number;
+  /** Of them, by way of this ingress. */
+  viewers_here: number;
+  replicas: number;
+  locked: boolean;
+}
+
 export interface Report {
   version: string;
   /** Of the ingress; empty outside Ray. */
@@ -41,4 +54,5 @@ export interface Report {
   };
   admission: { limit: number; in_flight: number; waiting: number; pressure: number; batch: number; max_batch: number };
   sessions: { open: number; max: number; slowest: Row[] };
+  rooms: { open: number; max: number; largest: RoomRow[] };
 }

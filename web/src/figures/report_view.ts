@@ -2,7 +2,7 @@
 
 import { byId, make, setText } from "../ui/dom.js";
 import type { History } from "./history.js";
-import type { Report, Row } from "./report.js";
+import type { Report, RoomRow, Row } from "./report.js";
 
 export function show(report: Report, history: History): void {
   const { recent, sessions } = report;
@@ -35,8 +35,16 @@ export function show(report: Report, history: History): void {
     sessions.slowest.map(sessionCells),
     "Nobody is connected to this ingress.",
   );
+  const { rooms } = report;
+  byId("rooms-box").hidden = rooms.open === 0;
+  fill("rooms", ["room", "cameras", "viewers", "ingresses", ""], rooms.largest.map(roomCells), "");
   const more = sessions.open - sessions.slowest.length;
   setText(byId("left-out"), more > 0 ? `and ${more} more` : "");
+}
+
+function roomCells({ room, cameras, away, viewers, viewers_here: here, replicas, locked }: RoomRow): string[] {
+  const gone = away > 0 ? `, ${away} away` : "";
+  return [room, `${cameras}${gone}`, `${viewers}, ${here} here`, String(replicas), locked ? "locked" : ""];
 }
 
 function about({ version, replica, uptime_s, engine, graph }: Report): string {
