@@ -40,6 +40,8 @@ export class App {
   private readonly sources: Sources;
   private readonly watch = new Watch((asleep) => this.cameraAsleep(asleep));
   private readonly keeping: Keeping;
+  /** The source is one picture. */
+  private still = false;
 
   /** @throws Error If the browser has no WebGL2. */
   constructor(config: Config, access: Access) {
@@ -133,6 +135,7 @@ export class App {
     this.problems.settle("started");
     if (kind === "camera" || kind === "sample") remember({ ...recall(), source: kind });
     this.store.set({ source: kind, starting: false, running: true, sourceName: opened.name });
+    this.setStill(opened.still ?? false);
     this.preview.show(opened, kind === "camera");
     this.watch.begin(kind === "camera", nowMs());
     this.view.player.forgetPivot();
@@ -185,10 +188,17 @@ export class App {
     this.store.set({ settings });
     remember({ ...recall(), ...patch });
     this.apply(patch);
-    const options = wantedOptions(settings);
-    if (JSON.stringify(options) !== JSON.stringify(wantedOptions(before))) this.view.stream.configure(options);
+    const options = wantedOptions(settings, this.still);
+    if (JSON.stringify(options) !== JSON.stringify(wantedOptions(before, this.still))) this.view.stream.configure(options);
     const reopens = settings.captureSide !== before.captureSide || settings.camera !== before.camera;
     if (reopens && this.sources.running === "camera" && !this.store.get().starting) void this.start("camera");
+  }
+
+  /** A still picture is made in full at once: nothing comes after it in which it could grow. */
+  private setStill(still: boolean): void {
+    if (still === this.still) return;
+    this.still = still;
+    this.view.stream.configure(wantedOptions(this.store.get().settings, still));
   }
 
   private apply(patch: Partial<Settings>): void {

@@ -1,10 +1,12 @@
 // The live stream on the screen: what the server sends → picture, state, statistics, problems; what became of a frame → back.
 
 import { nowMs } from "./clock.js";
+import { STARTING } from "./figures/quality.js";
 import { Statistics } from "./figures/statistics.js";
 import type { RecordingProgress } from "./recording/recorder.js";
 import type { State } from "./state.js";
 import type { Access } from "./stream/access.js";
+import { changesFrames } from "./stream/options.js";
 import { Stream } from "./stream/stream.js";
 import { bufferOf, type DecodedFrame, type FromFile, type FromSocket, type ServerRefusal } from "./stream/thread.js";
 import { badReply, notDrawn, refused, serverGone, tokenAsked, workerFailed } from "./ui/problem_texts.js";
@@ -66,7 +68,8 @@ export class LiveView implements PlayerEvents {
     this.store.set({ shown: { seq, count, codec, kind, quality, timingsMs, onGpu } });
     this.problems.settle("shown");
     // Quality rises with the frames that are shown: a still that is sent once would keep what little it began with.
-    this.staleIn(quality.splats_share < 1 || quality.px_share < 1 ? LATER_MS : null);
+    const isLess = quality.splats_share < 1 || quality.px_share < 1;
+    this.staleIn(isLess ? (quality.cause === STARTING ? SOON_MS : LATER_MS) : null);
   }
 
   private staleIn(ms: number | null): void {
@@ -116,8 +119,8 @@ export class LiveView implements PlayerEvents {
         this.stale();
         break;
       case "configured":
+        if (changesFrames(this.store.get().options, message.options)) this.stale();
         this.store.set({ options: message.options });
-        this.stale();
         break;
       case "sent":
         this.statistics.counts.sent++;
