@@ -3,6 +3,7 @@
 import { nowMs } from "./clock.js";
 import { STARTING } from "./figures/quality.js";
 import { Statistics } from "./figures/statistics.js";
+import { type Invitation, SAMPLE_RUN } from "./recording/invitation.js";
 import type { RecordingProgress } from "./recording/recorder.js";
 import type { State } from "./state.js";
 import type { Access } from "./stream/access.js";
@@ -26,6 +27,7 @@ export interface Keeper {
 
 export class LiveView implements PlayerEvents {
   keeper: Keeper | null = null;
+  invitation: Invitation | null = null;
   readonly statistics = new Statistics();
   readonly player: Player;
   readonly stream: Stream;
@@ -60,6 +62,10 @@ export class LiveView implements PlayerEvents {
   }
 
   shown(frame: DecodedFrame): void {
+    if (frame.isSample) {
+      this.invitation?.settled(true);
+      return;
+    }
     const shownMs = nowMs();
     if (!frame.fromFile) this.stream.shown(frame, shownMs);
     this.statistics.shown(frame, shownMs);
@@ -78,18 +84,24 @@ export class LiveView implements PlayerEvents {
   }
 
   superseded(frame: DecodedFrame): void {
-    this.statistics.counts.supersededInClient++;
+    if (!frame.isSample) this.statistics.counts.supersededInClient++;
     this.leave(frame);
   }
 
   /** It won't be shown. */
   private leave(frame: DecodedFrame): void {
     if (!frame.fromFile) this.stream.skipped(frame);
+    if (frame.isSample) this.invitation?.settled(false);
     this.freed(bufferOf(frame.content));
   }
 
   failed(frame: DecodedFrame | null, error: unknown): void {
     // That the whole view is lost is said already.
+    if (frame?.isSample) {
+      // It was asked for by nobody: that there is none needs no card.
+      this.invitation?.settled(false);
+      return;
+    }
     if (this.player.stage.disposed) {
       if (frame && !frame.fromFile) this.stream.skipped(frame);
       return;
@@ -135,7 +147,8 @@ export class LiveView implements PlayerEvents {
       case "fileOpened":
       case "fileFrame":
       case "fileBad":
-        this.keeper?.read(message);
+        if (message.run === SAMPLE_RUN) this.invitation?.receive(message);
+        else this.keeper?.read(message);
         break;
       case "bad":
         this.statistics.counts.badReplies++;
