@@ -1,6 +1,7 @@
 // Wires the parts: sources → capture worker → socket worker → screen, the state they share, and the controls.
 
 import { listCameras } from "./capture/camera.js";
+import { checkReadBack } from "./capture/read_back.js";
 import { CaptureLine, type Opened } from "./capture/source.js";
 import { Sources } from "./capture/sources.js";
 import { Watch } from "./capture/watch.js";
@@ -114,6 +115,7 @@ export class App {
     // A browser opens neither a file nor a screen without a click.
     else if (config.autostart && (config.source === "camera" || config.source === "sample")) void this.start(config.source);
     if (!this.store.get().starting) this.invite();
+    void checkReadBack().then((problem) => problem && this.problems.report(problem));
   }
 
   /** Until somebody starts something, the sample moves; for people who want less motion it stands still. */

@@ -1,4 +1,7 @@
-// Runs long before the viewer, which is a megabyte: whoever clicks meanwhile has not clicked in vain. Imports nothing.
+// Runs long before the viewer, which is a megabyte: whoever clicks meanwhile has not clicked in vain, and whose browser can't run it is
+// told so. Old browsers read this, too.
+
+import { missing, OLDEST, TOO_OLD } from "./ui/browser.js";
 
 /** Where the viewer finds what was clicked before it was there. */
 const EARLY = "early";
@@ -11,7 +14,20 @@ const welcome = document.getElementById("welcome");
 const opening = document.getElementById("opening");
 const viewer = document.querySelector("script[data-viewer]");
 
-if (welcome && opening && viewer) {
+const lacks = missing();
+if (lacks.length > 0) {
+  document.body.dataset["lacks"] = lacks.join(", ");
+  const card = document.createElement("div");
+  card.className = "problem";
+  card.dataset["code"] = TOO_OLD.code;
+  const title = document.createElement("strong");
+  title.textContent = TOO_OLD.title;
+  const text = document.createElement("p");
+  text.textContent = `It lacks ${lacks.join(", ")}. ${OLDEST} have all that is needed; so have later ones.`;
+  card.append(title, text);
+  document.getElementById("problems")?.replaceChildren(card);
+  for (const id of ["welcome", "dock", "connection"]) document.getElementById(id)?.setAttribute("hidden", "");
+} else if (welcome && opening && viewer) {
   welcome.inert = false;
   welcome.addEventListener("click", ({ target }) => {
     const kind = target instanceof HTMLElement ? target.closest<HTMLElement>("[data-start]")?.dataset["start"] : undefined;
