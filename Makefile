@@ -63,7 +63,7 @@ kubernetes: $(DEV_STAMP) ## Regenerate the RayService manifests from the configs
 	$(BIN)/python kubernetes/generate.py
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) web/node_modules deployments/http/static deployments/models/relief/assets deployments/scene/sample.msgpack
+	rm -rf $(VENV) web/node_modules deployments/http/static deployments/models/relief/assets deployments/scene/sample.msgpack deployments/scene/sample.splatcast
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else f"Splatcast needs Python 3.10 to 3.13, {sys.executable} is {v.major}.{v.minor}: try make PYTHON=python3.12 run")'

@@ -31,7 +31,7 @@ from deployments.http.room_links import RelayClient, RoomLinks
 from deployments.http.socket import endpoint
 from deployments.http.status import GraphState, Status
 from deployments.pipeline import Pipeline
-from deployments.scene.clip import sample_clip
+from deployments.scene.clip import RECORDING_PATH, sample_clip
 from deployments.stream import messages
 from deployments.stream.admission import Admission
 from deployments.stream.counts import Counts
@@ -91,6 +91,8 @@ def create_app(
         Route("/api/status", api.status),
         Route("/api/sample", api.sample),
         Route("/api/splat", photos.splat, methods=["POST"]),
+        # Among the files that need no token: it is to be seen before anything is asked.
+        Route(f"/static/{RECORDING_PATH.name}", viewer.beside(RECORDING_PATH)),
         Mount("/static", viewer),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, StreamError: _not_served, Exception: _failed})

@@ -14,6 +14,7 @@ from os import PathLike, stat_result
 from pathlib import Path
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
@@ -79,6 +80,16 @@ class ViewerFiles(StaticFiles):
             return self.file_response(path, path.stat(), request.scope)
 
         return serve_page
+
+    def beside(self, path: Path) -> Callable[[Request], Awaitable[Response]]:
+        """A handler for a file that lies elsewhere, and need not be there."""
+
+        async def serve_file(request: Request) -> Response:
+            if not path.is_file():
+                raise HTTPException(404)
+            return self.file_response(path, path.stat(), request.scope)
+
+        return serve_file
 
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200

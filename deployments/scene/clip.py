@@ -30,6 +30,8 @@ HORIZONTAL_FOV_DEG = 60.0
 
 SAMPLE_PATH = Path(__file__).parent / "sample.msgpack"
 """Where :mod:`deployments.ops.prepare` leaves the sample clip."""
+RECORDING_PATH = SAMPLE_PATH.with_suffix(".splatcast")
+"""And the same, run through the graph, as :mod:`deployments.ops.sample` records it."""
 _SAMPLE_FPS, _SAMPLE_WIDTH, _SAMPLE_HEIGHT = 15, 640, 480
 
 

@@ -4,6 +4,8 @@ When a round took too long, a limit goes down in proportion; when it took much l
 pause. Going down above 1.1 and up below 0.7, by a factor of 1.15, leaves a gap that no single step crosses, so a steady link gives
 a steady picture; a step up that had to be taken back doubles the pause. If less does not help (the link is long rather than narrow;
 the queue is not ours), all steps down are taken back, and not tried again for a minute unless it gets worse.
+
+Before any of that, a stream may start small: its first limit doubles or more until something has taken too long.
 """
 
 import math
@@ -27,6 +29,43 @@ _WAITED = 1.25
 """A reply that took this many times as long as a reply alone has waited for another one."""
 _WIDEN_PAUSE_S, _LONGEST_WIDEN_PAUSE_S = 30.0, 240.0
 """The pause after more replies were under way than the link has room for: each try costs a round of old frames."""
+
+_SURELY_FAST = 0.5
+"""What took no more than this share of its time bears twice as much, even if all of it is in proportion."""
+_LEAST_GROWTH, _MOST_GROWTH = 2.0, 4.0
+"""Not all the way at once: what the first frames took may not be in proportion, as they are small."""
+
+
+@dataclass(slots=True)
+class Growth:
+    """How many times its first limit a stream that starts small may have; without end once it has grown."""
+
+    factor: float = 1.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the start no longer limits anything."""
+        return self.factor == math.inf
+
+    def is_surely_fast(self, took_s: float, allowed_s: float) -> bool:
+        """Whether one reply is enough to grow: it need not be the median of a round."""
+        return not self.is_over and took_s <= _SURELY_FAST * allowed_s
+
+    def grow(self, took_s: float, allowed_s: float, room: float) -> None:
+        """Grow by as much as should fit.
+
+        Args:
+            took_s: How long it took.
+            allowed_s: How long it may take.
+            room: How many times the first limit is all there is.
+        """
+        self.factor *= min(_MOST_GROWTH, max(_LEAST_GROWTH, allowed_s / max(took_s, 1e-6)))
+        if self.factor >= room:
+            self.end()
+
+    def end(self) -> None:
+        """Whatever limits the stream from now on, it is not its start."""
+        self.factor = math.inf
 
 
 @dataclass(slots=True)

@@ -237,7 +237,8 @@ class QualityState:
         splats_share: Splats in the frame over those that the client's own options would give, 0..1. If depth is rounded more
             coarsely instead: the share of splats that would save as many bytes.
         px_share: The same for the longest side.
-        cause: Why they last changed: ``network``, ``client``, ``compute``, ``recovered``, ``no_gain``; empty: they never did.
+        cause: Why they last changed: ``network``, ``client``, ``compute``, ``recovered``, ``no_gain``, or ``starting``; empty: they
+            never did.
         message: The same as a sentence.
     """
 

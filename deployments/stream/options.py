@@ -36,6 +36,8 @@ class FrameOptions:
             down.
         min_splats: How far it may lower ``max_splats``.
         min_inference_px: How far it may lower ``inference_px``.
+        start_splats: With ``adapt``, the budget of the first frames, which grows to ``max_splats`` as fast as link and client show
+            that they can; 0: all of it at once.
     """
 
     codec: str = "auto"
@@ -51,6 +53,7 @@ class FrameOptions:
     adapt: bool = True
     min_splats: int = 10_000
     min_inference_px: int = 196
+    start_splats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class OptionLimits:
                 "sh_degree": (0, 2, True),
                 "min_splats": (1, self.max_splats, True),
                 "min_inference_px": (1, self.max_inference_px, True),
+                "start_splats": (0, self.max_splats, True),
             }[name]
             number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
             # NaN fails both comparisons, so it is refused here too.

@@ -13,6 +13,9 @@ Clocks of two machines are never compared. Delivery runs from the reply's sendin
 that is a difference of two of its own times, and so is the age; of the age only the part that nobody here can change (camera,
 upload) is subtracted from the target. Replies that were not shown say nothing: a newer one replaced them, or nobody was looking.
 
+A client may ask to start small (``start_splats``): then a slow device is not sent full frames until it has proved slow, which
+takes it several of them. The budget grows with each reply that is surely in time, and with each round that is not too late.
+
 A limit moves (``limits.py``) by the median of a round of replies that were all made and sent at its current setting. Replies
 under way are limited too: on a narrow link a second one only waits behind the first.
 """
@@ -23,11 +26,13 @@ from statistics import median
 from typing import Literal
 
 from deployments.splats.codecs import depth_heads, planes_heads
-from deployments.stream.limits import AdaptiveLimit, SendWindow
+from deployments.stream.limits import AdaptiveLimit, Growth, SendWindow
 from deployments.stream.messages import QualityState
 from deployments.stream.options import FrameOptions
 
 Cause = Literal["network", "client", "compute", "recovered", "no_gain"]
+STARTING = "starting"
+"""In the place of a cause while a stream is smaller than it could be only because it has just begun."""
 
 CAUSES: dict[Cause, str] = {
     "network": "less detail: the network takes too long for more",
@@ -37,6 +42,7 @@ CAUSES: dict[Cause, str] = {
     "no_gain": "back to this: less did not make it any faster",
 }
 """Why the quality last changed, in words for people."""
+_STARTING_WORDS = "small at first: more comes as soon as it can be shown in time"
 
 COARSEST_STEP = 1 / 64
 """Beyond that, surfaces are steps: a smaller grid looks better for the same bytes."""
@@ -55,6 +61,8 @@ _NETWORK_ABOVE = 2.0
 """If delivery takes this many times what the client itself spends, the network is the slow part."""
 _COMPUTE_SHARE = 0.6
 """The share of the target that compute may always take; delivery has the rest, and each may use what the other leaves."""
+_SHAPED_ABOVE = 0.5
+"""Models that heed the budget make more than this share of it, however coarse their grid; a scene of fewer splats has no more."""
 _FIXED_SHARE = 0.4
 """The most that camera and upload may take of the target: a slow camera is no reason to thin the picture to nothing."""
 
@@ -85,6 +93,7 @@ class Setting:
         version: Version of the limits.
         cause: Why they last moved; None if they never did.
         bytes_a_doubling: What is left of the bytes at twice the step.
+        is_starting: Whether only the stream's start limits the budget.
     """
 
     options: FrameOptions
@@ -95,6 +104,7 @@ class Setting:
     version: int
     cause: Cause | None
     bytes_a_doubling: float = 1.0
+    is_starting: bool = False
 
     def state(self, count: int, over_budget: int) -> QualityState:
         """What a reply says about it.
@@ -106,15 +116,21 @@ class Setting:
         px, full, coarseness = self.options.inference_px, count, self.options.depth_step / self.wanted.depth_step
         if self.options.max_splats < self.wanted.max_splats:
             # Some models make no more than the budget; others' splats are cut off, and then the full number is known.
-            full = max(count, min(self.wanted.max_splats, max(self.full_splats, count + over_budget)))
+            full = max(count, min(self.wanted.max_splats, max(self._full_splats(count), count + over_budget)))
         return QualityState(
             max_splats=self.options.max_splats,
             inference_px=px,
             splats_share=self.bytes_a_doubling ** math.log2(coarseness) * (count / full if full else 1.0),
             px_share=px / self.full_px if px != self.wanted.inference_px else 1.0,
-            cause=self.cause or "",
-            message=CAUSES[self.cause] if self.cause else "",
+            cause=STARTING if self.is_starting else self.cause or "",
+            message=_STARTING_WORDS if self.is_starting else CAUSES[self.cause] if self.cause else "",
         )
+
+    def _full_splats(self, count: int) -> int:
+        """Of a frame made without a limit: as far as known, or else guessed from one that its budget has shaped."""
+        if self.full_splats or count <= _SHAPED_ABOVE * self.options.max_splats:
+            return self.full_splats
+        return count * self.wanted.max_splats // self.options.max_splats
 
 
 @dataclass(slots=True)
@@ -150,6 +166,7 @@ class Quality:
     _cause: Cause | None = None
     _splats: AdaptiveLimit = field(default_factory=AdaptiveLimit)
     _px: AdaptiveLimit = field(default_factory=AdaptiveLimit)
+    _growth: Growth = field(default_factory=Growth)
     _full_splats: int = 0
     _model_px: int = 0
     """Of frames made without a limit, as far as known: their splats, and the ``inference_px`` that the model chose."""
@@ -170,7 +187,9 @@ class Quality:
         if not self._adapts(wanted):
             return Setting(wanted, wanted, 0, 0, wanted.max_splats, self._version, None)
         full_px = wanted.inference_px or self._model_px
-        budget = min(wanted.max_splats, max(wanted.min_splats, self._splats.limit))
+        is_starting = self._is_starting(wanted)
+        limit = self._growth.factor * wanted.start_splats if is_starting else self._splats.limit
+        budget = min(wanted.max_splats, max(wanted.min_splats, limit))
         px = min(full_px, max(wanted.min_inference_px, self._px.limit))
         spends = self._saves_bytes and self._bytes_a_doubling < 1.0
         step, splats = self._spend(budget, wanted) if spends else (wanted.depth_step, budget)
@@ -178,7 +197,8 @@ class Quality:
         inference_px = round(px) if px < full_px else wanted.inference_px
         options = replace(wanted, depth_step=step, max_splats=round(splats), inference_px=inference_px)
         load, doubling = round(budget), self._bytes_a_doubling
-        return Setting(options, wanted, self._full_splats, full_px, load, self._version, self._cause, doubling)
+        is_starting = is_starting and budget < wanted.max_splats and not self._cause
+        return Setting(options, wanted, self._full_splats, full_px, load, self._version, self._cause, doubling, is_starting)
 
     def _spend(self, budget: float, wanted: FrameOptions) -> tuple[float, float]:
         """A depth step and a budget of splats that take as many bytes as ``budget`` splats at the client's own step."""
@@ -258,6 +278,11 @@ class Quality:
         if sent.version != self._version or sent.before >= self._room():
             return None  # Made or sent at an earlier setting.
         self._round.append(_Sample(now_s, trip_s, own_s, client_s, sent))
+        if self._is_starting(options):
+            allowed_s = self._delivery_allowed_s(sent.compute_s)
+            if self._growth.is_surely_fast(trip_s, allowed_s):
+                self._grow(trip_s, allowed_s, options)
+                return None
         latest = self._round[-_SHORT_ROUND:]
         is_far_above = len(latest) == _SHORT_ROUND and min(sample.own_s for sample in latest) > _FAR_ABOVE * self._target_s()
         is_full = len(self._round) >= _ROUND and now_s - self._round[0].acked_s >= _ROUND_S
@@ -273,7 +298,7 @@ class Quality:
         past, self._round = self._round, []
         delivery_s, client_s = median(each.delivery_s for each in past), median(each.client_s for each in past)
         compute_s, target_s = median(each.sent.compute_s for each in past), self._target_s()
-        delivery_allowed_s = max((1.0 - _COMPUTE_SHARE) * target_s, target_s - compute_s)
+        delivery_allowed_s = self._delivery_allowed_s(compute_s)
         compute_allowed_s = max(_COMPUTE_SHARE * target_s, target_s - delivery_s)
         splats = median(each.sent.splats for each in past)
         less_helps = splats > options.min_splats and now_s >= self._splats.in_vain_until_s
@@ -292,12 +317,27 @@ class Quality:
             ("up" in verdicts, "recovered"),
         )
         cause = next((cause for happened, cause in news if happened), None)
+        if self._is_starting(options) and not verdicts[0]:
+            # Too slow, or not yet fast: if less can't be tried, only more shows whether it makes a difference.
+            self._grow(delivery_s, delivery_allowed_s, options)
         if verdicts[0] == "down":
+            self._growth.end()
             self._saves_bytes = self._bytes_a_doubling < 1.0 and delivery_s > _NETWORK_ABOVE * client_s
         if cause:
             self._new_setting()
             self._cause = cause
         return cause
+
+    def _is_starting(self, options: FrameOptions) -> bool:
+        return options.start_splats > 0 and not self._growth.is_over
+
+    def _grow(self, took_s: float, allowed_s: float, options: FrameOptions) -> None:
+        self._growth.grow(took_s, allowed_s, options.max_splats / options.start_splats)
+        self._new_setting()
+
+    def _delivery_allowed_s(self, compute_s: float) -> float:
+        target_s = self._target_s()
+        return max((1.0 - _COMPUTE_SHARE) * target_s, target_s - compute_s)
 
     def _new_setting(self) -> None:
         self._version += 1

@@ -30,7 +30,7 @@ def _until(page: Page, condition: str) -> None:
 
 def _first(page: Page, url: str) -> None:
     page.goto(url)
-    _until(page, "splatcast.state.connection === 'open'")
+    _until(page, "splatcast.state.connection === 'open' && splatcast.state.sample")
 
 
 def _live(page: Page, url: str, query: str = "") -> None:

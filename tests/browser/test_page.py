@@ -171,9 +171,9 @@ def test_a_keyboard_alone_reaches_and_leaves_everything(open_viewer: OpenViewer,
     assert page.is_visible("#dock") and page.evaluate("document.activeElement.id") == "view"
 
 
-def test_nothing_looks_ready_before_the_script_runs(browser: Browser, synthetic: AppServer):
+def test_nothing_looks_ready_before_a_script_runs(browser: Browser, synthetic: AppServer):
     page = browser.new_page()
-    page.route("**/viewer.js", lambda route: route.abort())
+    page.route("**/*.js", lambda route: route.abort())
     page.goto(f"{synthetic.url}/")
     assert page.inner_text("#connection-text") == "loading"
     assert page.evaluate("document.querySelectorAll('#welcome[inert], #dock[inert]').length") == 2

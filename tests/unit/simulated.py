@@ -1,4 +1,7 @@
-"""A camera, the real session, a graph, a link and a client, in virtual time."""
+"""A camera, the real session, a graph, a link and a client, in virtual time.
+
+``python -m tests.unit.simulated`` prints how streams begin that start small, and that do not.
+"""
 
 import heapq
 import itertools
@@ -227,3 +230,27 @@ class World:
         else:
             self.shown.append((now_s, age_s, structs.replace(reply, data=b"")))  # Of megabytes each, thousands are shown.
         self.link.send("up", 60, lambda: self._say(ack))
+
+
+_STARTS: dict[str, dict[str, Any]] = {
+    "200 Mbit/s, 20 ms": {"link": (200.0, 0.02)},
+    "the same, 0.4 s away": {"link": (200.0, 0.4)},
+    "20 Mbit/s, 40 ms": {"link": (20.0, 0.04)},
+    "2 Mbit/s, 60 ms": {"link": (2.0, 0.06)},
+    "2 Mbit/s, 60 ms, `depth`": {"link": (2.0, 0.06), "codecs": ("depth", "packed", "points")},
+    "a device that shows in 0.6 s": {"link": (100.0, 0.02), "show_s": 0.6},
+    "a device that shows in 3 s": {"link": (100.0, 0.02), "show_s": 3.0},
+}
+
+
+def _began(start_splats: int, link: tuple[float, float], **kinds: Any) -> str:
+    """Cells of a table: when the first full frame was shown, and the oldest frame of the first ten seconds."""
+    world = World(Link(*link), options={"start_splats": start_splats}, **kinds).run(10.0)
+    full_s = next((f"{when:.1f} s" for when, _, reply in world.shown if reply.count == world.full_splats), "never")
+    return f"{full_s} | {max(world.ages_s(0.0)):.1f} s"
+
+
+if __name__ == "__main__":
+    print("| 100,000 splats over | full at | oldest | starting small, full at | oldest |\n|---|---|---|---|---|")
+    for words, kinds in _STARTS.items():
+        print(f"| {words} | {_began(0, **kinds)} | {_began(24_000, **kinds)} |")

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ from deployments.http.pages import STATIC_FOLDER
 from tests.stub_server import StubPipeline
 
 HASHED, ENTRY = "chunk-XTZT4CON.js", "viewer.js"
+WORKER = "capture.worker-XTZT4CON.js"
 MTIME_S = 1_580_601_600.0
 """One time for every file of every build, as reproducible wheels and images have it."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in (HASHED, ENTRY, "capture.worker.js", "viewer.css", "index.html"):
+    for name in (HASHED, ENTRY, WORKER, "viewer.css", "index.html"):
         write(tmp_path / name, "one")
     return tmp_path
 
@@ -35,12 +37,11 @@ def write(path: Path, text: str, mtime_s: float = MTIME_S) -> None:
 
 
 def test_a_name_with_a_hash_is_kept_and_never_asked_for_again(client: TestClient) -> None:
-    assert client.get(f"/static/{HASHED}").headers["cache-control"] == "max-age=31536000, immutable"
+    for name in (HASHED, WORKER):
+        assert client.get(f"/static/{name}").headers["cache-control"] == "max-age=31536000, immutable"
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/static/index.html", "/static/viewer.js", "/static/viewer.css", "/static/capture.worker.js"]
-)
+@pytest.mark.parametrize("path", ["/", "/static/index.html", "/static/viewer.js", "/static/viewer.css"])
 def test_any_other_file_is_asked_for_each_time_and_sent_only_when_it_changed(client: TestClient, path: str) -> None:
     first = client.get(path)
     assert (first.status_code, first.headers["cache-control"]) == (200, "no-cache")
@@ -126,9 +127,26 @@ def test_every_script_and_style_sheet_of_the_real_build_has_a_compressed_copy() 
 
 
 @pytest.mark.skipif(not STATIC_FOLDER.is_dir(), reason="the viewer is not built: make web")
-def test_the_chunks_of_the_real_build_have_names_with_a_hash() -> None:
+def test_the_chunks_and_workers_of_the_real_build_have_names_with_a_hash_that_the_pages_know() -> None:
     client = TestClient(create_app(StubPipeline(), GraphArgs()))
     kept = {
         path.name for path in STATIC_FOLDER.iterdir() if "immutable" in client.get(f"/static/{path.name}").headers["cache-control"]
     }
-    assert kept == {path.name for path in STATIC_FOLDER.glob("chunk-*.js")} and kept
+    workers = {path.name for path in STATIC_FOLDER.glob("*.worker-*.js")}
+    chunks = {path.name for path in STATIC_FOLDER.glob("chunk-*.js")}
+    assert kept == chunks | workers and len(workers) == 2
+    page = (STATIC_FOLDER / "index.html").read_text()
+    named = set(re.findall(r'"static/([^"]+-[A-Z2-7]{8}[.]js)"', page))
+    assert named >= workers and named <= kept
+    largest = max(chunks, key=lambda name: (STATIC_FOLDER / name).stat().st_size)
+    assert f'rel="modulepreload" href="static/{largest}"' in page, "a browser loads it beside what imports it, and not after"
+
+
+def test_the_samples_recording_is_among_the_files_that_need_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = tmp_path / "sample.splatcast"
+    monkeypatch.setattr("deployments.http.app.RECORDING_PATH", recording)
+    client = TestClient(create_app(StubPipeline(), GraphArgs(), tmp_path, token="a-token-of-some-length"))
+    assert client.get("/static/sample.splatcast").status_code == 404
+    recording.write_bytes(b"SPLR")
+    answer = client.get("/static/sample.splatcast")
+    assert (answer.status_code, answer.content, answer.headers["cache-control"]) == (200, b"SPLR", "no-cache")

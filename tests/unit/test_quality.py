@@ -380,3 +380,63 @@ def test_every_reply_says_which_share_it_is_and_why() -> None:
 def test_every_cause_has_its_words() -> None:
     assert set(CAUSES) == {"network", "client", "compute", "recovered", "no_gain"}
     assert all(words[0].islower() and not words.endswith(".") for words in CAUSES.values())
+
+
+START = {"start_splats": 24_000}
+
+
+def first_full_s(world: World) -> float:
+    return next((when for when, _, reply in world.shown if reply.count == FULL_SPLATS), float("inf"))
+
+
+@pytest.mark.parametrize("codecs", [("packed", "points"), DEPTH])
+@pytest.mark.parametrize(("fps", "infer_s"), [(30.0, 0.04), (10.0, 0.04), (10.0, 0.1)])
+def test_a_stream_that_starts_small_is_full_within_two_seconds_where_all_is_fast(
+    codecs: tuple[str, ...], fps: float, infer_s: float
+) -> None:
+    world = World(Link(200.0, 0.02), codecs=codecs, fps=fps, infer_s=infer_s, options=START).run(20.0)
+    assert world.splats(0.0)[0] == 24_000
+    assert first_full_s(world) < 2.0
+    assert set(world.splats(2.0)) == {FULL_SPLATS} and world.causes == [], "a start is no change of quality"
+
+
+@pytest.mark.parametrize(
+    ("link", "show_s"), [((2.0, 0.06), 0.01), ((5.0, 0.06), 0.01), ((20.0, 0.04), 0.01), ((100.0, 0.02), 0.6), ((100.0, 0.02), 3.0)]
+)
+def test_a_slow_link_or_device_that_starts_small_shows_no_old_frames_first(link: tuple[float, float], show_s: float) -> None:
+    full, small = (World(Link(*link), show_s=show_s, options=options).run(60.0) for options in ({}, START))
+    assert max(small.ages_s(0.0)) < 0.55 * max(full.ages_s(0.0))
+    assert max(small.splats(0.0)) < FULL_SPLATS
+    assert p95_s(small, 30.0) <= 1.15 * max(TARGET_S, p95_s(full, 30.0)), "and it settles where it would have"
+    assert np.median(small.splats(30.0)) >= 0.9 * np.median(full.splats(30.0))
+
+
+@pytest.mark.parametrize("options", [START, START | {"min_splats": 40_000}])
+def test_a_way_too_long_for_the_target_holds_a_start_up_for_seconds_only(options: dict[str, int]) -> None:
+    world = World(Link(200.0, 0.4), options=options).run(60.0)
+    assert first_full_s(world) < 8.0
+    assert set(world.splats(20.0)) == {FULL_SPLATS}
+
+
+def test_one_first_frame_that_takes_long_does_not_end_the_start() -> None:
+    world = World(Link(200.0, 0.02), options=START, asleep_until_s=1.5).run(20.0)
+    assert first_full_s(world) < 3.0 and world.causes == []
+
+
+def test_a_stream_that_starts_small_says_so_and_guesses_its_share_until_it_is_known() -> None:
+    world = World(Link(200.0, 0.02), fits_budget=True, options=START).run(20.0)
+    first, last = world.shown[0][2].quality, world.shown[-1][2].quality
+    assert first.cause == "starting" and first.message.startswith("small at first")
+    assert first.splats_share < 0.2, "the model has made no more than its budget"
+    assert (last.splats_share, last.cause, last.message) == (1.0, "", "")
+    few = World(Link(200.0, 0.02), full_splats=500, options=START).run(20.0)
+    assert {reply.quality.splats_share for _, _, reply in few.shown} == {1.0}
+
+
+def test_whoever_wants_all_of_it_at_once_gets_it_in_the_middle_of_a_start() -> None:
+    world = World(Link(5.0, 0.02), options=START).run(0.5)
+    world.configure(start_splats=0)
+    world.run(5.0)
+    assert FULL_SPLATS in world.splats(0.5)
+    off = World(Link(200.0, 0.02), options=START | {"adapt": False}).run(5.0)
+    assert set(off.splats(0.0)) == {FULL_SPLATS}

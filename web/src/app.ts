@@ -1,6 +1,7 @@
 // Wires the parts: sources → capture worker → socket worker → screen, the state they share, and the controls.
 
 import { listCameras } from "./capture/camera.js";
+import { checkReadBack } from "./capture/read_back.js";
 import { CaptureLine, type Opened } from "./capture/source.js";
 import { Sources } from "./capture/sources.js";
 import { Watch } from "./capture/watch.js";
@@ -8,13 +9,16 @@ import { nowMs } from "./clock.js";
 import type { Config, Settings, SourceKind } from "./config.js";
 import { attachEmbed } from "./embed.js";
 import { LiveView } from "./live_view.js";
+import { Invitation } from "./recording/invitation.js";
 import { isKept, Keeping } from "./recording/keeping.js";
 import { initialState, type State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { wantedOptions } from "./stream/options.js";
+import type { DecodedFrame } from "./stream/thread.js";
 import { attachControls } from "./ui/controls.js";
 import { attachCopying } from "./ui/copying.js";
 import { byId } from "./ui/dom.js";
+import { fetchSmall, takeEarly } from "./ui/early.js";
 import { keepFocus } from "./ui/focus.js";
 import { Hud } from "./ui/hud.js";
 import { attachKeeping } from "./ui/keeping_controls.js";
@@ -27,7 +31,6 @@ import { Problems } from "./ui/problems.js";
 import { reportText } from "./ui/report.js";
 import { SettingsPanel } from "./ui/settings.js";
 import { Store } from "./ui/store.js";
-import { showSample } from "./ui/welcome.js";
 import { drawsInSoftware } from "./view/lift_choice.js";
 import { swaysAtFirst } from "./view/orbit.js";
 
@@ -40,18 +43,20 @@ export class App {
   private readonly sources: Sources;
   private readonly watch = new Watch((asleep) => this.cameraAsleep(asleep));
   private readonly keeping: Keeping;
+  /** The source is one picture. */
+  private still = false;
 
   /** @throws Error If the browser has no WebGL2. */
   constructor(config: Config, access: Access) {
     this.store = new Store(initialState(config));
     this.problems = new Problems(this.store);
     const canvas = byId<HTMLCanvasElement>("view");
-    this.view = new LiveView(canvas, asset("socket.worker.js"), this.store, this.problems, access, config.lift);
+    this.view = new LiveView(canvas, workerUrl("socketWorker"), this.store, this.problems, access, config.lift);
     const { player, stream, statistics } = this.view;
     this.watchMotion(config);
 
     const { port1, port2 } = new MessageChannel();
-    this.line = new CaptureLine(asset("capture.worker.js"), port2, (why) => this.problems.report(workerFailed(why)));
+    this.line = new CaptureLine(workerUrl("captureWorker"), port2, (why) => this.problems.report(workerFailed(why)));
     this.view.stale = () => this.line.again();
     this.line.alive = () => this.watch.picture(nowMs());
     const camera = {
@@ -84,7 +89,6 @@ export class App {
       download: () => this.keeping.savePly(),
       moved: () => player.invalidate(),
     });
-    showSample(this.store, access);
     this.apply(this.store.get().settings);
     player.orbit.aim({ yawDeg: config.view[0], pitchDeg: config.view[1], distance: config.view[2] });
     this.watchPage(canvas);
@@ -105,9 +109,25 @@ export class App {
     });
     // From here on every button does something.
     for (const id of ["welcome", "dock"]) byId(id).inert = false;
-    if (config.unknownSource !== null) this.problems.report(unknownSource(config.unknownSource));
+    const early = takeEarly();
+    if (early) void this.start(early.kind, early.file);
+    else if (config.unknownSource !== null) this.problems.report(unknownSource(config.unknownSource));
     // A browser opens neither a file nor a screen without a click.
     else if (config.autostart && (config.source === "camera" || config.source === "sample")) void this.start(config.source);
+    if (!this.store.get().starting) this.invite();
+    void checkReadBack().then((problem) => problem && this.problems.report(problem));
+  }
+
+  /** Until somebody starts something, the sample moves; for people who want less motion it stands still. */
+  private invite(): void {
+    const { stream, player } = this.view;
+    const host = {
+      post: (question: Parameters<typeof stream.read>[0]) => stream.read(question),
+      show: (frame: DecodedFrame) => player.show(frame),
+      load: () => fetchSmall("static/sample.splatcast"),
+    };
+    this.view.invitation = new Invitation(this.store, host, !player.orbit.still);
+    void this.view.invitation.begin();
   }
 
   /** Opens a source and streams it. The current one goes on until then. */
@@ -133,6 +153,7 @@ export class App {
     this.problems.settle("started");
     if (kind === "camera" || kind === "sample") remember({ ...recall(), source: kind });
     this.store.set({ source: kind, starting: false, running: true, sourceName: opened.name });
+    this.setStill(opened.still ?? false);
     this.preview.show(opened, kind === "camera");
     this.watch.begin(kind === "camera", nowMs());
     this.view.player.forgetPivot();
@@ -185,10 +206,17 @@ export class App {
     this.store.set({ settings });
     remember({ ...recall(), ...patch });
     this.apply(patch);
-    const options = wantedOptions(settings);
-    if (JSON.stringify(options) !== JSON.stringify(wantedOptions(before))) this.view.stream.configure(options);
+    const options = wantedOptions(settings, this.still);
+    if (JSON.stringify(options) !== JSON.stringify(wantedOptions(before, this.still))) this.view.stream.configure(options);
     const reopens = settings.captureSide !== before.captureSide || settings.camera !== before.camera;
     if (reopens && this.sources.running === "camera" && !this.store.get().starting) void this.start("camera");
+  }
+
+  /** A still picture is made in full at once: nothing comes after it in which it could grow. */
+  private setStill(still: boolean): void {
+    if (still === this.still) return;
+    this.still = still;
+    this.view.stream.configure(wantedOptions(this.store.get().settings, still));
   }
 
   private apply(patch: Partial<Settings>): void {
@@ -252,6 +280,8 @@ export class App {
   }
 }
 
-function asset(name: string): URL {
-  return new URL(`static/${name}`, document.baseURI);
+/** The page says what the build has called its workers. */
+function workerUrl(name: "socketWorker" | "captureWorker"): URL {
+  const path = document.querySelector<HTMLElement>("[data-viewer]")?.dataset[name] ?? "";
+  return new URL(path, document.baseURI);
 }

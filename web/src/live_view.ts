@@ -1,10 +1,13 @@
 // The live stream on the screen: what the server sends → picture, state, statistics, problems; what became of a frame → back.
 
 import { nowMs } from "./clock.js";
+import { STARTING } from "./figures/quality.js";
 import { Statistics } from "./figures/statistics.js";
+import { type Invitation, SAMPLE_RUN } from "./recording/invitation.js";
 import type { RecordingProgress } from "./recording/recorder.js";
 import type { State } from "./state.js";
 import type { Access } from "./stream/access.js";
+import { changesFrames } from "./stream/options.js";
 import { Stream } from "./stream/stream.js";
 import { bufferOf, type DecodedFrame, type FromFile, type FromSocket, type ServerRefusal } from "./stream/thread.js";
 import { badReply, notDrawn, refused, serverGone, tokenAsked, workerFailed } from "./ui/problem_texts.js";
@@ -24,6 +27,7 @@ export interface Keeper {
 
 export class LiveView implements PlayerEvents {
   keeper: Keeper | null = null;
+  invitation: Invitation | null = null;
   readonly statistics = new Statistics();
   readonly player: Player;
   readonly stream: Stream;
@@ -58,6 +62,10 @@ export class LiveView implements PlayerEvents {
   }
 
   shown(frame: DecodedFrame): void {
+    if (frame.isSample) {
+      this.invitation?.settled(true);
+      return;
+    }
     const shownMs = nowMs();
     if (!frame.fromFile) this.stream.shown(frame, shownMs);
     this.statistics.shown(frame, shownMs);
@@ -66,7 +74,8 @@ export class LiveView implements PlayerEvents {
     this.store.set({ shown: { seq, count, codec, kind, quality, timingsMs, onGpu } });
     this.problems.settle("shown");
     // Quality rises with the frames that are shown: a still that is sent once would keep what little it began with.
-    this.staleIn(quality.splats_share < 1 || quality.px_share < 1 ? LATER_MS : null);
+    const isLess = quality.splats_share < 1 || quality.px_share < 1;
+    this.staleIn(isLess ? (quality.cause === STARTING ? SOON_MS : LATER_MS) : null);
   }
 
   private staleIn(ms: number | null): void {
@@ -75,18 +84,24 @@ export class LiveView implements PlayerEvents {
   }
 
   superseded(frame: DecodedFrame): void {
-    this.statistics.counts.supersededInClient++;
+    if (!frame.isSample) this.statistics.counts.supersededInClient++;
     this.leave(frame);
   }
 
   /** It won't be shown. */
   private leave(frame: DecodedFrame): void {
     if (!frame.fromFile) this.stream.skipped(frame);
+    if (frame.isSample) this.invitation?.settled(false);
     this.freed(bufferOf(frame.content));
   }
 
   failed(frame: DecodedFrame | null, error: unknown): void {
     // That the whole view is lost is said already.
+    if (frame?.isSample) {
+      // It was asked for by nobody: that there is none needs no card.
+      this.invitation?.settled(false);
+      return;
+    }
     if (this.player.stage.disposed) {
       if (frame && !frame.fromFile) this.stream.skipped(frame);
       return;
@@ -116,8 +131,8 @@ export class LiveView implements PlayerEvents {
         this.stale();
         break;
       case "configured":
+        if (changesFrames(this.store.get().options, message.options)) this.stale();
         this.store.set({ options: message.options });
-        this.stale();
         break;
       case "sent":
         this.statistics.counts.sent++;
@@ -132,7 +147,8 @@ export class LiveView implements PlayerEvents {
       case "fileOpened":
       case "fileFrame":
       case "fileBad":
-        this.keeper?.read(message);
+        if (message.run === SAMPLE_RUN) this.invitation?.receive(message);
+        else this.keeper?.read(message);
         break;
       case "bad":
         this.statistics.counts.badReplies++;

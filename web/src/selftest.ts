@@ -130,7 +130,10 @@ async function checkJpeg(): Promise<string> {
 }
 
 async function checkWorkers(): Promise<string> {
-  const worker = new Worker(new URL("static/capture.worker.js", document.baseURI), { type: "module" });
+  const worker = new Worker(
+    new URL(document.querySelector<HTMLElement>("[data-capture-worker]")?.dataset["captureWorker"] ?? "", document.baseURI),
+    { type: "module" },
+  );
   try {
     await new Promise<void>((resolve, reject) => {
       worker.onmessage = () => resolve();

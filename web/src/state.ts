@@ -38,6 +38,8 @@ export interface State {
   lift: LiftChoice | null;
   /** Reply on the screen; null before the first. */
   shown: ShownFrame | null;
+  /** The sample's recording is on the screen, and nothing else was so far. */
+  sample: boolean;
   /** A file that is shown in place of the stream. */
   replay: ReplayState | null;
   /** The recording that is being made of the stream. */
@@ -113,6 +115,7 @@ export function initialState(config: Config): State {
     problems: [],
     lift: null,
     shown: null,
+    sample: false,
     replay: null,
     recording: null,
     filming: false,

@@ -5,7 +5,7 @@ import { QualityLine } from "../src/figures/quality.js";
 import { isToken, tokenOf } from "../src/stream/access.js";
 import { AckOrder } from "../src/stream/acks.js";
 import type { AckMessage, QualityState } from "../src/stream/messages.js";
-import { wantedOptions } from "../src/stream/options.js";
+import { changesFrames, wantedOptions } from "../src/stream/options.js";
 
 const FULL: QualityState = { max_splats: 200_000, inference_px: 0, splats_share: 1, px_share: 1, cause: "", message: "" };
 const MESSAGE = "less detail: the network takes too long for more";
@@ -21,6 +21,17 @@ test("full quality is quiet, and says so once more after it was lowered", () => 
   const back = { ...FULL, cause: "recovered", message: "more again: there is room" };
   assert.deepEqual(line.words(back, 2000), { value: "full", note: "Full quality again." });
   assert.deepEqual(line.words(back, 6000), { value: "full", note: "" });
+});
+
+test("a stream that starts small is no trouble, and a still one does not start small", () => {
+  const line = new QualityLine();
+  const starting = { ...FULL, splats_share: 0.12, cause: "starting", message: "small at first" };
+  assert.deepEqual(line.words(starting, 0), { value: "starting", note: "" });
+  assert.deepEqual(line.words(FULL, 500), { value: "full", note: "" });
+  const [live, still] = [wantedOptions(DEFAULT_SETTINGS), wantedOptions(DEFAULT_SETTINGS, true)];
+  assert.deepEqual([live.start_splats, still.start_splats], [24_000, 0]);
+  assert.ok(!changesFrames(live, still), "what is on the screen would be the same");
+  assert.ok(changesFrames(live, { ...live, min_opacity: 0.5 }));
 });
 
 test("a link that wavers leaves the sentence where it is, and another stream begins without one", () => {
@@ -81,6 +92,13 @@ test("a token is what a subprotocol can carry, all of it", () => {
 test("the address says how far the server may go, and what it leaves open is the server's default", () => {
   const { settings } = readConfig("http://h/?adapt=0&min_splats=5000&min_inference_px=252");
   assert.deepEqual(settings, { adapt: false, minSplats: 5000, minInferencePx: 252 });
-  const options = { representation: "auto", colors: "own", adapt: false, min_splats: 5000, min_inference_px: 252 };
+  const options = {
+    representation: "auto",
+    colors: "own",
+    adapt: false,
+    min_splats: 5000,
+    min_inference_px: 252,
+    start_splats: 24_000,
+  };
   assert.deepEqual(wantedOptions({ ...DEFAULT_SETTINGS, ...settings }), options);
 });

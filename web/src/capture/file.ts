@@ -45,7 +45,7 @@ async function openImage(file: File, line: CaptureLine, previews: Previews, sign
     const copy = await createImageBitmap(image);
     line.post({ type: "image", run, image: copy, capturedMs: nowMs() }, [copy]);
   };
-  return { name: file.name, shows: "canvas", begin };
+  return { name: file.name, shows: "canvas", still: true, begin };
 }
 
 /** The picture, upright, decoded to the size it is needed in. Null if it can't be read. */

@@ -1,17 +1,12 @@
-// The clip that the server makes, for people without a camera: its JPEGs are sent as they are.
+// The clip that the server makes, for people without a camera: its JPEGs are sent as they are, the first while the rest still comes.
 
-import { decode } from "@msgpack/msgpack";
 import { nowMs } from "../clock.js";
 import type { Access } from "../stream/access.js";
+import { type Clip, ClipReader } from "./clip_reader.js";
 import { atEnd, type CaptureLine, type Ready, SourceError } from "./source.js";
 
-/** Pictures of one size, as JPEGs. */
-export interface Clip {
-  fps: number;
-  width: number;
-  height: number;
-  frames: Uint8Array[];
-}
+/** Enough to begin with: a third of a second. */
+const FIRST_FRAMES = 5;
 
 let clip: Promise<Clip> | null = null;
 
@@ -37,21 +32,25 @@ export async function openSample(
 }
 
 /** Fetched once in the page's life; after a failure, again. */
-export function sampleClip(access: Access): Promise<Clip> {
-  clip ??= fetchClip(access);
-  return clip.catch((error: unknown) => {
+function sampleClip(access: Access): Promise<Clip> {
+  const forget = (): void => {
     clip = null;
+  };
+  clip ??= fetchClip(access, forget);
+  return clip.catch((error: unknown) => {
+    forget();
     throw error;
   });
 }
 
 /** Draws the clip's pictures on `canvas`, over and over, until the signal is aborted. `shown` gets each one's JPEG. */
-export function playClip(
-  { fps, width, height, frames }: Clip,
+function playClip(
+  clip: Clip,
   canvas: HTMLCanvasElement,
   signal: AbortSignal,
-  shown: (bytes: Uint8Array<ArrayBuffer>) => void = () => undefined,
+  shown: (bytes: Uint8Array<ArrayBuffer>) => void,
 ): void {
+  const { fps, width, height, frames } = clip;
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d", { alpha: false })!;
@@ -65,7 +64,9 @@ export function playClip(
   let drawn = -1;
   const timer = setInterval(
     () => {
-      const index = Math.floor(((performance.now() - startMs) / 1000) * fps) % frames.length;
+      const due = Math.floor(((performance.now() - startMs) / 1000) * fps);
+      // What has not come yet is waited for: back at the beginning, it would jump.
+      const index = clip.complete ? due % frames.length : Math.min(due, frames.length - 1);
       if (index === drawn) return;
       drawn = index;
       const bytes = frames[index]!.slice();
@@ -78,7 +79,12 @@ export function playClip(
   atEnd(signal, () => clearInterval(timer));
 }
 
-async function fetchClip(access: Access): Promise<Clip> {
+/**
+ * Resolves when enough of it has come to begin with.
+ *
+ * @param broken Called when it ended too soon: what has come is played, and another start asks again.
+ */
+async function fetchClip(access: Access, broken: () => void): Promise<Clip> {
   const failed = (why: string): SourceError =>
     new SourceError(
       "sample_failed",
@@ -91,9 +97,27 @@ async function fetchClip(access: Access): Promise<Clip> {
   } catch (error) {
     throw failed(String(error));
   }
-  if (!response.ok) throw failed(`The server answered ${response.status}`);
-  const loaded = decode(await response.arrayBuffer()) as Clip;
-  if (!Array.isArray(loaded.frames) || loaded.frames.length === 0 || !(loaded.fps > 0))
-    throw failed("The server sent an empty clip");
+  if (!response.ok || !response.body) throw failed(`The server answered ${response.status}`);
+  const reader = new ClipReader();
+  const chunks = response.body.getReader();
+  const read = async (until: () => boolean): Promise<void> => {
+    while (!until()) {
+      const { value, done } = await chunks.read();
+      if (done) return;
+      reader.push(value);
+    }
+  };
+  try {
+    await read(() => (reader.clip?.frames.length ?? 0) >= FIRST_FRAMES);
+  } catch (error) {
+    throw failed(String(error));
+  }
+  const loaded = reader.clip;
+  if (!loaded || loaded.frames.length === 0) throw failed("The server sent an empty clip");
+  const finish = (): void => {
+    if (!loaded.complete) broken();
+    loaded.complete = true;
+  };
+  void read(() => false).then(finish, finish);
   return loaded;
 }

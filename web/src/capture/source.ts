@@ -17,6 +17,8 @@ export interface Opened {
   readonly name: string;
   /** Where it is to be seen. */
   readonly shows: keyof Previews;
+  /** It is one picture. */
+  readonly still?: boolean;
 }
 
 /** A source that has everything it needs: the one before it ends only now. */

@@ -2,6 +2,8 @@
 
 import type { QualityState } from "../stream/messages.js";
 
+/** The cause, while a stream is only smaller because it has just begun. */
+export const STARTING = "starting";
 /** The sentence stays this long after full quality is back, so that an unsteady link does not make the panel jump. */
 const LINGERS_MS = 5000;
 
@@ -15,7 +17,10 @@ export interface QualityWords {
 export class QualityLine {
   private loweredMs = -Infinity;
 
-  words({ splats_share: splats, px_share: px, inference_px: inferencePx, message }: QualityState, nowMs: number): QualityWords {
+  words(quality: QualityState, nowMs: number): QualityWords {
+    const { splats_share: splats, px_share: px, inference_px: inferencePx, cause, message } = quality;
+    // Over in a moment, and no trouble.
+    if (cause === STARTING) return { value: STARTING, note: "" };
     const parts: string[] = [];
     if (splats < 1) parts.push(`${percent(splats)} detail`);
     if (px < 1) parts.push(splats < 1 ? `${inferencePx} px` : `model at ${inferencePx} px`);

@@ -31,6 +31,8 @@ export interface FrameOptions {
   min_splats: number;
   /** How far it may lower `inference_px`. */
   min_inference_px: number;
+  /** With `adapt`, the budget of the first frames, which grows to `max_splats` as fast as link and client show that they can; 0: all of it at once. */
+  start_splats: number;
 }
 
 /** What makes the splats. */
@@ -99,7 +101,7 @@ export interface QualityState {
   splats_share: number;
   /** The same for the longest side. */
   px_share: number;
-  /** Why they last changed: `network`, `client`, `compute`, `recovered`, `no_gain`; empty: they never did. */
+  /** Why they last changed: `network`, `client`, `compute`, `recovered`, `no_gain`, or `starting`; empty: they never did. */
   cause: string;
   /** The same as a sentence. */
   message: string;

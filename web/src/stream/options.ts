@@ -3,8 +3,15 @@
 import type { Settings } from "../config.js";
 import type { FrameOptions, Limits } from "./messages.js";
 
-/** What the settings ask of the server. What they leave open is left to the server's defaults. */
-export function wantedOptions(settings: Settings): Partial<FrameOptions> {
+/** A stream's first frames have no more splats than this: a slow device shows them at once, and a fast one has all after a few. */
+const START_SPLATS = 24_000;
+
+/**
+ * What the settings ask of the server. What they leave open is left to the server's defaults.
+ *
+ * @param still There is one picture, with nothing after it to grow in.
+ */
+export function wantedOptions(settings: Settings, still = false): Partial<FrameOptions> {
   const options = {
     representation: settings.representation,
     colors: "own" as const,
@@ -14,8 +21,15 @@ export function wantedOptions(settings: Settings): Partial<FrameOptions> {
     adapt: settings.adapt,
     min_splats: settings.minSplats,
     min_inference_px: settings.minInferencePx,
+    start_splats: still ? 0 : START_SPLATS,
   };
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null));
+}
+
+/** Whether frames are made in another way: how a stream starts is nothing that a picture on the screen could show. */
+export function changesFrames(before: Partial<FrameOptions>, after: Partial<FrameOptions>): boolean {
+  const shown = (options: Partial<FrameOptions>): string => JSON.stringify({ ...options, start_splats: 0 });
+  return shown(before) !== shown(after);
 }
 
 /** What hello may carry: everything but numbers, which wait for the limits. */
@@ -34,6 +48,7 @@ export function withinLimits(options: Partial<FrameOptions>, limits: Limits): Pa
     sh_degree: [0, 2],
     min_splats: [1, limits.max_splats],
     min_inference_px: [1, limits.max_inference_px],
+    start_splats: [0, limits.max_splats],
   };
   const clamp = ([name, value]: [string, unknown]): [string, unknown] => {
     const range = ranges[name];

@@ -34,6 +34,8 @@ export interface DecodedFrame extends Omit<SplatsMessage, "type" | "data"> {
   decodedMs: number;
   /** It is from a file: no server waits for an ack. */
   fromFile?: boolean;
+  /** It is the sample's, behind the invitation: nobody has asked for it. */
+  isSample?: boolean;
 }
 
 /** From the page to the socket worker. Every frame that came is answered by `shown` or `skipped`. */

@@ -128,6 +128,7 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     }
     event.preventDefault();
   });
+  if (location.host) byId("server").textContent = location.host;
   store.subscribe((state) => showState(state, source));
 }
 
@@ -141,7 +142,10 @@ function showState(state: Readonly<State>, source: HTMLSelectElement): void {
   button.classList.toggle("running", state.running || state.starting);
   button.setAttribute("aria-busy", String(state.starting));
   showEntries(source, state);
-  byId("welcome").hidden = state.running || state.shown !== null;
+  const isInvited = !state.running && state.shown === null;
+  byId("welcome").hidden = !isInvited;
+  byId("sample-label").hidden = !state.sample;
+  document.body.classList.toggle("sampled", state.sample && isInvited);
   setText(byId("opening"), state.starting ? OPENING[state.source] : "");
   byId("sway").setAttribute("aria-pressed", String(state.settings.sway));
   byId("axes").setAttribute("aria-pressed", String(state.settings.axes));

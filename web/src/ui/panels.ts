@@ -4,7 +4,7 @@ import type { PictureRect } from "../view/projection.js";
 import { byId } from "./dom.js";
 import { type Box, freeArea } from "./free_area.js";
 
-const FIRM = ["stats", "dock"];
+const FIRM = ["stats", "dock", "welcome"];
 const SOFT = ["brand", "preview"];
 
 export class Panels {
