@@ -8,7 +8,8 @@ import { nowMs } from "./clock.js";
 import type { Config, Settings, SourceKind } from "./config.js";
 import { attachEmbed } from "./embed.js";
 import { LiveView } from "./live_view.js";
-import { isKept, Keeping } from "./recording/keeping.js";
+import { isKept } from "./recording/file_names.js";
+import { Keeping } from "./recording/keeping.js";
 import { initialState, type State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { wantedOptions } from "./stream/options.js";
@@ -112,7 +113,7 @@ export class App {
 
   /** Opens a source and streams it. The current one goes on until then. */
   private async start(kind: SourceKind, file?: File): Promise<void> {
-    if (file && isKept(file)) {
+    if (file && isKept(file.name)) {
       this.stop();
       this.keeping.replay.close();
       this.keeping.open(file);

@@ -6,17 +6,13 @@ import type { FromFile } from "../stream/thread.js";
 import { saveAs, timedName } from "../ui/dom.js";
 import { filmFailed, recordingFull } from "../ui/problem_texts.js";
 import type { Problems } from "../ui/problems.js";
-import { savePicture, savePly } from "../ui/saving.js";
+import { savePicture, savePly, saveSpz } from "../ui/saving.js";
 import type { Store } from "../ui/store.js";
+import { packedFile } from "./foreign_file.js";
 import { SUFFIX } from "./format.js";
 import { LONGEST_BYTES, type RecordingProgress } from "./recorder.js";
 import { Replay } from "./replay.js";
 import { filmType, ViewFilm } from "./view_film.js";
-
-/** Whether a file is one to show as it is, rather than a picture or video to send. */
-export function isKept(file: File): boolean {
-  return /\.(splatcast|ply|sppk)$/i.test(file.name);
-}
 
 export class Keeping implements Keeper {
   readonly replay: Replay;
@@ -37,6 +33,7 @@ export class Keeping implements Keeper {
     });
     this.replay = new Replay(store, {
       post: (question) => view.stream.read(question),
+      convert: packedFile,
       show: (frame) => view.player.show(frame),
       report: (problem) => problems.report(problem),
     });
@@ -98,6 +95,10 @@ export class Keeping implements Keeper {
   savePly(): void {
     const { engine, replay } = this.store.get();
     savePly(this.view.player.stage, replay ? replay.engine : engine);
+  }
+
+  saveSpz(): void {
+    void saveSpz(this.view.player.stage);
   }
 
   /** Begins or ends a film of the view. */

@@ -145,7 +145,7 @@ function showState(state: Readonly<State>, source: HTMLSelectElement): void {
   setText(byId("opening"), state.starting ? OPENING[state.source] : "");
   byId("sway").setAttribute("aria-pressed", String(state.settings.sway));
   byId("axes").setAttribute("aria-pressed", String(state.settings.axes));
-  byId<HTMLButtonElement>("screenshot").disabled = byId<HTMLButtonElement>("download").disabled = !state.shown;
+  for (const id of ["screenshot", "download", "download-spz"]) byId<HTMLButtonElement>(id).disabled = !state.shown;
   const kinds = state.engine?.kinds ?? [];
   const usual = kinds[0] === "points" ? "points" : "splats";
   const chosen = state.settings.representation === "auto" ? usual : state.settings.representation;
