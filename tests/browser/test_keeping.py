@@ -1,60 +1,25 @@
 """What a person keeps: a recording that plays without a server, the splats on the screen, a film; and a view that stands still."""
 
-import base64
-import functools
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import gsply
 import numpy as np
 import pytest
 
 from deployments.recording import gaussians_of
-from deployments.splats.codecs import CODECS
 from deployments.splats.codecs.ply import PlyCodec
-from deployments.splats.files import FORMATS, LAYOUTS, FileOptions, Layout, encode_file
-from deployments.splats.gaussians import Gaussians
+from deployments.splats.files import FORMATS, LAYOUTS, Layout
 from deployments.stream.recording import RecordingReader
 from tests.browser.conftest import AppServer, Viewer
+from tests.browser.splat_files import ball, drop, file_of
 from tests.vectors.cases import FOLDER, SESSION
 
 pytestmark = pytest.mark.browser
 
 OpenViewer = Callable[..., Viewer]
-DROP = """([name, content]) => {
-    const data = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([data], name));
-    document.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));
-}"""
 SERVER_GONE = "ERR_CONNECTION_REFUSED"
-
-
-@functools.cache
-def ball() -> Gaussians:
-    """500 splats in front of the camera."""
-    random = np.random.default_rng(5)
-    means = random.normal(0, 0.4, (500, 3)).astype(np.float32) + np.float32([0, 0, 3])
-    quats = random.normal(size=(500, 4)).astype(np.float32)
-    return Gaussians(
-        means=means,
-        scales=random.uniform(0.01, 0.05, (500, 3)).astype(np.float32),
-        quats=quats / np.linalg.norm(quats, axis=1, keepdims=True),
-        opacities=random.uniform(0.3, 0.95, 500).astype(np.float32),
-        sh=random.uniform(-1, 1, (500, 1, 3)).astype(np.float32),
-    )
-
-
-def file_of(**options: Any) -> bytes:
-    """It, as the server writes files."""
-    encode = {name: CODECS[name].encode for name in ("points", "packed")}
-    return encode_file(ball(), FileOptions(**options), encode).tobytes()
-
-
-def drop(viewer: Viewer, name: str, data: bytes) -> None:
-    viewer.page.evaluate(DROP, [name, base64.b64encode(data).decode()])
 
 
 def record(viewer: Viewer, frames: int) -> bytes:
@@ -85,7 +50,7 @@ def test_a_recording_of_the_stream_plays_without_the_server(open_viewer: OpenVie
     assert {frame.reply.codec for frame in frames} == {"depth"} and all(frame.picture for frame in frames)
     assert len(gaussians_of(frames[0])) > 1000
 
-    drop(viewer, "mine.splatcast", data)
+    drop(viewer.page, "mine.splatcast", data)
     viewer.wait(f"splatcast.state.replay?.frames === {len(frames)}")
     viewer.wait_shown(len(frames))
     assert viewer.get("state.shown.kind") == "lifted"
@@ -123,16 +88,16 @@ def test_a_recording_of_the_stream_plays_without_the_server(open_viewer: OpenVie
 def test_a_file_of_another_program_plays_as_far_as_it_goes(open_viewer: OpenViewer, synthetic: AppServer):
     viewer = open_viewer(synthetic.url)
     golden = (FOLDER / SESSION).read_bytes()
-    drop(viewer, "golden.splatcast", golden)
+    drop(viewer.page, "golden.splatcast", golden)
     viewer.wait("splatcast.state.replay?.frames === 2")
     viewer.wait("splatcast.state.shown?.codec === 'packed'")
     viewer.wait("splatcast.state.shown?.codec === 'depth'")
 
-    drop(viewer, "cut.splatcast", golden[:-1])
+    drop(viewer.page, "cut.splatcast", golden[:-1])
     viewer.wait("splatcast.state.replay?.frames === 1")
     assert "as far as the file goes" in viewer.page.inner_text("#replay-note")
 
-    drop(viewer, "noise.splatcast", b"noise" * 100)
+    drop(viewer.page, "noise.splatcast", b"noise" * 100)
     assert "SPLR" in viewer.problem("recording_unreadable")
     assert viewer.get("state.replay") is None
 
@@ -141,7 +106,7 @@ def test_a_damaged_frame_is_said_once_and_the_others_play_on(open_viewer: OpenVi
     viewer = open_viewer(synthetic.url)
     damaged = bytearray((FOLDER / SESSION).read_bytes())
     damaged[-5] ^= 1
-    drop(viewer, "damaged.splatcast", bytes(damaged))
+    drop(viewer.page, "damaged.splatcast", bytes(damaged))
     assert "frame 2 is damaged" in viewer.problem("recording_damaged")
     viewer.wait_shown(2)
     assert viewer.page.locator('.problem[data-code="recording_damaged"]').count() == 1
@@ -152,7 +117,7 @@ def test_the_splats_on_the_screen_are_saved_and_open_again(open_viewer: OpenView
     viewer = open_viewer(f"{synthetic.url}/?lift={lift}")
     golden = (FOLDER / SESSION).read_bytes()
     viewer.wait("splatcast.state.lift !== null")
-    drop(viewer, "one.splatcast", golden[: golden.rindex(b"SPPK")])
+    drop(viewer.page, "one.splatcast", golden[: golden.rindex(b"SPPK")])
     viewer.wait("splatcast.state.shown?.codec === 'depth'")
     assert viewer.get("state.shown.onGpu") is (lift == "gpu")
     with viewer.page.expect_download() as download:
@@ -165,10 +130,10 @@ def test_the_splats_on_the_screen_are_saved_and_open_again(open_viewer: OpenView
     expected = gaussians_of(first)
     assert np.median(np.abs(np.sort(gaussians.means[:, 2]) - np.sort(expected.means[:, 2]))) < 1e-3
 
-    drop(viewer, "saved.ply", saved)
+    drop(viewer.page, "saved.ply", saved)
     viewer.wait("splatcast.state.shown.codec === 'ply'")
     assert viewer.get("state.shown.count") == len(gaussians)
-    drop(viewer, "words.sppk", (FOLDER / "edges.packed").read_bytes())
+    drop(viewer.page, "words.sppk", (FOLDER / "edges.packed").read_bytes())
     viewer.wait("splatcast.state.shown.codec === 'packed'")
 
 
@@ -195,7 +160,7 @@ def test_the_splats_on_the_screen_are_saved_as_spz_for_gsply_and_spark(
     viewer = open_viewer(synthetic.url)
     golden = (FOLDER / SESSION).read_bytes()
     viewer.wait("splatcast.state.lift !== null")
-    drop(viewer, "one.splatcast", golden[: golden.rindex(b"SPPK")])
+    drop(viewer.page, "one.splatcast", golden[: golden.rindex(b"SPPK")])
     viewer.wait("splatcast.state.shown?.codec === 'depth'")
     count = viewer.get("state.shown.count")
     shown = spread(viewer.page.evaluate(SHOWN_WORDS))
@@ -217,7 +182,7 @@ def test_the_splats_on_the_screen_are_saved_as_spz_for_gsply_and_spark(
     assert np.abs((quats * ply.quats).sum(axis=1)).min() > 0.999
 
     # So does Spark, which is what opens it here, and the camera is where it was.
-    drop(viewer, "saved.spz", spz)
+    drop(viewer.page, "saved.spz", spz)
     viewer.wait("splatcast.state.shown.codec === 'packed'")
     assert viewer.get("state.shown.count") == count
     assert np.abs(spread(viewer.page.evaluate(SHOWN_WORDS)) - shown).max() < 0.01
@@ -227,7 +192,7 @@ def test_the_splats_on_the_screen_are_saved_as_spz_for_gsply_and_spark(
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_ply_of_every_layout_opens(open_viewer: OpenViewer, synthetic: AppServer, layout: Layout):
     viewer = open_viewer(synthetic.url)
-    drop(viewer, f"{layout}.ply", file_of(format="ply", layout=layout))
+    drop(viewer.page, f"{layout}.ply", file_of(ball(), format="ply", layout=layout))
     viewer.wait("splatcast.state.shown?.count === 500")
     assert viewer.get("state.problems") == []
     places = spread(viewer.page.evaluate(SHOWN_WORDS))[-500:]
@@ -237,7 +202,7 @@ def test_a_ply_of_every_layout_opens(open_viewer: OpenViewer, synthetic: AppServ
 @pytest.mark.parametrize("format", ["splat", "spz", "packed", "points"])
 def test_other_files_of_splats_open(open_viewer: OpenViewer, synthetic: AppServer, format: str):
     viewer = open_viewer(synthetic.url)
-    drop(viewer, f"ball{FORMATS[format].suffix}", file_of(format=format))
+    drop(viewer.page, f"ball{FORMATS[format].suffix}", file_of(ball(), format=format))
     viewer.wait("splatcast.state.shown?.count === 500")
     assert viewer.get("state.problems") == []
     places = spread(viewer.page.evaluate(SHOWN_WORDS))[-500:]
@@ -247,10 +212,10 @@ def test_other_files_of_splats_open(open_viewer: OpenViewer, synthetic: AppServe
 def test_a_compressed_ply_of_another_program_opens(open_viewer: OpenViewer, synthetic: AppServer, tmp_path: Path):
     viewer = open_viewer(synthetic.url)
     path = tmp_path / "ball.ply"
-    path.write_bytes(file_of(format="ply", layout="inria"))
+    path.write_bytes(file_of(ball(), format="ply", layout="inria"))
     gsply.plywrite(tmp_path / "ball.compressed.ply", gsply.plyread(path), compressed=True)
     (compressed,) = tmp_path.glob("*.compressed.ply")
-    drop(viewer, compressed.name, compressed.read_bytes())
+    drop(viewer.page, compressed.name, compressed.read_bytes())
     viewer.wait("splatcast.state.shown?.count === 500")
     places = spread(viewer.page.evaluate(SHOWN_WORDS))[-500:]
     assert np.abs(places - np.sort(ball().means, axis=0)).max() < 0.02
@@ -269,11 +234,11 @@ def test_a_compressed_ply_of_another_program_opens(open_viewer: OpenViewer, synt
 )
 def test_a_file_that_nobody_can_read_gets_a_card(open_viewer: OpenViewer, synthetic: AppServer, name: str, data: bytes, words: str):
     viewer = open_viewer(synthetic.url)
-    drop(viewer, name, data)
+    drop(viewer.page, name, data)
     assert words in viewer.problem("recording_unreadable")
     assert viewer.get("state.replay") is None
     # The next one is none the worse for it.
-    drop(viewer, "ball.splat", file_of(format="splat"))
+    drop(viewer.page, "ball.splat", file_of(ball(), format="splat"))
     viewer.wait("splatcast.state.shown?.count === 500")
     assert viewer.get("state.problems") == []
 

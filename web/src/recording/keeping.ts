@@ -3,6 +3,7 @@
 import type { Keeper, LiveView } from "../live_view.js";
 import type { State } from "../state.js";
 import type { FromFile } from "../stream/thread.js";
+import { plainBackground } from "../ui/background.js";
 import { saveAs, timedName } from "../ui/dom.js";
 import { filmFailed, recordingFull } from "../ui/problem_texts.js";
 import type { Problems } from "../ui/problems.js";
@@ -35,6 +36,7 @@ export class Keeping implements Keeper {
       post: (question) => view.stream.read(question),
       convert: packedFile,
       show: (frame) => view.player.show(frame),
+      nextPicture: (call) => view.player.nextPicture(call),
       report: (problem) => problems.report(problem),
     });
   }
@@ -88,7 +90,9 @@ export class Keeping implements Keeper {
     }
   }
 
+  /** In a headset there is nothing in the window. */
   savePicture(): void {
+    if (this.view.player.headset.isOn) return;
     savePicture(this.view.player.capture(false));
   }
 
@@ -108,16 +112,16 @@ export class Keeping implements Keeper {
     if (this.film) {
       const { film, suffix } = await this.film.stop();
       this.film = null;
-      stage.opaque = false;
+      stage.background = null;
       this.store.set({ filming: false });
       saveAs(film, timedName(suffix));
     } else if (type) {
-      stage.opaque = true;
+      stage.background = plainBackground();
       try {
         this.film = new ViewFilm(stage.renderer.domElement, type);
         this.store.set({ filming: true });
       } catch (error) {
-        stage.opaque = false;
+        stage.background = null;
         this.problems.report(filmFailed(error));
       }
     }

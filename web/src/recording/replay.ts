@@ -15,6 +15,8 @@ export interface ReplayHost {
   /** Reads what the worker does not, as a file that it does. */
   convert(file: File): Promise<File>;
   show(frame: DecodedFrame): void;
+  /** Calls back when the next picture is due. */
+  nextPicture(call: () => void): void;
   report(problem: Problem): void;
 }
 
@@ -146,7 +148,7 @@ export class Replay {
     this.tell(clock, now, index);
     if ((!clock.playing && index === this.asked) || this.scheduled) return;
     this.scheduled = true;
-    requestAnimationFrame(() => {
+    this.host.nextPicture(() => {
       this.scheduled = false;
       this.tick();
     });

@@ -3,15 +3,13 @@
 import { plyOf } from "../codecs/ply_file.js";
 import { spzOf } from "../codecs/spz_file.js";
 import type { Engine } from "../stream/messages.js";
-import { BACKGROUND, type Stage } from "../view/stage.js";
+import type { Stage } from "../view/stage.js";
+import { paintBackground } from "./background.js";
 import { saveAs, timedName } from "./dom.js";
 
 /** Saves the view, which is transparent where there is no splat, on the page's background as a PNG. */
 export function savePicture(view: HTMLCanvasElement): void {
-  const context = view.getContext("2d")!;
-  context.globalCompositeOperation = "destination-over";
-  context.fillStyle = BACKGROUND;
-  context.fillRect(0, 0, view.width, view.height);
+  paintBackground(view);
   view.toBlob((blob) => blob && saveAs(blob, timedName("png")));
 }
 
