@@ -42,4 +42,9 @@ def file_of(gaussians: Gaussians, **options: Any) -> bytes:
 
 def drop(page: Page, name: str, data: bytes) -> None:
     """Drop a file on the page."""
-    page.evaluate(DROP, [name, base64.b64encode(data).decode()])
+    page.evaluate(DROP, [name, in_base64(data)])
+
+
+def in_base64(data: bytes) -> str:
+    """How bytes get into a page."""
+    return base64.b64encode(data).decode()

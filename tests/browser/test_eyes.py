@@ -110,12 +110,11 @@ def test_a_headset_is_entered_and_left_while_the_stream_goes_on(open_viewer: Ope
     viewer.page.click(f"#{mode}")
     viewer.wait(f"splatcast.state.inside === '{mode}'")
     viewer.wait_shown(3)
-    # Both eyes see something, and not the same.
-    session = "headset.activeSession"
-    viewer.wait(f"{session} !== undefined")
+    assert viewer.page.evaluate("headset.activeSession !== undefined")
     drawn = viewer.get("renderer.drawn")
     viewer.wait(f"splatcast.renderer.drawn > {drawn + 5}")
-    viewer.page.click(f"#{mode}")
+    # The imitation lies over the page, so no pointer gets to the button.
+    viewer.page.evaluate(f"document.getElementById('{mode}').click()")
     viewer.wait("splatcast.state.inside === null")
     viewer.wait_shown(3)
     assert viewer.get("state.problems") == []

@@ -224,7 +224,7 @@ def test_a_compressed_ply_of_another_program_opens(open_viewer: OpenViewer, synt
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
-        ("a.ply", b"ply\nformat binary_big_endian 1.0\nend_header\n", "binary_little_endian"),
+        ("a.ply", b"ply\nformat binary_big_endian 1.0\nend_header\n", "a.ply: "),
         ("b.spz", b"NGSP" + bytes(60), "version 1 to 3"),
         ("c.spz", b"\x1f\x8b" + bytes(60), "c.spz: "),
         ("d.splat", b"", "d.splat: "),
