@@ -41,7 +41,7 @@ class PageHeaders:
     _HEADERS = (
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
-        (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+        (b"permissions-policy", b"camera=(self), xr-spatial-tracking=(self), microphone=(), geolocation=()"),
         # Other sites can't pull pictures or files from here into their pages, nor keep hold of a window that they opened.
         (b"cross-origin-resource-policy", b"same-origin"),
         (b"cross-origin-opener-policy", b"same-origin"),

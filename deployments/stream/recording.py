@@ -10,7 +10,8 @@ Both sizes are at most :data:`MAX_BYTES`, that of the message is not 0, and time
 A ``splats`` message that takes its colours from the picture that the client sent has it with it. Other types are skipped.
 
 A file that ends within an entry, or goes on with something that can't be one, is read up to there. An entry whose sum is wrong is
-skipped. Nothing is taken from a file but what its entry holds, so that a hostile one costs the memory of its largest entry.
+skipped. Nothing is taken from a file but what its entry holds, and no message of more than :data:`MAX_VALUES` values is parsed, so
+that a hostile one costs the memory of its largest entry.
 """
 
 import math
@@ -28,6 +29,8 @@ MAGIC, VERSION, SUFFIX = b"SPLR", 1, ".splatcast"
 HEADER, ENTRY = struct.Struct("<4sB3xd"), struct.Struct("<IIdI")
 MAX_BYTES = 1 << 26
 """Of a message, and of a picture: 4 million splats of 16 bytes."""
+MAX_VALUES = 4096
+"""Keys, values, lists, maps and what is in them: a ``welcome`` has some hundred."""
 _SUMMED = 16
 """Bytes of an entry's head that its sum covers."""
 _UNANSWERED = 16
@@ -192,6 +195,8 @@ class RecordingReader:
         """The frames, as far as the file goes; on the way the ``welcome`` is noted. Never raises for what is in it."""
         for entry in self.entries():
             try:
+                if has_too_many_values(entry.message):
+                    raise BadMessage(f"it has more than {MAX_VALUES} values")
                 message = decode_server(entry.message)
             except BadMessage:
                 self.damaged += 1
@@ -214,6 +219,53 @@ def wants_picture(reply: Splats) -> bool:
     views = reply.data[_VIEWS] if len(reply.data) > _VIEWS else 0
     flags = [depth_heads.HEADER.size + depth_heads.VIEW.size * view + _PICTURE for view in range(views)]
     return any(reply.data[at] == 0 for at in flags if at < len(reply.data))
+
+
+def has_too_many_values(message: bytes) -> bool:
+    """Whether a msgpack message holds more than :data:`MAX_VALUES` values; looks at no more of them than that.
+
+    A few megabytes can hold that many million empty lists or keys, each of which takes a hundred bytes of memory. What is cut off
+    or no msgpack is left to its decoder.
+    """
+    at, expected, seen = 0, 1, 0
+    while expected > 0:
+        expected, seen = expected - 1, seen + 1
+        if seen > MAX_VALUES or expected > MAX_VALUES:
+            return True
+        if at >= len(message):
+            return False
+        kind = message[at]
+        size = _LENGTH_BYTES.get(kind, 0)
+        if at + 1 + size > len(message):
+            return False
+        length = int.from_bytes(message[at + 1 : at + 1 + size], "big")
+        at += 1 + size
+        if 0x80 <= kind < 0x90:
+            expected += 2 * (kind & 15)
+        elif 0x90 <= kind < 0xA0:
+            expected += kind & 15
+        elif 0xA0 <= kind < 0xC0:
+            at += kind & 31
+        elif kind in (0xDC, 0xDD):
+            expected += length
+        elif kind in (0xDE, 0xDF):
+            expected += 2 * length
+        else:
+            at += _PAYLOAD_BYTES.get(kind, length + (0xC7 <= kind <= 0xC9))
+    return False
+
+
+_LENGTH_BYTES = {
+    **dict.fromkeys((0xC4, 0xC7, 0xD9), 1),
+    **dict.fromkeys((0xC5, 0xC8, 0xDA, 0xDC, 0xDE), 2),
+    **dict.fromkeys((0xC6, 0xC9, 0xDB, 0xDD, 0xDF), 4),
+}
+"""First byte → bytes of the length that follows it."""
+_PAYLOAD_BYTES = {
+    **{0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8},
+    **{0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17},
+}
+"""First byte → bytes of a number, or of an extension of a fixed size with its type."""
 
 
 def _sum(*parts: bytes) -> int:

@@ -206,10 +206,20 @@ def browser(launch: Callable[..., Browser], fake_camera: Path) -> Browser:
 
 @pytest.fixture
 def open_viewer(browser: Browser) -> Iterator[Callable[..., Viewer]]:
-    """Opens the viewer in a context of its own. At the end its console must have said nothing, except what was expected."""
+    """Opens the viewer in a context of its own, with a script that runs before its own.
+
+    At the end its console must have said nothing, except what was expected.
+    """
     opened: list[tuple[Viewer, str]] = []
 
-    def start(url: str, *, size: tuple[int, int] = (1100, 500), within: Browser | None = None, expected: str = "\0") -> Viewer:
+    def start(
+        url: str,
+        *,
+        size: tuple[int, int] = (1100, 500),
+        within: Browser | None = None,
+        expected: str = "\0",
+        before: str = "",
+    ) -> Viewer:
         context = (within or browser).new_context(
             viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce", accept_downloads=True
         )
@@ -217,6 +227,8 @@ def open_viewer(browser: Browser) -> Iterator[Callable[..., Viewer]]:
         page = context.new_page()
         session = context.new_cdp_session(page)
         session.send("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-reduced-transparency", "value": "reduce"}]})
+        if before:
+            page.add_init_script(before)
         viewer = Viewer(page, url)
         opened.append((viewer, expected))
         return viewer

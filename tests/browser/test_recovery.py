@@ -1,9 +1,14 @@
 """The viewer gets over what happens to it: a graphics driver that resets, a network that falls silent, a server that restarts."""
 
+import os
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests.browser.conftest import AppServer, Viewer
 
@@ -11,6 +16,7 @@ pytestmark = pytest.mark.browser
 
 OpenViewer = Callable[..., Viewer]
 Serve = Callable[..., AppServer]
+Launch = Callable[..., Browser]
 LIVE = "?source=camera&autostart=1&max_splats=500&width=160&fps=5"
 LOSE = """() => {
     window.losing = document.getElementById('view').getContext('webgl2').getExtension('WEBGL_lose_context');
@@ -71,3 +77,87 @@ def test_a_network_that_is_back_is_used_at_once(open_viewer: OpenViewer, serve: 
     viewer.page.evaluate("window.dispatchEvent(new Event('online'))")
     viewer.wait_shown(2)
     assert viewer.get("state.problems") == []
+
+
+@contextmanager
+def asleep(browser: Browser) -> Iterator[None]:
+    """The device sleeps: every process of the browser stands still, and wakes at the end."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    # The browser's own last: it would take the others' standing still for a crash.
+    pids = [process["id"] for process in sorted(processes, key=lambda process: process["type"] == "browser")]
+    session.detach()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def own_browser(launch: Launch, fake_camera: Path) -> Browser:
+    """A browser that may be put to sleep without one of the others' noticing."""
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    return launch(*fake, f"--use-file-for-fake-video-capture={fake_camera}")
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["the server stays", "the server restarts"])
+def test_a_device_that_slept_goes_on_without_a_card(open_viewer: OpenViewer, serve: Serve, own_browser: Browser, restarts: bool):
+    server = serve()
+    viewer = open_viewer(f"{server.url}/{LIVE}", within=own_browser, expected="WebSocket")
+    viewer.wait_shown(2)
+    with asleep(own_browser):
+        if restarts:
+            server.kill()
+        # Longer than what the viewer takes for a sleep.
+        time.sleep(7)
+        if restarts:
+            server.start()
+    viewer.wait_shown(3)
+    viewer.wait("splatcast.state.problems.length === 0")
+    assert viewer.get("state.connection") == "open"
+
+
+def test_a_network_that_was_away_is_used_again_and_no_card_is_left(open_viewer: OpenViewer, serve: Serve):
+    viewer = open_viewer(f"{serve().url}/{LIVE}", expected="")
+    viewer.wait_shown(2)
+    context = viewer.page.context
+    context.set_offline(True)
+    viewer.page.wait_for_timeout(5000)
+    context.set_offline(False)
+    viewer.wait_shown(3)
+    viewer.wait("splatcast.state.problems.length === 0")
+    assert viewer.get("state.connection") == "open"
+
+
+def test_two_tabs_stream_beside_each_other_and_the_one_that_is_left_goes_on(open_viewer: OpenViewer, serve: Serve):
+    server = serve()
+    first = open_viewer(f"{server.url}/{LIVE}", expected="WebSocket")
+    second = open_viewer(f"{server.url}/{LIVE}", expected="WebSocket")
+    for viewer in (first, second):
+        viewer.wait_shown(2)
+    server.kill()
+    for viewer in (first, second):
+        viewer.problem("server_gone")
+    server.start()
+    for viewer in (first, second):
+        viewer.wait_shown(2)
+        assert viewer.get("state.problems") == []
+    second.page.goto("about:blank")
+    first.wait_shown(3)
+    assert first.get("state.problems") == []
+    second.page.goto(f"{server.url}/{LIVE}")
+    second.wait_shown(1)
+
+
+def test_a_page_that_the_browser_froze_goes_on_when_it_is_looked_at_again(open_viewer: OpenViewer, serve: Serve):
+    viewer = open_viewer(f"{serve().url}/{LIVE}", expected="WebSocket")
+    viewer.wait_shown(2)
+    session = viewer.page.context.new_cdp_session(viewer.page)
+    session.send("Page.setWebLifecycleState", {"state": "frozen"})
+    time.sleep(7)
+    session.send("Page.setWebLifecycleState", {"state": "active"})
+    viewer.wait_shown(3)
+    viewer.wait("splatcast.state.problems.length === 0")

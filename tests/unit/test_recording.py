@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,11 +21,13 @@ from deployments.stream.recording import (
     ENTRY,
     HEADER,
     MAX_BYTES,
+    MAX_VALUES,
     BadRecording,
     Entry,
     RecordingReader,
     RecordingWriter,
     SessionRecorder,
+    has_too_many_values,
     wants_picture,
 )
 from tests.memory import memory_below
@@ -179,6 +182,43 @@ def test_the_picture_goes_with_a_reply_that_has_no_colours_and_others_are_let_go
     recorder.received(packed, decode_server(packed))
     pictures = [frame.picture for frame in RecordingReader(io.BytesIO(file.getvalue())).frames()]
     assert pictures == [b"picture 1", b""]
+
+
+def a_reply_with(**fields: object) -> bytes:
+    """The golden file's second reply, with these in place of what it had."""
+    (*_, entry) = read(GOLDEN)[0]
+    return msgspec.msgpack.encode({**msgspec.msgpack.decode(entry.message), **fields})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"timings_ms": {f"{i:x}": 1.0 for i in range(300_000)}},
+        {"pruned": {"a": 1}, "more": [[[]] * 1000] * 300},
+        {"camera": [{}] * 300_000},
+    ],
+    ids=["keys", "lists", "maps"],
+)
+def test_a_message_of_more_values_than_any_of_ours_is_skipped_before_they_are_built(fields: dict[str, object]):
+    data = written([Entry(0.0, a_reply_with(**fields)), Entry(1.0, a_reply_with())])
+    with memory_below(traced=4 * len(data), resident=20_000_000):
+        reader = RecordingReader(io.BytesIO(data))
+        assert [frame.ms for frame in reader.frames()] == [1.0] and reader.damaged == 1
+
+
+def test_values_are_counted_behind_every_kind_of_value_and_what_is_cut_off_is_left_to_the_decoder():
+    numbers = [0, -1, -100, 200, 1000, -1000, 10**5, -(10**5), 2**40, -(2**40), 0.5, True, None]
+    texts = ["a" * size for size in (0, 1, 31, 32, 300, 70000)]
+    binaries = [b"\xdd" * size for size in (3, 300, 70000)]
+    extensions = [msgspec.msgpack.Ext(5, b"\xdd" * size) for size in (1, 2, 4, 8, 16, 3, 300, 70000)]
+    kinds = [*numbers, *texts, *binaries, *extensions, {"a": 1, "b": [2]}]
+    count = 1 + len(kinds) + 5
+    fits = msgspec.msgpack.encode([*kinds, [0] * (MAX_VALUES - count - 1)])
+    assert not has_too_many_values(fits)
+    assert has_too_many_values(msgspec.msgpack.encode([*kinds, [0] * (MAX_VALUES - count)]))
+    assert not any(has_too_many_values(fits[:size]) for size in range(500))
+    assert not any(has_too_many_values(entry.message) for entry in read(GOLDEN)[0])
+    assert has_too_many_values(b"\xdd\xff\xff\xff\xff")
 
 
 @pytest.fixture

@@ -224,7 +224,8 @@ def test_every_answer_has_the_headers_whatever_became_of_it(tmp_path: Path) -> N
         assert answer.headers["content-security-policy"].startswith("default-src 'self'; script-src 'self' 'wasm-unsafe-eval';")
         assert "unsafe-inline" not in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["referrer-policy"] == "no-referrer"
-        assert answer.headers["permissions-policy"] == "camera=(self), microphone=(), geolocation=()"
+        policy = "camera=(self), xr-spatial-tracking=(self), microphone=(), geolocation=()"
+        assert answer.headers["permissions-policy"] == policy
         assert answer.headers["cross-origin-resource-policy"] == answer.headers["cross-origin-opener-policy"] == "same-origin"
         assert "access-control-allow-origin" not in answer.headers
         assert not INSIDE.search(answer.text), answer.text

@@ -9,8 +9,9 @@ import { nowMs } from "./clock.js";
 import type { Config, Settings, SourceKind } from "./config.js";
 import { attachEmbed } from "./embed.js";
 import { LiveView } from "./live_view.js";
+import { isKept } from "./recording/file_names.js";
 import { Invitation } from "./recording/invitation.js";
-import { isKept, Keeping } from "./recording/keeping.js";
+import { Keeping } from "./recording/keeping.js";
 import { initialState, type State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { wantedOptions } from "./stream/options.js";
@@ -26,11 +27,20 @@ import { recall, remember } from "./ui/memory.js";
 import { Panels } from "./ui/panels.js";
 import { Preview } from "./ui/preview.js";
 import { ProblemCards } from "./ui/problem_cards.js";
-import { CAMERA_ASLEEP, CAMERA_GONE, GRAPHICS_LOST, sourceFailed, unknownSource, workerFailed } from "./ui/problem_texts.js";
+import {
+  CAMERA_ASLEEP,
+  CAMERA_GONE,
+  GRAPHICS_LOST,
+  headsetFailed,
+  sourceFailed,
+  unknownSource,
+  workerFailed,
+} from "./ui/problem_texts.js";
 import { Problems } from "./ui/problems.js";
 import { reportText } from "./ui/report.js";
 import { SettingsPanel } from "./ui/settings.js";
 import { Store } from "./ui/store.js";
+import { type HeadsetMode, headsetModes } from "./view/headset.js";
 import { drawsInSoftware } from "./view/lift_choice.js";
 import { swaysAtFirst } from "./view/orbit.js";
 
@@ -87,8 +97,10 @@ export class App {
       change: (patch) => this.change(patch),
       screenshot: () => this.keeping.savePicture(),
       download: () => this.keeping.savePly(),
+      headset: (mode) => void this.toggleHeadset(mode),
       moved: () => player.invalidate(),
     });
+    this.watchHeadsets();
     this.apply(this.store.get().settings);
     player.orbit.aim({ yawDeg: config.view[0], pitchDeg: config.view[1], distance: config.view[2] });
     this.watchPage(canvas);
@@ -132,7 +144,7 @@ export class App {
 
   /** Opens a source and streams it. The current one goes on until then. */
   private async start(kind: SourceKind, file?: File): Promise<void> {
-    if (file && isKept(file)) {
+    if (file && isKept(file.name)) {
       this.stop();
       this.keeping.replay.close();
       this.keeping.open(file);
@@ -228,6 +240,7 @@ export class App {
     axes.group.visible = settings.axes;
     orbit.sway = settings.sway;
     this.view.player.fieldOfView = settings.fieldOfView;
+    this.view.player.stereo = settings.stereo;
     orbit.free = settings.freeOrbit;
     orbit.aim({});
     this.preview.mirrored = settings.mirror;
@@ -246,6 +259,22 @@ export class App {
       orbit.still = matches;
       if (matches) this.change({ sway: false });
     });
+  }
+
+  /** A headset may be put on, or plugged in, while the page is open. */
+  private watchHeadsets(): void {
+    const look = (): void => void headsetModes().then((headsets) => this.store.set({ headsets }));
+    navigator.xr?.addEventListener("devicechange", look);
+    look();
+  }
+
+  private async toggleHeadset(mode: HeadsetMode): Promise<void> {
+    const { headset } = this.view.player;
+    try {
+      await (headset.isOn ? headset.leave() : headset.enter(mode));
+    } catch (error) {
+      this.problems.report(headsetFailed(error));
+    }
   }
 
   private watchPage(canvas: HTMLCanvasElement): void {

@@ -2,6 +2,7 @@
 
 import type { FrameOptions } from "./stream/messages.js";
 import type { LiftWish } from "./view/lift_choice.js";
+import { STEREO, type Stereo } from "./view/stereo.js";
 
 export const SOURCE_KINDS = ["camera", "screen", "sample", "file"] as const;
 export type SourceKind = (typeof SOURCE_KINDS)[number];
@@ -60,6 +61,8 @@ export interface Settings {
   axes: boolean;
   /** Gentle motion that reveals the depth. */
   sway: boolean;
+  /** Two pictures side by side, one for each eye. */
+  stereo: Stereo;
   /** Width of what is seen relative to the camera's picture. */
   fieldOfView: number;
   /** Orbit without limits. There is nothing behind what the camera saw. */
@@ -83,6 +86,7 @@ export const DEFAULT_SETTINGS: Readonly<Settings> = {
   mirror: false,
   axes: false,
   sway: false,
+  stereo: "off",
   fieldOfView: 1,
   freeOrbit: false,
 };
@@ -166,6 +170,8 @@ export function readSettings(query: URLSearchParams): Partial<Settings> {
   if (representation === "auto" || representation === "splats" || representation === "points") {
     settings.representation = representation;
   }
+  const stereo = STEREO.find((each) => each === query.get("stereo"));
+  if (stereo) settings.stereo = stereo;
   const flags = {
     adapt: "adapt",
     exact: "exactOrder",

@@ -13,6 +13,7 @@ import { bufferOf, type DecodedFrame, type FromFile, type FromSocket, type Serve
 import { badReply, notDrawn, refused, serverGone, tokenAsked, workerFailed } from "./ui/problem_texts.js";
 import type { Problems } from "./ui/problems.js";
 import type { Store } from "./ui/store.js";
+import type { HeadsetMode } from "./view/headset.js";
 import { chooseLift, type LiftChoice, type LiftWish } from "./view/lift_choice.js";
 import { Player, type PlayerEvents } from "./view/player.js";
 
@@ -115,6 +116,10 @@ export class LiveView implements PlayerEvents {
 
   freed(buffer: ArrayBuffer): void {
     this.stream.recycle(buffer);
+  }
+
+  headset(inside: HeadsetMode | null): void {
+    this.store.set({ inside });
   }
 
   busy(ms: number): void {

@@ -5,6 +5,7 @@ import { type Config, DEFAULT_SETTINGS, type Settings, type SourceKind } from ".
 import type { RecordingProgress } from "./recording/recorder.js";
 import type { Engine, FrameOptions, Limits, QualityState } from "./stream/messages.js";
 import type { ConnectionStatus } from "./stream/thread.js";
+import type { HeadsetMode } from "./view/headset.js";
 import type { LiftChoice } from "./view/lift_choice.js";
 
 export interface State {
@@ -48,6 +49,10 @@ export interface State {
   filming: boolean;
   /** The stream stands still. */
   frozen: boolean;
+  /** Headsets that this device has. */
+  headsets: readonly HeadsetMode[];
+  /** The one that the view is in; null: it is in the window. */
+  inside: HeadsetMode | null;
 }
 
 /** A file on the screen, and where it is. */
@@ -120,5 +125,7 @@ export function initialState(config: Config): State {
     recording: null,
     filming: false,
     frozen: false,
+    headsets: [],
+    inside: null,
   };
 }

@@ -2,6 +2,7 @@
 
 import type { App } from "./app.js";
 import { nowMs } from "./clock.js";
+import { WORDS } from "./codecs/words.js";
 import type { Stats } from "./figures/statistics.js";
 import type { State } from "./state.js";
 
@@ -14,6 +15,8 @@ export interface Splatcast {
   lastCapture(): Promise<{ seq: number; jpeg: string | null }>;
   /** The camera's picture as rendered from the capture viewpoint, as a PNG data: URL; transparent where there is no splat. */
   captureScreenshot(): string;
+  /** Spark's packed words of the splats that are shown, four each. */
+  shownWords(): number[];
 }
 
 declare global {
@@ -40,6 +43,10 @@ export function exposeForTests(app: App): void {
       return { seq, jpeg: jpeg && `data:image/jpeg;base64,${base64(new Uint8Array(jpeg))}` };
     },
     captureScreenshot: () => app.view.player.capture(true).toDataURL("image/png"),
+    shownWords() {
+      const { words } = app.view.player.stage.shown;
+      return Array.from(words).filter((_, i) => words[i - (i % WORDS)]! >>> 24 > 0);
+    },
   };
 }
 

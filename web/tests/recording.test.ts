@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { decode, encode } from "@msgpack/msgpack";
+import { decode, ExtData, encode } from "@msgpack/msgpack";
 import { packed } from "../src/codecs/packed.js";
 import { pixelsOf } from "../src/codecs/picture_size.js";
 import { ply, readPlyHeader } from "../src/codecs/ply.js";
 import { plyOf } from "../src/codecs/ply_file.js";
 import { capacityFor, WORDS } from "../src/codecs/words.js";
 import { ENTRY_BYTES, HEADER_BYTES, RecordingError, readEntry, writeEntry, writeHeader } from "../src/recording/format.js";
+import { hasTooManyValues, MAX_VALUES } from "../src/recording/message_size.js";
 import { Recorder } from "../src/recording/recorder.js";
 import { asSplats, RecordingFile } from "../src/recording/recording_file.js";
 import { ReplayClock } from "../src/recording/replay_clock.js";
@@ -169,11 +170,34 @@ test("a message with a field of another type is refused by its name", () => {
   assert.throws(() => asSplats(null), /a map/);
 });
 
-test("a list of millions in a message is refused before it is built", async () => {
-  const huge = encode({ type: "splats", pruned: new Array(5000).fill(0) });
-  const bytes = Buffer.concat([writeHeader(0), writeEntry(huge, new Uint8Array(0), 0), huge]);
-  const opened = await framesOf(new Uint8Array(bytes));
-  await assert.rejects(opened.frame(0), /[Mm]ax|limit/);
+test("a message of more values than any of ours is refused before they are built, however they are nested", async () => {
+  const nest = (lists: number): number[][][] => new Array(lists).fill(new Array(1000).fill([]));
+  for (const pruned of [
+    new Array(5000).fill(0),
+    nest(200),
+    Object.fromEntries(new Array(3000).fill(0).map((_, i) => [i, 0])),
+  ]) {
+    const huge = encode({ type: "splats", pruned });
+    const bytes = Buffer.concat([writeHeader(0), writeEntry(huge, new Uint8Array(0), 0), huge]);
+    const opened = await framesOf(new Uint8Array(bytes));
+    await assert.rejects(opened.frame(0), /more values than any of the protocol/);
+  }
+});
+
+test("values are counted behind every kind of value, and what is cut off is left to the decoder", () => {
+  const numbers = [0, -1, -100, 200, 1e3, -1e3, 1e5, -1e5, 2 ** 40, -(2 ** 40), 0.5, 1e300, true, null];
+  const texts = ["", "a", "b".repeat(31), "c".repeat(32), "d".repeat(300), "e".repeat(70000)];
+  const binaries = [3, 300, 70000].map((size) => new Uint8Array(size).fill(0xdd));
+  const extensions = [1, 2, 4, 8, 16, 3, 300, 70000].map((size) => new ExtData(5, new Uint8Array(size).fill(0xdd)));
+  const all = [...numbers, ...texts, ...binaries, ...extensions, { a: 1, b: [2] }];
+  const count = 1 + all.length + 5;
+  const fits = encode([...all, new Array(MAX_VALUES - count - 1).fill(0)]);
+  assert.equal(hasTooManyValues(fits), false);
+  assert.equal(hasTooManyValues(encode([...all, new Array(MAX_VALUES - count).fill(0)])), true);
+  for (let size = 0; size < 500; size++) assert.equal(hasTooManyValues(fits.subarray(0, size)), false);
+  for (const { message } of entriesOf(golden)) assert.equal(hasTooManyValues(message), false);
+  // Four thousand million values, it says.
+  assert.equal(hasTooManyValues(Uint8Array.of(0xdd, 255, 255, 255, 255)), true);
 });
 
 test("a recording plays at its times, around and around, and stops at its end if it shall not", () => {

@@ -2,6 +2,7 @@
 // camera's, x right, y down, z forward. Only the precision of the words is in it: half floats, and bytes.
 
 import { halfToFloat } from "./half.js";
+import { byteValues, quatOf } from "./unpacked.js";
 import { type SplatRange, WORDS } from "./words.js";
 
 const SH_C0 = 0.28209479177387814;
@@ -10,8 +11,6 @@ const PROPERTIES = [
   ...["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"],
   ...["scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"],
 ];
-/** Of a scale of 0, whose logarithm no file can hold. */
-const LN_NOTHING = Math.log(1e-9);
 
 /**
  * @param words Four a splat; those of no opacity are left out.
@@ -39,35 +38,20 @@ export function plyOf(words: Uint32Array, range: SplatRange, comments: readonly 
     view.setFloat32(to, value, true);
     to += 4;
   };
-  const colours = Float32Array.from({ length: 256 }, (_, byte) => {
-    return (range.rgbMin + (byte / 255) * (range.rgbMax - range.rgbMin) - 0.5) / SH_C0;
-  });
-  const logits = Float32Array.from({ length: 256 }, (_, byte) => {
-    const opacity = Math.min(1 - 0.5 / 255, byte / 255);
+  const { colours, opacities, lnScales } = byteValues(range);
+  const shades = colours.map((colour) => (colour - 0.5) / SH_C0);
+  const logits = opacities.map((full) => {
+    const opacity = Math.min(1 - 0.5 / 255, full);
     return Math.log(opacity / (1 - opacity));
-  });
-  const lnScales = Float32Array.from({ length: 256 }, (_, byte) => {
-    return byte === 0 ? LN_NOTHING : range.lnScaleMin + ((byte - 1) / 254) * (range.lnScaleMax - range.lnScaleMin);
   });
   for (let at = 0; at < words.length; at += WORDS) {
     const [rgba, xy, zAxis, scalesAngle] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];
     if (rgba >>> 24 === 0) continue;
     for (const half of [xy & 0xffff, xy >>> 16, zAxis & 0xffff]) put(halfToFloat(half));
-    for (const shift of [0, 8, 16]) put(colours[(rgba >>> shift) & 255]!);
+    for (const shift of [0, 8, 16]) put(shades[(rgba >>> shift) & 255]!);
     put(logits[rgba >>> 24]!);
     for (const shift of [0, 8, 16]) put(lnScales[(scalesAngle >>> shift) & 255]!);
-    for (const part of quatOf((zAxis >>> 16) & 255, zAxis >>> 24, scalesAngle >>> 24)) put(part);
+    for (const part of quatOf(zAxis, scalesAngle)) put(part);
   }
   return file;
-}
-
-/** Axis, folded onto a square, and angle → w, x, y, z. */
-function quatOf(u: number, v: number, angle: number): [w: number, x: number, y: number, z: number] {
-  let [x, y] = [(u / 255) * 2 - 1, (v / 255) * 2 - 1];
-  const z = 1 - Math.abs(x) - Math.abs(y);
-  if (z < 0) [x, y] = [(1 - Math.abs(y)) * (x >= 0 ? 1 : -1), (1 - Math.abs(x)) * (y >= 0 ? 1 : -1)];
-  const length = Math.hypot(x, y, z) || 1;
-  const half = (angle / 255) * (Math.PI / 2);
-  const sine = Math.sin(half) / length;
-  return [Math.cos(half), x * sine, y * sine, z * sine];
 }

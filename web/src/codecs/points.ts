@@ -45,3 +45,21 @@ export const points: Codec = {
     return { count, words: into, range: RANGE };
   },
 };
+
+/**
+ * The codec's bytes of some points.
+ *
+ * @param centres x, y, z of each, the capture camera's frame.
+ * @param colours Red, green, blue of each.
+ */
+export function pointsOf(centres: Float32Array, colours: ArrayLike<number>): Uint8Array<ArrayBuffer> {
+  const count = centres.length / 3;
+  const data = new Uint8Array(HEADER_BYTES + 15 * count);
+  const view = new DataView(data.buffer);
+  data.set(new TextEncoder().encode("SPPT"));
+  data[4] = 1;
+  view.setUint32(8, count, true);
+  centres.forEach((value, i) => view.setFloat32(HEADER_BYTES + 4 * i, value, true));
+  data.set(colours, HEADER_BYTES + 12 * count);
+  return data;
+}

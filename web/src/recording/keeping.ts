@@ -3,20 +3,17 @@
 import type { Keeper, LiveView } from "../live_view.js";
 import type { State } from "../state.js";
 import type { FromFile } from "../stream/thread.js";
+import { plainBackground } from "../ui/background.js";
 import { saveAs, timedName } from "../ui/dom.js";
 import { filmFailed, recordingFull } from "../ui/problem_texts.js";
 import type { Problems } from "../ui/problems.js";
-import { savePicture, savePly } from "../ui/saving.js";
+import { savePicture, savePly, saveSpz } from "../ui/saving.js";
 import type { Store } from "../ui/store.js";
+import { packedFile } from "./foreign_file.js";
 import { SUFFIX } from "./format.js";
 import { LONGEST_BYTES, type RecordingProgress } from "./recorder.js";
 import { Replay } from "./replay.js";
 import { filmType, ViewFilm } from "./view_film.js";
-
-/** Whether a file is one to show as it is, rather than a picture or video to send. */
-export function isKept(file: File): boolean {
-  return /\.(splatcast|ply|sppk)$/i.test(file.name);
-}
 
 export class Keeping implements Keeper {
   readonly replay: Replay;
@@ -37,7 +34,9 @@ export class Keeping implements Keeper {
     });
     this.replay = new Replay(store, {
       post: (question) => view.stream.read(question),
+      convert: packedFile,
       show: (frame) => view.player.show(frame),
+      nextPicture: (call) => view.player.nextPicture(call),
       report: (problem) => problems.report(problem),
     });
   }
@@ -91,13 +90,19 @@ export class Keeping implements Keeper {
     }
   }
 
+  /** In a headset there is nothing in the window. */
   savePicture(): void {
+    if (this.view.player.headset.isOn) return;
     savePicture(this.view.player.capture(false));
   }
 
   savePly(): void {
     const { engine, replay } = this.store.get();
     savePly(this.view.player.stage, replay ? replay.engine : engine);
+  }
+
+  saveSpz(): void {
+    void saveSpz(this.view.player.stage);
   }
 
   /** Begins or ends a film of the view. */
@@ -107,16 +112,16 @@ export class Keeping implements Keeper {
     if (this.film) {
       const { film, suffix } = await this.film.stop();
       this.film = null;
-      stage.opaque = false;
+      stage.background = null;
       this.store.set({ filming: false });
       saveAs(film, timedName(suffix));
     } else if (type) {
-      stage.opaque = true;
+      stage.background = plainBackground();
       try {
         this.film = new ViewFilm(stage.renderer.domElement, type);
         this.store.set({ filming: true });
       } catch (error) {
-        stage.opaque = false;
+        stage.background = null;
         this.problems.report(filmFailed(error));
       }
     }

@@ -32,7 +32,7 @@ export class OpenedFile {
     this.run = run;
     this.recording = null;
     try {
-      const opened = /\.(ply|sppk)$/i.test(file.name) ? await readSplats(file) : await RecordingFile.open(file);
+      const opened = /\.splatcast$/i.test(file.name) ? await RecordingFile.open(file) : await readSplats(file);
       if (this.run !== run) return;
       this.recording = opened;
       this.post({ type: "fileOpened", run, times: opened.times, cut: opened.cut, engine: opened.engine });

@@ -12,12 +12,13 @@ import {
   RecordingError,
   readEntry,
 } from "./format.js";
+import { hasTooManyValues } from "./message_size.js";
 
 /** Read at once while the entries are looked up: several frames of depth. */
 const WINDOW_BYTES = 1 << 18;
 /** The first key and value of a message of splats, as msgpack. */
 const SPLATS = Uint8Array.from("\xa4type\xa6splats", (letter) => letter.charCodeAt(0));
-/** As on the wire, so that a few bytes can't become millions of objects. */
+/** So that a length that is written takes no memory before what it counts is there. */
 const DECODER = new Decoder({ maxArrayLength: 1024, maxMapLength: 64, maxStrLength: 65536, maxBinLength: MAX_BYTES });
 
 /** A frame as it was recorded. */
@@ -88,7 +89,7 @@ export class RecordingFile {
     if (!isIntact(bytes, head)) throw new RecordingError(`frame ${index + 1} is damaged`);
     const picture = bytes.subarray(ENTRY_BYTES + head.message);
     return {
-      message: asSplats(DECODER.decode(bytes.subarray(ENTRY_BYTES, ENTRY_BYTES + head.message))),
+      message: asSplats(decoded(bytes.subarray(ENTRY_BYTES, ENTRY_BYTES + head.message))),
       picture: picture.length > 0 ? picture : null,
     };
   }
@@ -105,10 +106,16 @@ async function bytesOf(file: Blob, at: number, size: number): Promise<Uint8Array
   return new Uint8Array(await file.slice(at, at + size).arrayBuffer());
 }
 
+/** @throws Error If it is no message. */
+function decoded(message: Uint8Array): unknown {
+  if (hasTooManyValues(message)) throw new RecordingError("a message has more values than any of the protocol");
+  return DECODER.decode(message);
+}
+
 /** Of the `welcome` that a recording begins with; null where there is none that can be read. */
 function engineIn(message: Uint8Array): Engine | null {
   try {
-    const { type, engine } = DECODER.decode(message) as { type?: unknown; engine?: Record<string, unknown> };
+    const { type, engine } = decoded(message) as { type?: unknown; engine?: Record<string, unknown> };
     if (type !== "welcome" || !engine) return null;
     const text = (key: string): string => (typeof engine[key] === "string" ? engine[key] : "");
     const [name, label, licence, licenceNote] = [text("name"), text("label"), text("licence"), text("licence_note")];

@@ -1,22 +1,30 @@
-// A file on the screen in place of the stream: asks the worker for the frame that is due, one at a time, and skips what it can't keep up with.
+// A file on the screen in place of the stream: asks the worker for the frame that is due, one at a time, and skips what it can't keep up
+// with. A file of splats that the worker can't read is converted first.
 
 import { nowMs } from "../clock.js";
 import type { Problem, ReplayState, State } from "../state.js";
 import type { DecodedFrame, FromFile, ToSocket } from "../stream/thread.js";
 import type { Store } from "../ui/store.js";
+import { isForeign } from "./file_names.js";
 import { ReplayClock } from "./replay_clock.js";
 
 /** What a replay needs of the page. */
 export interface ReplayHost {
   /** To the stream's worker. */
   post(message: ToSocket & { type: "openFile" | "fileFrame" }): void;
+  /** Reads what the worker does not, as a file that it does. */
+  convert(file: File): Promise<File>;
   show(frame: DecodedFrame): void;
+  /** Calls back when the next picture is due. */
+  nextPicture(call: () => void): void;
   report(problem: Problem): void;
 }
 
 export class Replay {
   private clock: ReplayClock | null = null;
   private run = 0;
+  /** A file of splats that may be converted if the worker can't read it. */
+  private convertible: File | null = null;
   /** The frame that was asked for, and whether it is still to come. */
   private asked = -1;
   private waiting = false;
@@ -32,13 +40,39 @@ export class Replay {
   open(file: File): void {
     this.close();
     this.store.set({ replay: { ...CLOSED, name: file.name } });
-    this.host.post({ type: "openFile", file, run: this.run });
+    if (isForeign(file.name)) {
+      void this.convert(file, null);
+    } else {
+      this.convertible = /\.ply$/i.test(file.name) ? file : null;
+      this.host.post({ type: "openFile", file, run: this.run });
+    }
+  }
+
+  /** @param why The worker can't read it; null: it was not asked. */
+  private async convert(file: File, why: string | null): Promise<void> {
+    const { run } = this;
+    this.convertible = null;
+    let converted: File;
+    try {
+      converted = await this.host.convert(file);
+    } catch (error) {
+      if (run === this.run) this.refuse(why ?? (error instanceof Error ? error.message : String(error)));
+      return;
+    }
+    if (run === this.run) this.host.post({ type: "openFile", file: converted, run });
+  }
+
+  private refuse(why: string): void {
+    const { name } = this.store.get().replay ?? CLOSED;
+    this.close();
+    this.host.report(cannotOpen(name, why));
   }
 
   /** Leaves the last frame on the screen. */
   close(): void {
     this.run++;
     this.clock = null;
+    this.convertible = null;
     this.asked = -1;
     this.waiting = this.damaged = false;
     if (this.store.get().replay) this.store.set({ replay: null });
@@ -85,9 +119,8 @@ export class Replay {
       if (replay && replay.label !== message.frame.label) this.store.set({ replay: { ...replay, label: message.frame.label } });
       this.host.show(message.frame);
     } else if (message.index === null) {
-      const { name } = this.store.get().replay ?? CLOSED;
-      this.close();
-      this.host.report(cannotOpen(name, message.message));
+      if (this.convertible) void this.convert(this.convertible, message.message);
+      else this.refuse(message.message);
     } else if (!this.damaged) {
       // The others play on; one card is enough.
       this.damaged = true;
@@ -115,7 +148,7 @@ export class Replay {
     this.tell(clock, now, index);
     if ((!clock.playing && index === this.asked) || this.scheduled) return;
     this.scheduled = true;
-    requestAnimationFrame(() => {
+    this.host.nextPicture(() => {
       this.scheduled = false;
       this.tick();
     });

@@ -6,14 +6,12 @@ import { readPlyHeader } from "../codecs/ply.js";
 import type { SplatsMessage } from "../stream/messages.js";
 import { WEBCAM } from "../view/projection.js";
 import { RecordingError } from "./format.js";
+import { SAMPLES, shiftOf, type Vector } from "./placing.js";
+import { pointsOfPly } from "./point_ply.js";
 import type { RecordedFrame } from "./recording_file.js";
 
 /** 4 million splats of an ordinary file, at the most that is shown. */
 const MAX_FILE_BYTES = 2 ** 30;
-/** Splats whose places are looked at to see where a scene is. */
-const SAMPLES = 4096;
-/** Of a scene that the camera's place is in the middle of, or behind: how many of its radii it is moved away. */
-const AWAY = 2.2;
 
 /** One frame, and nothing else. */
 export interface SplatFile {
@@ -26,8 +24,11 @@ export interface SplatFile {
 /** @throws Error Saying why it can't be shown. */
 export async function readSplats(file: Blob): Promise<SplatFile> {
   if (file.size > MAX_FILE_BYTES) throw new RecordingError(`expected at most ${MAX_FILE_BYTES} bytes, got ${file.size}`);
-  const data = new Uint8Array(await file.arrayBuffer());
-  const name = String.fromCharCode(...data.subarray(0, 3)) === "ply" ? "ply" : "packed";
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const begins = (magic: string): boolean => String.fromCharCode(...bytes.subarray(0, magic.length)) === magic;
+  const points = begins("ply") ? pointsOfPly(bytes) : begins("SPPT") ? bytes : null;
+  const data = points ?? bytes;
+  const name = points ? "points" : begins("ply") ? "ply" : "packed";
   const count = codecNamed(name).count(data);
   if (name === "ply") placePly(data);
   const quality = { max_splats: count, inference_px: 0, splats_share: 1, px_share: 1, cause: "", message: "" };
@@ -57,14 +58,12 @@ export function placePly(data: Uint8Array): void {
   const isUp = comments.some((line) => line.startsWith("frame: opengl"));
   if (isUp) for (const name of ["y", "z"]) edit(name, (value) => -value);
   if (isUp) turnQuats();
-  const places = ["x", "y", "z"].map((name) => sample(view, start + at(name), stride, count));
-  const inFront = places[2]!.filter((z) => z > 0).length;
-  if (inFront * 4 >= places[2]!.length * 3) return;
-  const [x, y, z] = places.map(middle) as [number, number, number];
-  const radius = middle(places[0]!.map((_, i) => Math.hypot(places[0]![i]! - x, places[1]![i]! - y, places[2]![i]! - z)));
-  edit("x", (value) => value - x);
-  edit("y", (value) => value - y);
-  edit("z", (value) => value - z + AWAY * radius);
+  const step = Math.max(1, Math.floor(count / SAMPLES));
+  const placeOf = (i: number): Vector =>
+    ["x", "y", "z"].map((name) => view.getFloat32(start + i * step * stride + at(name), true)) as unknown as Vector;
+  const shift = shiftOf(Array.from({ length: Math.ceil(count / step) }, (_, i) => placeOf(i)));
+  if (!shift) return;
+  for (const [axis, name] of ["x", "y", "z"].entries()) edit(name, (value) => value + shift[axis]!);
 
   function turnQuats(): void {
     for (let i = 0, row = start; i < count; i++, row += stride) {
@@ -78,15 +77,4 @@ export function placePly(data: Uint8Array): void {
       [-qx, w, -qz, qy].forEach((value, part) => view.setFloat32(row + at(`rot_${part}`), value, true));
     }
   }
-}
-
-function sample(view: DataView, from: number, stride: number, count: number): number[] {
-  const step = Math.max(1, Math.floor(count / SAMPLES));
-  const values: number[] = [];
-  for (let i = 0; i < count; i += step) values.push(view.getFloat32(from + i * stride, true));
-  return values;
-}
-
-function middle(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 }

@@ -2,7 +2,9 @@
 
 import type { Settings, SourceKind } from "../config.js";
 import type { Problem, State } from "../state.js";
+import type { HeadsetMode } from "../view/headset.js";
 import type { Orbit } from "../view/orbit.js";
+import { nextStereo, type Stereo } from "../view/stereo.js";
 import { byId, setText } from "./dom.js";
 import { attachGestures, orbitByKey } from "./gestures.js";
 import { keepsKey } from "./keys.js";
@@ -19,6 +21,8 @@ export interface Commands {
   change(patch: Partial<Settings>): void;
   screenshot(): void;
   download(): void;
+  /** Enters the headset, or leaves it. */
+  headset(mode: HeadsetMode): void;
   /** The view moved. */
   moved(): void;
 }
@@ -53,6 +57,9 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     reset,
     sway: () => toggle("sway"),
     axes: () => toggle("axes"),
+    stereo: () => commands.change({ stereo: nextStereo(store.get().settings.stereo) }),
+    vr: () => commands.headset("vr"),
+    ar: () => commands.headset("ar"),
     screenshot: commands.screenshot,
     download: commands.download,
     fullscreen: toggleFullscreen,
@@ -105,6 +112,7 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     r: reset,
     w: actions["sway"]!,
     a: actions["axes"]!,
+    x: actions["stereo"]!,
     p: commands.screenshot,
     d: commands.download,
     f: toggleFullscreen,
@@ -149,7 +157,12 @@ function showState(state: Readonly<State>, source: HTMLSelectElement): void {
   setText(byId("opening"), state.starting ? OPENING[state.source] : "");
   byId("sway").setAttribute("aria-pressed", String(state.settings.sway));
   byId("axes").setAttribute("aria-pressed", String(state.settings.axes));
-  byId<HTMLButtonElement>("screenshot").disabled = byId<HTMLButtonElement>("download").disabled = !state.shown;
+  for (const id of ["screenshot", "download", "download-spz"]) byId<HTMLButtonElement>(id).disabled = !state.shown;
+  showStereo(state.settings.stereo);
+  for (const mode of ["vr", "ar"] as const) {
+    byId(mode).hidden = !state.headsets.includes(mode);
+    byId(mode).setAttribute("aria-pressed", String(state.inside === mode));
+  }
   const kinds = state.engine?.kinds ?? [];
   const usual = kinds[0] === "points" ? "points" : "splats";
   const chosen = state.settings.representation === "auto" ? usual : state.settings.representation;
@@ -157,6 +170,18 @@ function showState(state: Readonly<State>, source: HTMLSelectElement): void {
     radio.checked = radio.value === chosen;
     radio.disabled = kinds.length > 0 && !kinds.some((kind) => (kind === "points") === (radio.value === "points"));
   }
+}
+
+const STEREO_WORDS: Readonly<Record<Stereo, string>> = {
+  off: "Side by side, for two eyes (X)",
+  parallel: "Side by side: parallel (X for cross-eyed)",
+  cross: "Side by side: cross-eyed (X for one picture)",
+};
+
+function showStereo(stereo: Stereo): void {
+  const button = byId("stereo");
+  button.setAttribute("aria-pressed", String(stereo !== "off"));
+  if (button.title !== STEREO_WORDS[stereo]) button.title = STEREO_WORDS[stereo];
 }
 
 /** What is waited for, while a source is being opened. */

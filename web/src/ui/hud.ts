@@ -80,7 +80,7 @@ export class Hud {
     byId("stats").hidden = !shown && !running;
     if (document.hidden || byId("stats").hidden) return;
     const stats = this.stats();
-    const live = running && stats.fps > 0;
+    const live = isMoving(this.store.get()) && stats.fps > 0;
     setText(byId("fps"), live ? stats.fps.toFixed(stats.fps < 9.95 ? 1 : 0) : "–");
     setText(byId("age"), live ? stats.ageP50Ms.toFixed(0) : "–");
     setText(byId("age-p50"), live ? stats.ageP50Ms.toFixed(0) : "–");
@@ -103,7 +103,7 @@ export class Hud {
     const { shown, running } = this.store.get();
     if (!shown && !running) return;
     const stats = this.stats();
-    const live = running && stats.fps > 0 && !document.hidden;
+    const live = isMoving(this.store.get()) && stats.fps > 0 && !document.hidden;
     const quality = shown ? 100 * Math.min(shown.quality.splats_share, shown.quality.px_share) : null;
     this.graphs.age.add(live ? stats.ageP50Ms : null);
     this.graphs.frames.add(live ? stats.fps : null);
@@ -165,4 +165,9 @@ export class Hud {
       }),
     );
   }
+}
+
+/** Frames come, from the server or from a file. */
+function isMoving({ running, frozen, replay }: Readonly<State>): boolean {
+  return replay ? replay.playing : running && !frozen;
 }

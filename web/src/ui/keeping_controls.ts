@@ -18,6 +18,7 @@ export function attachKeeping(store: Store<State>, keeping: Keeping, close: () =
     film: () => void keeping.toggleFilm(),
     freeze: () => keeping.toggleFreeze(),
     step: () => keeping.step(1),
+    "download-spz": () => keeping.saveSpz(),
     "replay-play": () => replay.toggle(),
     "replay-back": () => replay.step(-1),
     "replay-on": () => replay.step(1),
@@ -30,7 +31,7 @@ export function attachKeeping(store: Store<State>, keeping: Keeping, close: () =
   speed.addEventListener("change", () => replay.setSpeed(Number(speed.value)));
 
   const shortcuts: Record<string, () => void> = {
-    ...{ e: actions["record"]!, v: actions["film"]!, k: actions["freeze"]! },
+    ...{ e: actions["record"]!, v: actions["film"]!, k: actions["freeze"]!, z: actions["download-spz"]! },
     ...{ ".": () => keeping.step(1), ",": () => keeping.step(-1) },
   };
   // Before the page's own keys: while a file plays, Space is its.

@@ -4,7 +4,7 @@ import { DEFAULT_SETTINGS, type Remembered, type Settings, SOURCE_KINDS } from "
 
 const KEY = "splatcast.settings";
 /** What belongs to one look at one scene, or says more than a person would expect to be kept. */
-const FORGOTTEN: readonly (keyof Settings)[] = ["axes", "freeOrbit"];
+const FORGOTTEN: readonly (keyof Settings)[] = ["axes", "freeOrbit", "stereo"];
 
 /** What was chosen on an earlier visit. What can't be read, or is of the wrong type, is as if never chosen. */
 export function recall(): Remembered {

@@ -116,6 +116,11 @@ export function filmFailed(error: unknown): Problem {
   };
 }
 
+export function headsetFailed(error: unknown): Problem {
+  const text = `${String(error)}. Put it on and wake it, close other pages that use it, then try again.`;
+  return { code: "headset_failed", title: "The headset can't be used", text, until: null };
+}
+
 export function recordingFull(): Problem {
   const text = "It has 2 GB, the most that one file takes, and was saved. Start another one to go on.";
   return { code: "recording_full", title: "The recording has ended", text, until: null };

@@ -1,16 +1,15 @@
 // What a person can save of what is on the screen: the view as a picture, the splats as a file, the view as a film.
 
 import { plyOf } from "../codecs/ply_file.js";
+import { spzOf } from "../codecs/spz_file.js";
 import type { Engine } from "../stream/messages.js";
-import { BACKGROUND, type Stage } from "../view/stage.js";
+import type { Stage } from "../view/stage.js";
+import { paintBackground } from "./background.js";
 import { saveAs, timedName } from "./dom.js";
 
 /** Saves the view, which is transparent where there is no splat, on the page's background as a PNG. */
 export function savePicture(view: HTMLCanvasElement): void {
-  const context = view.getContext("2d")!;
-  context.globalCompositeOperation = "destination-over";
-  context.fillStyle = BACKGROUND;
-  context.fillRect(0, 0, view.width, view.height);
+  paintBackground(view);
   view.toBlob((blob) => blob && saveAs(blob, timedName("png")));
 }
 
@@ -27,4 +26,10 @@ export function savePly(stage: Stage, engine: Engine | null): void {
     `licence: ${engine.licence} ${engine.licence_note}`,
   ];
   saveAs(new Blob([plyOf(words, range, comments ?? [])], { type: "application/ply" }), timedName("ply"));
+}
+
+/** Saves the splats on the screen as an SPZ file: a tenth of the PLY, for viewers and shops that take it. */
+export async function saveSpz(stage: Stage): Promise<void> {
+  const { words, range } = stage.shown;
+  saveAs(await spzOf(words, range), timedName("spz"));
 }

@@ -3,10 +3,12 @@
 import * as THREE from "three";
 import { bufferOf, type DecodedFrame } from "../stream/thread.js";
 import { Axes } from "./axes.js";
+import { Headset, type HeadsetMode } from "./headset.js";
 import { Orbit } from "./orbit.js";
 import { Presenter, type PresenterEvents } from "./presenter.js";
 import { aspectOf, containRect, frustum, type PictureRect, WEBCAM } from "./projection.js";
 import { Stage } from "./stage.js";
+import { type Eye, eyesOf, type Stereo } from "./stereo.js";
 
 /** The pivot follows the subject slowly: a jumping centre would shake an orbited view. */
 const PIVOT_SMOOTHING = 0.1;
@@ -22,15 +24,22 @@ export interface PlayerEvents extends PresenterEvents {
   freed(buffer: ArrayBuffer): void;
   /** How long a frame has kept the page's thread busy: its upload, and what it takes to have it sorted and drawn. */
   busy(ms: number): void;
+  /** The view is in a headset from now on, or in the window again. */
+  headset(inside: HeadsetMode | null): void;
 }
+
+const WHOLE: PictureRect = { left: 0, top: 0, width: 1, height: 1 };
 
 export class Player {
   readonly orbit = new Orbit();
   readonly axes = new Axes();
   /** The part of the window that a picture of this aspect has to itself, in fractions. */
-  room: (aspect: number) => PictureRect = () => ({ left: 0, top: 0, width: 1, height: 1 });
+  room: (aspect: number) => PictureRect = () => WHOLE;
   /** How much more than the camera's own picture is seen: its width relative to it. */
   fieldOfView = 1;
+  /** Two pictures side by side. */
+  stereo: Stereo = "off";
+  readonly headset: Headset;
   private drawsOn: Stage;
   private lostRejects: (error: Error) => void = () => undefined;
   private lost: Promise<never> | null = null;
@@ -43,6 +52,7 @@ export class Player {
   private lastTickMs = performance.now();
   private scheduled = false;
   private swaysOn = false;
+  private readonly waiting = new Set<() => void>();
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
@@ -52,6 +62,7 @@ export class Player {
     const screen = { draw: (frame: DecodedFrame | null) => this.draw(frame), finished: () => this.stage.finished() };
     this.presenter = new Presenter(screen, events);
     this.axes.update(this.intrinsics, this.pivot);
+    this.headset = this.newHeadset();
     new ResizeObserver(() => this.invalidate()).observe(canvas);
     canvas.addEventListener("webglcontextlost", (event) => this.lose(event));
     canvas.addEventListener("webglcontextrestored", () => this.restore());
@@ -74,9 +85,42 @@ export class Player {
     return stage;
   }
 
+  private newHeadset(): Headset {
+    const player = this;
+    return new Headset({
+      get stage() {
+        return player.stage;
+      },
+      get subject() {
+        return player.hasPivot ? player.pivot : null;
+      },
+      draw: () => {
+        this.callWaiting();
+        if (!this.presenter.busy) void this.presenter.present();
+      },
+      changed: (inside) => {
+        this.events.headset(inside);
+        this.invalidate();
+      },
+    });
+  }
+
+  /** Calls back when the next picture is due: also in a headset, where the window has none. */
+  nextPicture(call: () => void): void {
+    this.waiting.add(call);
+    requestAnimationFrame(() => this.callWaiting());
+  }
+
+  private callWaiting(): void {
+    const calls = [...this.waiting];
+    this.waiting.clear();
+    for (const call of calls) call();
+  }
+
   /** Without a default action to prevent, the browser would never give the context back. */
   private lose(event: Event): void {
     event.preventDefault();
+    void this.headset.leave();
     this.drawsOn.dispose();
     this.lostRejects(new Error("the 3D view was lost"));
     this.presenter.skip();
@@ -106,7 +150,8 @@ export class Player {
   show(frame: DecodedFrame): void {
     this.presenter.offer(frame);
     // A hidden page draws nothing until somebody looks; then there will be a newer one.
-    if (document.hidden || this.stage.disposed) this.presenter.skip();
+    const isSeen = this.headset.isOn || !document.hidden;
+    if (!isSeen || this.stage.disposed) this.presenter.skip();
     else this.invalidate();
   }
 
@@ -118,12 +163,18 @@ export class Player {
   /** Another source is coming: its subject may be at another depth. */
   forgetPivot(): void {
     this.hasPivot = false;
+    this.headset.forgetPlace();
   }
 
   /** Where the camera's picture lies in the window. */
   private get pictureRect(): PictureRect {
-    const windowAspect = this.canvas.clientWidth / Math.max(1, this.canvas.clientHeight);
-    return containRect(this.intrinsics, windowAspect, this.room(aspectOf(this.intrinsics)));
+    return this.rectIn(WHOLE, this.room(aspectOf(this.intrinsics)));
+  }
+
+  /** Where it lies in a part of the window, in fractions of that part. */
+  private rectIn({ width, height }: PictureRect, room: PictureRect): PictureRect {
+    const { clientWidth, clientHeight } = this.canvas;
+    return containRect(this.intrinsics, (width * clientWidth) / Math.max(1, height * clientHeight), room);
   }
 
   /**
@@ -132,10 +183,14 @@ export class Player {
    */
   capture(fromCaptureViewpoint: boolean): HTMLCanvasElement {
     this.resize();
-    this.pose(fromCaptureViewpoint);
     const axes = this.axes.group.visible;
-    if (fromCaptureViewpoint) this.axes.group.visible = false;
-    this.stage.draw();
+    if (fromCaptureViewpoint) {
+      this.axes.group.visible = false;
+      this.pose(true);
+      this.stage.draw();
+    } else {
+      this.paint();
+    }
     this.axes.group.visible = axes;
     const { width, height } = this.canvas;
     const rect = fromCaptureViewpoint ? this.pictureRect : { left: 0, top: 0, width: 1, height: 1 };
@@ -151,6 +206,8 @@ export class Player {
 
   private async tick(): Promise<void> {
     this.scheduled = false;
+    // A headset has pictures of its own.
+    if (this.headset.isOn) return;
     // In exact order a sort may be under way: it draws when it is done.
     if (this.presenter.busy || this.stage.disposed) return;
     const now = performance.now();
@@ -179,6 +236,11 @@ export class Player {
   private async draw(frame: DecodedFrame | null): Promise<void> {
     const beganMs = performance.now();
     if (frame) this.accept(frame);
+    if (this.headset.isOn) {
+      // Within the headset's own picture: nothing may be waited for.
+      this.stage.draw();
+      return;
+    }
     this.resize();
     this.pose(false);
     const sorted = frame && this.stage.needsSort ? this.stage.sort() : null;
@@ -187,7 +249,8 @@ export class Player {
     const waitsMs = performance.now();
     if (sorted) await Promise.race([sorted, this.lost]);
     const goesOnMs = performance.now();
-    this.stage.draw();
+    if (this.headset.isOn) return;
+    this.paint();
     if (frame) this.events.busy(waitsMs - beganMs + performance.now() - goesOnMs);
   }
 
@@ -211,6 +274,7 @@ export class Player {
   }
 
   private resize(): void {
+    if (this.headset.isOn) return;
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const ratio = Math.min(MAX_PIXEL_RATIO, window.devicePixelRatio);
     const size = this.stage.renderer.getSize(new THREE.Vector2());
@@ -219,18 +283,40 @@ export class Player {
     this.stage.renderer.setSize(width, height, false);
   }
 
-  /** Places the camera. At home it is at the origin and looks along three.js's -z, which is the capture camera's +z. */
-  private pose(home: boolean): void {
+  /** Draws what the window shows. */
+  private paint(): void {
+    if (this.stereo === "off") {
+      this.pose(false);
+      this.stage.draw();
+      return;
+    }
+    const room = this.room(2 * aspectOf(this.intrinsics));
+    const eyes = eyesOf(this.stereo, room);
+    this.stage.drawParts(eyes.map((eye) => ({ room: eye.room, aim: () => this.pose(false, eye) })));
+  }
+
+  /**
+   * Places the camera. At home it is at the origin and looks along three.js's -z, which is the capture camera's +z.
+   *
+   * @param eye Of a pair: its part of the window, and how far it is to the right of the middle.
+   */
+  private pose(home: boolean, eye: Eye | null = null): void {
     const { camera } = this.stage;
     const pose = home ? { yawDeg: 0, pitchDeg: 0, distance: 1, panX: 0, panY: 0 } : this.orbit.pose;
+    const aside = eye?.offset ?? 0;
     camera.quaternion.setFromEuler(new THREE.Euler(rad(-pose.pitchDeg), rad(pose.yawDeg), 0, "YXZ"));
-    const offset = new THREE.Vector3(-pose.panX, -pose.panY, pose.distance).multiplyScalar(this.pivot);
+    const offset = new THREE.Vector3(-pose.panX + aside * pose.distance, -pose.panY, pose.distance).multiplyScalar(this.pivot);
     camera.position.copy(offset.applyQuaternion(camera.quaternion)).add(new THREE.Vector3(0, 0, -this.pivot));
     camera.near = this.pivot * NEAR;
     camera.far = this.pivot * FAR;
-    const widened = camera.near * (home ? 1 : this.fieldOfView);
-    const edges = frustum(this.intrinsics, this.pictureRect).map((edge) => edge * widened) as [number, number, number, number];
-    camera.projectionMatrix.makePerspective(...edges, camera.near, camera.far);
+    const widened = home ? 1 : this.fieldOfView;
+    const rect = eye ? this.rectIn(eye.room, WHOLE) : this.pictureRect;
+    const [left, right, top, bottom] = frustum(this.intrinsics, rect);
+    const near = (edge: number, shift = 0): number => camera.near * (edge * widened - shift);
+    camera.projectionMatrix.makePerspective(
+      ...([near(left, aside), near(right, aside), near(top), near(bottom)] as const),
+      ...([camera.near, camera.far] as const),
+    );
     camera.projectionMatrixInverse.copy(camera.projectionMatrix).invert();
     camera.updateMatrixWorld();
   }

@@ -9,12 +9,10 @@ import { capacityFor, DEFAULT_RANGE, ROW, type SplatRange, WORDS } from "../code
 import type { PackedWords } from "../stream/thread.js";
 import { GpuLifter } from "./gpu_lift.js";
 import { checkFrame, differenceBetween, wordsOf } from "./lift_check.js";
+import type { PictureRect } from "./projection.js";
 
 /** How often the GPU is asked whether it is done; browsers only answer between tasks. */
 const FENCE_POLL_MS = 4;
-
-/** The page's own, for pictures and films. */
-export const BACKGROUND = "#10141d";
 
 /** What draws, in the browser's words. */
 export function rendererName(gl: WebGL2RenderingContext): string {
@@ -199,9 +197,9 @@ export class Stage {
     return words;
   }
 
-  /** What is drawn where there is no splat: the page's background, or none, so that the page shows. Films have no transparency. */
-  set opaque(opaque: boolean) {
-    this.renderer.setClearColor(BACKGROUND, opaque ? 1 : 0);
+  /** What is drawn where there is no splat; null: nothing, so that the page shows. Films have no transparency. */
+  set background(colour: string | null) {
+    this.renderer.setClearColor(colour ?? 0x000000, colour === null ? 0 : 1);
     this.events.dirty();
   }
 
@@ -255,6 +253,28 @@ export class Stage {
   draw(): void {
     this.drawn++;
     this.renderer.render(this.scene, this.camera);
+  }
+
+  /**
+   * Draws several pictures into parts of the window. Spark takes the splats in and sorts them for the first one's camera.
+   *
+   * @param parts Where, and what turns the camera to what is seen there.
+   */
+  drawParts(parts: readonly { readonly room: PictureRect; aim(): void }[]): void {
+    const { renderer, spark } = this;
+    const { x: width, y: height } = renderer.getSize(new THREE.Vector2());
+    const { autoUpdate } = spark;
+    renderer.clear();
+    renderer.autoClear = false;
+    for (const { room, aim } of parts) {
+      aim();
+      renderer.setViewport(room.left * width, (1 - room.top - room.height) * height, room.width * width, room.height * height);
+      this.draw();
+      spark.autoUpdate = false;
+    }
+    spark.autoUpdate = autoUpdate;
+    renderer.autoClear = true;
+    renderer.setViewport(0, 0, width, height);
   }
 
   /** Resolves when the GPU has drawn everything so far; a slow one is busy long after draw() has returned. */
