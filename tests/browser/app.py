@@ -77,7 +77,7 @@ class Pipeline(LocalPipeline):
         return outcome
 
 
-def _refuse_hello(session: Session, hello: messages.Hello) -> None:
+def _refuse_hello(session: Session, hello: messages.Hello, now_s: float) -> None:
     raise BadMessage("no hello is welcome here")
 
 

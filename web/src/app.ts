@@ -12,6 +12,8 @@ import { LiveView } from "./live_view.js";
 import { isKept } from "./recording/file_names.js";
 import { Invitation } from "./recording/invitation.js";
 import { Keeping } from "./recording/keeping.js";
+import { Rooms } from "./rooms/rooms.js";
+import { attachSharing } from "./rooms/share_dialog.js";
 import { initialState, type State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { wantedOptions } from "./stream/options.js";
@@ -88,6 +90,9 @@ export class App {
       },
       dismiss: (code) => this.problems.dismiss(code),
     });
+    const rooms = new Rooms(this.store, stream);
+    this.view.rooms = rooms;
+    attachSharing(this.store, rooms, () => access.known);
     this.keeping = new Keeping(this.store, this.view, this.problems, () => this.streamIfWanted());
     attachKeeping(this.store, this.keeping, () => this.keeping.replay.close());
     attachControls(this.store, player.orbit, {
@@ -132,6 +137,7 @@ export class App {
 
   /** Until somebody starts something, the sample moves; for people who want less motion it stands still. */
   private invite(): void {
+    if (this.store.get().watching) return;
     const { stream, player } = this.view;
     const host = {
       post: (question: Parameters<typeof stream.read>[0]) => stream.read(question),
@@ -144,6 +150,8 @@ export class App {
 
   /** Opens a source and streams it. The current one goes on until then. */
   private async start(kind: SourceKind, file?: File): Promise<void> {
+    // Who watches sends nothing; a recording may be opened all the same.
+    if (this.store.get().watching && !(file && isKept(file.name))) return;
     if (file && isKept(file.name)) {
       this.stop();
       this.keeping.replay.close();

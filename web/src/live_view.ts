@@ -5,6 +5,7 @@ import { STARTING } from "./figures/quality.js";
 import { Statistics } from "./figures/statistics.js";
 import { type Invitation, SAMPLE_RUN } from "./recording/invitation.js";
 import type { RecordingProgress } from "./recording/recorder.js";
+import type { Rooms } from "./rooms/rooms.js";
 import type { State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { changesFrames } from "./stream/options.js";
@@ -29,6 +30,7 @@ export interface Keeper {
 export class LiveView implements PlayerEvents {
   keeper: Keeper | null = null;
   invitation: Invitation | null = null;
+  rooms: Rooms | null = null;
   readonly statistics = new Statistics();
   readonly player: Player;
   readonly stream: Stream;
@@ -139,6 +141,12 @@ export class LiveView implements PlayerEvents {
         if (changesFrames(this.store.get().options, message.options)) this.stale();
         this.store.set({ options: message.options });
         break;
+      case "joined":
+        this.rooms?.joined(message);
+        break;
+      case "room":
+        this.rooms?.changed(message);
+        break;
       case "sent":
         this.statistics.counts.sent++;
         break;
@@ -203,6 +211,7 @@ export class LiveView implements PlayerEvents {
       this.statistics.counts.refused++;
       this.staleIn(LATER_MS);
     }
+    if (refusal.code.startsWith("room_") && refusal.code !== "room_forbidden") this.rooms?.refused();
     if (refusal.code !== "unauthorized") {
       this.problems.report(refused(refusal));
       return;

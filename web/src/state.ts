@@ -3,7 +3,7 @@
 import type { CameraName } from "./capture/camera.js";
 import { type Config, DEFAULT_SETTINGS, type Settings, type SourceKind } from "./config.js";
 import type { RecordingProgress } from "./recording/recorder.js";
-import type { Engine, FrameOptions, Limits, QualityState } from "./stream/messages.js";
+import type { Engine, FrameOptions, Limits, QualityState, RoomCamera } from "./stream/messages.js";
 import type { ConnectionStatus } from "./stream/thread.js";
 import type { HeadsetMode } from "./view/headset.js";
 import type { LiftChoice } from "./view/lift_choice.js";
@@ -53,6 +53,26 @@ export interface State {
   headsets: readonly HeadsetMode[];
   /** The one that the view is in; null: it is in the window. */
   inside: HeadsetMode | null;
+  /** The room that the page is in; null: none. */
+  room: RoomState | null;
+  /** The page came to watch a room: it sends nothing. */
+  watching: boolean;
+}
+
+/** The room that the page is in. */
+export interface RoomState {
+  /** This page's id there. */
+  readonly id: string;
+  readonly role: "both" | "viewer";
+  /** Right → the key that gives it; empty in a room with a name. */
+  readonly keys: Readonly<Record<string, string>>;
+  readonly cameras: readonly RoomCamera[];
+  readonly viewers: number;
+  /** Of viewers who have told one. */
+  readonly names: readonly string[];
+  readonly locked: boolean;
+  /** Id of the camera that this page sees. */
+  readonly shown: string;
 }
 
 /** A file on the screen, and where it is. */
@@ -125,6 +145,8 @@ export function initialState(config: Config): State {
     recording: null,
     filming: false,
     frozen: false,
+    room: null,
+    watching: false,
     headsets: [],
     inside: null,
   };

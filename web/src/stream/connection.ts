@@ -1,9 +1,17 @@
 // One WebSocket that comes back: hello on open, a deadline for the welcome, exponential backoff with jitter after a close, pings.
 
 import { decode, encode } from "@msgpack/msgpack";
+import { nowMs } from "../clock.js";
 import { DECODED } from "../codecs/index.js";
 import { isWorthRetrying, retryDelayMs } from "./backoff.js";
-import { type ClientMessage, type FrameOptions, type Limits, PROTOCOL, type ServerMessage } from "./messages.js";
+import {
+  type ClientMessage,
+  type FrameOptions,
+  type JoinMessage,
+  type Limits,
+  PROTOCOL,
+  type ServerMessage,
+} from "./messages.js";
 import { withinLimits, withoutNumbers } from "./options.js";
 import type { ConnectionStatus } from "./thread.js";
 
@@ -59,6 +67,7 @@ export class Connection {
   private welcomeTimer = 0;
   private probeTimer = 0;
   private limits: Limits | null = null;
+  private room: JoinMessage | null = null;
   /** The server's own options, for those that were set and no longer are. */
   private defaults: Partial<FrameOptions> = {};
 
@@ -87,6 +96,15 @@ export class Connection {
     const left = Object.keys(this.options).filter((name) => known.has(name) && !(name in options));
     this.options = { ...Object.fromEntries(left.map((name) => [name, known.get(name)])), ...options };
     if (this.ready && this.limits) this.send({ type: "configure", options: withinLimits(this.options, this.limits) });
+  }
+
+  /** Enters a room, now and after every reconnect, to the same place; null: leaves it. */
+  join(room: JoinMessage | null): void {
+    const before = this.room;
+    this.room = room;
+    if (!this.ready) return;
+    if (room) this.send({ ...room, t: nowMs() });
+    else if (before) this.send({ type: "leave" });
   }
 
   /** Try again at once. */
@@ -141,7 +159,9 @@ export class Connection {
 
   private greet(): void {
     const codecs = [...DECODED];
-    this.send({ type: "hello", protocol: PROTOCOL, client: CLIENT, codecs, options: withoutNumbers(this.options) });
+    const options = withoutNumbers(this.options);
+    const join = this.room ? { ...this.room, t: nowMs() } : null;
+    this.send({ type: "hello", protocol: PROTOCOL, client: CLIENT, codecs, options, join });
     clearTimeout(this.welcomeTimer);
     this.welcomeTimer = self.setTimeout(() => this.notWelcome(), WELCOME_LIMIT_MS);
   }
@@ -184,6 +204,10 @@ export class Connection {
       if (Object.values(this.options).some((value) => typeof value === "number")) this.configure(this.options);
       this.events.status("open", "connected", this.reconnects);
     }
+    if (message.type === "joined" && this.room) {
+      const room = this.room.room === "new" ? (message.keys["owner"] ?? "") : this.room.room;
+      this.room = { ...this.room, room, place: message.place };
+    }
     if (message.type === "error") this.lastError = message.code;
     this.events.message(message, bytes);
   }
@@ -221,7 +245,8 @@ export class Connection {
 
   private ping(): void {
     this.lastPingMs = performance.now();
-    this.send({ type: "ping", t: this.lastPingMs });
+    // On the clock that frames and acks have: the server learns from it how far that is from its own.
+    this.send({ type: "ping", t: nowMs() });
   }
 
   private tick(): void {

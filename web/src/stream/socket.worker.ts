@@ -89,6 +89,12 @@ self.onmessage = (event: MessageEvent<ToSocket>) => {
     case "fileFrame":
       void openedFile.show(message.index, message.run);
       break;
+    case "join":
+      connection.join(message.join);
+      break;
+    case "say":
+      connection.send(message.message);
+      break;
     case "reconnect":
       connection.reconnect();
       break;
@@ -136,6 +142,17 @@ function receive(message: ServerMessage, bytes?: Uint8Array<ArrayBuffer>): void 
       budget = message.options.max_splats ?? message.limits.max_splats;
       post({ type: "welcome", engine: message.engine, limits: message.limits, options: message.options });
       break;
+    case "joined":
+      // Replies have other numbers from now on.
+      acks.clear();
+      post(message);
+      break;
+    case "room":
+      post(message);
+      break;
+    case "published":
+      flow.settled(message.seq);
+      break;
     case "configured":
       budget = message.options.max_splats ?? budget;
       post({ type: "configured", options: message.options });
@@ -160,7 +177,8 @@ function receive(message: ServerMessage, bytes?: Uint8Array<ArrayBuffer>): void 
 
 function receiveSplats(message: SplatsMessage, bytes: Uint8Array<ArrayBuffer>): void {
   acks.arrived(message.seq);
-  const own = pictures.take(message.seq);
+  // Of another camera's frame the number says nothing about what was sent from here.
+  const own = message.source ? null : pictures.take(message.seq);
   if (recorder) record(recorder, message, bytes, own);
   replies.arrived(message, own, nowMs());
 }

@@ -1,6 +1,6 @@
 // The page's end of the socket worker.
 
-import type { FrameOptions } from "./messages.js";
+import type { FrameOptions, JoinMessage } from "./messages.js";
 import type { DecodedFrame, FromSocket, ToSocket } from "./thread.js";
 
 export class Stream {
@@ -32,6 +32,21 @@ export class Stream {
 
   configure(options: Partial<FrameOptions>): void {
     this.post({ type: "configure", options });
+  }
+
+  /** Enters a room, now and after every reconnect; null: leaves it. */
+  join(join: JoinMessage | null): void {
+    this.post({ type: "join", join });
+  }
+
+  /** As a viewer of a room: chooses the camera to see; empty for the first. */
+  watch(camera: string): void {
+    this.post({ type: "say", message: { type: "watch", camera } });
+  }
+
+  /** As the owner of a room. */
+  govern(change: { locked?: boolean; close?: boolean }): void {
+    this.post({ type: "say", message: { type: "govern", ...change } });
   }
 
   reconnect(): void {

@@ -3,7 +3,17 @@
 import type { DepthPixels } from "../codecs/depth_pixels.js";
 import type { SplatRange } from "../codecs/words.js";
 import type { RecordingProgress } from "../recording/recorder.js";
-import type { Engine, FrameOptions, Limits, SplatsMessage } from "./messages.js";
+import type {
+  Engine,
+  FrameOptions,
+  GovernMessage,
+  JoinedMessage,
+  JoinMessage,
+  Limits,
+  RoomMessage,
+  SplatsMessage,
+  WatchMessage,
+} from "./messages.js";
 
 /** State of the WebSocket; `waiting` is the pause before the next attempt, after `closed` there is none. */
 export type ConnectionStatus = "connecting" | "open" | "waiting" | "closed";
@@ -51,6 +61,8 @@ export type ToSocket =
   | { type: "record"; on: boolean }
   | { type: "openFile"; file: File; run: number }
   | { type: "fileFrame"; index: number; run: number }
+  | { type: "join"; join: JoinMessage | null }
+  | { type: "say"; message: WatchMessage | GovernMessage }
   | { type: "reconnect" }
   | { type: "probe" }
   | { type: "authorize"; subprotocols: string[] };
@@ -60,6 +72,8 @@ export type FromSocket =
   | { type: "connection"; status: ConnectionStatus; text: string; reconnects: number }
   | { type: "welcome"; engine: Engine; limits: Limits; options: Partial<FrameOptions> }
   | { type: "configured"; options: Partial<FrameOptions> }
+  | JoinedMessage
+  | RoomMessage
   | { type: "sent" }
   | { type: "frame"; frame: DecodedFrame }
   | { type: "bad"; message: string }

@@ -118,6 +118,7 @@ export function attachControls(store: Store<State>, orbit: Orbit, commands: Comm
     f: toggleFullscreen,
     s: toggleSettings,
     h: toggleBare,
+    l: () => byId("share").click(),
     "?": () => help.showModal(),
   };
   document.addEventListener("keydown", (event) => {
@@ -150,7 +151,8 @@ function showState(state: Readonly<State>, source: HTMLSelectElement): void {
   button.classList.toggle("running", state.running || state.starting);
   button.setAttribute("aria-busy", String(state.starting));
   showEntries(source, state);
-  const isInvited = !state.running && state.shown === null;
+  const isInvited = !state.running && state.shown === null && !state.watching;
+  document.body.classList.toggle("watching", state.watching);
   byId("welcome").hidden = !isInvited;
   byId("sample-label").hidden = !state.sample;
   document.body.classList.toggle("sampled", state.sample && isInvited);

@@ -4,6 +4,22 @@ import { byId, setText } from "./dom.js";
 
 const SAYS_MS = 2500;
 
+/** A button that copies what is in a field. */
+export function copyFrom(buttonId: string, field: HTMLInputElement): void {
+  const button = byId<HTMLButtonElement>(buttonId);
+  const label = button.textContent ?? "";
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(field.value);
+      setText(button, "Copied");
+    } catch {
+      field.select();
+      setText(button, "Copy it from here");
+    }
+    setTimeout(() => setText(button, label), SAYS_MS);
+  });
+}
+
 export function attachCopying(text: () => string): void {
   const button = byId<HTMLButtonElement>("copy-report");
   const field = byId<HTMLTextAreaElement>("report-text");

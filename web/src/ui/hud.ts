@@ -17,6 +17,7 @@ const STAGES: Record<string, string> = {
   decode: "decode",
   infer: "depth",
   pack: "pack",
+  relay: "relay",
   send: "send",
 };
 const REASONS: Record<string, string> = {
@@ -76,7 +77,7 @@ export class Hud {
   }
 
   private showStats(): void {
-    const { shown, running, lift } = this.store.get();
+    const { shown, running, watching, lift } = this.store.get();
     byId("stats").hidden = !shown && !running;
     if (document.hidden || byId("stats").hidden) return;
     const stats = this.stats();
@@ -94,7 +95,7 @@ export class Hud {
       byId("kind").title = (shown.codec === DEPTH_NAME ? lifted : "") + (live ? busy : "");
       this.showStages(shown.timingsMs);
     }
-    this.showQuality(running && shown ? shown.quality : null);
+    this.showQuality((running || watching) && shown ? shown.quality : null);
     this.showDrops(stats);
   }
 
@@ -168,6 +169,6 @@ export class Hud {
 }
 
 /** Frames come, from the server or from a file. */
-function isMoving({ running, frozen, replay }: Readonly<State>): boolean {
-  return replay ? replay.playing : running && !frozen;
+function isMoving({ running, frozen, replay, watching }: Readonly<State>): boolean {
+  return replay ? replay.playing : (running || watching) && !frozen;
 }

@@ -59,7 +59,7 @@ export function attachKeeping(store: Store<State>, keeping: Keeping, close: () =
 }
 
 function show(state: Readonly<State>): void {
-  const { replay, recording, filming, frozen, running } = state;
+  const { replay, recording, filming, frozen, running, watching } = state;
   const record = byId<HTMLButtonElement>("record");
   pressed("record", recording !== null);
   record.disabled = !recording && (state.connection !== "open" || replay !== null);
@@ -68,7 +68,7 @@ function show(state: Readonly<State>): void {
   byId<HTMLButtonElement>("film").disabled = !filming && !state.shown;
   pressed("freeze", frozen);
   byId("freeze").hidden = replay !== null;
-  byId<HTMLButtonElement>("freeze").disabled = !running;
+  byId<HTMLButtonElement>("freeze").disabled = !running && !watching;
   byId("step").hidden = replay !== null || !frozen;
   byId("replay").hidden = replay === null;
   if (replay) showReplay(replay);

@@ -17,6 +17,12 @@ const TITLES: Record<string, string> = {
   forbidden_host: "The server does not serve this page",
   too_many_messages: "This viewer sent too much",
   internal: "The server failed",
+  room_name: "The link is not whole",
+  room_forbidden: "That needs another link",
+  room_full: "The room is full",
+  room_locked: "The room lets nobody in",
+  room_closed: "The room was closed",
+  room_taken: "You are in this room elsewhere",
   too_many_bad_messages: "The server did not understand this viewer",
 };
 /** Code of a refusal that would be repeated → what a person can do about it. */
