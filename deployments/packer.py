@@ -10,7 +10,7 @@ from deployments.stages.pack import Packer, PackSettings
 from deployments.stream.errors import FrameError, GraphFailed
 from deployments.stream.frames import PackedFrame
 from deployments.stream.logs import frame_fields
-from deployments.stream.rooms import Rendition
+from deployments.stream.room_news import Rendition
 
 logger = logging.getLogger("ray.serve.splatcast")
 

@@ -17,7 +17,7 @@ from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame, SplatKind
 from deployments.stream.messages import Engine
-from deployments.stream.rooms import Rendition
+from deployments.stream.room_news import Rendition
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 
 from ray import serve
 
-from deployments.stream.relay import ANNOUNCE_S, Hub, RoomNews
-from deployments.stream.rooms import Attendance, RoomFrame, RoomLimits
+from deployments.stream.relay import ANNOUNCE_S, Hub
+from deployments.stream.room_news import Attendance, RoomFrame, RoomNews
+from deployments.stream.rooms import RoomLimits
 
 
 @serve.deployment

@@ -8,7 +8,7 @@ from deployments.stream.admission import Admission
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Engine
-from deployments.stream.rooms import Rendition
+from deployments.stream.room_news import Rendition
 
 
 class AdmittedPipeline:

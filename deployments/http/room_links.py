@@ -16,8 +16,9 @@ from deployments.http.admitted import AdmittedPipeline
 from deployments.pipeline import Overloaded
 from deployments.stream.frames import PackedFrame
 from deployments.stream.logs import Seldom
-from deployments.stream.relay import ANNOUNCE_S, RoomNews
-from deployments.stream.rooms import Attendance, Link, Rendition, Room, RoomFrame, Rooms
+from deployments.stream.relay import ANNOUNCE_S
+from deployments.stream.room_news import Attendance, Rendition, RoomFrame, RoomNews
+from deployments.stream.rooms import Link, Room, Rooms
 
 logger = logging.getLogger("ray.serve.splatcast")
 

@@ -12,8 +12,7 @@ from deployments.stream.errors import FrameError, GraphFailed
 from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.logs import Seldom, frame_fields
 from deployments.stream.messages import Engine
-from deployments.stream.relay import RoomNews
-from deployments.stream.rooms import Attendance, Rendition, RoomFrame
+from deployments.stream.room_news import Attendance, Rendition, RoomFrame, RoomNews
 
 logger = logging.getLogger("ray.serve.splatcast")
 

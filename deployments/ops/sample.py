@@ -15,7 +15,8 @@ from deployments.scene.clip import PERIOD_S, encode_clip
 from deployments.splats.codecs import depth_heads
 from deployments.stream import messages
 from deployments.stream.recording import RecordingWriter, SessionRecorder
-from deployments.stream.session import Session, SessionSettings
+from deployments.stream.session import Session
+from deployments.stream.session_settings import SessionSettings
 
 FPS, WIDTH, HEIGHT, QUALITY = 7, 272, 204, 60
 STEP = 1 / 256

@@ -26,7 +26,7 @@ from deployments.splats.lifting import fit_grid
 from deployments.splats.reading import read_frame, read_layers
 from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians
 from deployments.stream.frames import FrameRequest, PackedFrame
-from deployments.stream.rooms import Rendition
+from deployments.stream.room_news import Rendition
 
 JPEG_QUALITY, JPEG_COARSE_QUALITY = 88, 75
 """Of pictures that are coded here. A pixel of theirs is a splat, so colours are not subsampled, but in the coarse rendition."""

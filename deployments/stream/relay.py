@@ -11,26 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from deployments.stream.errors import ServerFull
-from deployments.stream.rooms import Attendance, RoomFrame
+from deployments.stream.room_news import Attendance, RoomFrame, RoomNews
 
 ANNOUNCE_S = 2.0
 """A subscriber says at least so often who is there."""
 SILENT_S = 3 * ANNOUNCE_S
-
-
-@dataclass(frozen=True, slots=True)
-class RoomNews:
-    """What a subscriber is told.
-
-    Attributes:
-        others: Ingress replica → who is there by way of it, without the subscriber; None: as before.
-        frames: The newest of each camera that has a new one.
-        closed: Whether the owner has closed the room.
-    """
-
-    others: dict[str, Attendance] | None = None
-    frames: tuple[RoomFrame, ...] = ()
-    closed: bool = False
 
 
 @dataclass(eq=False, slots=True)

@@ -7,7 +7,7 @@ client that takes nothing costs one frame and a flag.
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from deployments.splats.codecs import depth_heads
+from deployments.splats.codecs import depth_heads, original
 from deployments.stream import messages
 from deployments.stream.client_clock import ClientClock
 from deployments.stream.errors import BadMessage, NoCommonCodec, StreamError
@@ -15,7 +15,8 @@ from deployments.stream.frames import PackedFrame
 from deployments.stream.options import FrameOptions
 from deployments.stream.quality import Setting
 from deployments.stream.room_keys import NEW, new_room, read_room
-from deployments.stream.rooms import Member, Rendition, RoomFrame, Rooms
+from deployments.stream.room_news import Rendition, RoomFrame
+from deployments.stream.rooms import Member, Rooms
 
 RoomMessage = messages.Join | messages.Leave | messages.Watch | messages.Govern
 
@@ -141,7 +142,7 @@ class Seat:
         if self._member and self._member.role != "viewer":
             self._member.publish(packed, self.clock.captured_s(captured_ms, arrived_s), now_s)
 
-    def next_news(self) -> bytes | None:
+    def next_news(self) -> messages.Room | None:
         """Who is in the room, if that has changed since it was last asked for."""
         if not self._has_news or self._member is None:
             return None
@@ -149,7 +150,7 @@ class Seat:
         room, member = self._member.room, self._member
         cameras = [messages.RoomCamera(camera.id, camera.name, camera.away) for camera in room.cameras]
         shown = room.shown_to(member) if member.role == "viewer" else ""
-        return messages.encode(messages.Room(cameras, room.viewers, list(room.names), room.locked, shown))
+        return messages.Room(cameras, room.viewers, list(room.names), room.locked, shown)
 
     def take_frame(self, now_s: float) -> Shown:
         """Hand out the frame that waits."""
@@ -184,6 +185,8 @@ class Seat:
     def rendition_for(self, frame: RoomFrame) -> Rendition | None:
         """See :class:`~deployments.stream.rooms.Listener`."""
         options, codecs, setting = self._wish()
+        if options.codec == original.POINTS:
+            return Rendition(original.POINTS)
         own, wanted = frame.packed.codec, options.codec
         best = (own, "points", "packed", "ply") if frame.packed.kind == "points" else (own, "packed", "points", "ply")
         # What a model predicted can't be made of anything else; splats of every other kind can.

@@ -18,7 +18,6 @@ A session may be in a room (:mod:`deployments.stream.rooms`). One that sends pic
 what it is answered is published as well; one that only watches is sent what others publish, by the same credits and acks.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -98,7 +97,9 @@ class Session:
         self._outbox = Outbox()
         self._seat = Seat(
             rooms,
-            wish=lambda: Wish(self._options, self._option_limits.codecs, self._quality.setting(self._options)),
+            wish=lambda: Wish(
+                self._options if self._greeted else legacy.VIEWER, self._option_limits.codecs, self._quality.setting(self._options)
+            ),
             refuse=lambda why: self._refuse(why, None),
             replaced=lambda: self.counts.dropped("slow_client"),
             wake=lambda: self.wake(),
@@ -106,7 +107,7 @@ class Session:
         self._greeted = False
         self._last_seq = -1
         self._bad_in_a_row = 0
-        self._last_heard_s = now_s
+        self._last_heard_s = self._pinged_s = now_s
         self._last_sent: tuple[int, messages.QualityState | None] = 0, None
 
     # --- what happened ---
@@ -122,7 +123,7 @@ class Session:
                 # Parsing it would hold up the event loop for milliseconds, and nothing in it would be accepted.
                 raise FrameTooLarge(len(data), self._settings.max_frame_bytes)
             if isinstance(data, str):
-                self._on_text(data)
+                self._on_text(data, now_s)
             elif messages.is_image(data):
                 self._on_frame(None, 0.0, (data,), now_s)
             elif not data:
@@ -166,15 +167,16 @@ class Session:
         reason, other = self._queue.offer(result) or ("", result.frame)
         if reason:
             self._drop(reason, other.seq)
-        frame = result.frame
-        if reason == "stale" or frame.seq is None:
+        if reason == "stale":
             return
+        frame = result.frame
         # Whatever becomes of this client's own reply: nobody waits for anybody.
         self._seat.publish(result.packed, frame.captured_ms, frame.arrived_s, now_s)
         if self._seat.role == "camera":
             self._queue.take_result()
-            timings = replies.rounded(replies.own_timings(result, self._delivery.send_ms, now_s))
-            self._outbox.answer(messages.encode(messages.Published(frame.seq, frame.captured_ms, timings)))
+            if frame.seq is not None:
+                timings = replies.rounded(replies.own_timings(result, self._delivery.send_ms, now_s))
+                self._outbox.answer(messages.encode(messages.Published(frame.seq, frame.captured_ms, timings)))
 
     def delivered(self, now_s: float) -> None:
         """The transport has accepted the last message from ``next_message``."""
@@ -194,6 +196,9 @@ class Session:
         timeout_s = self._settings.limits.idle_timeout_s
         if now_s - self._last_heard_s > timeout_s:
             self._close(SessionIdle(timeout_s))
+        elif not self._greeted and self._seat.role == "camera" and now_s - self._pinged_s >= legacy.PING_S:
+            self._pinged_s = now_s
+            self._outbox.answer(legacy.PING)
 
     # --- what to do ---
 
@@ -225,8 +230,8 @@ class Session:
         The caller hands it to the transport and calls ``delivered``; only then may it ask again.
         """
         message = self._outbox.next_answer()
-        if message is None:
-            message = self._seat.next_news()
+        if message is None and (news := self._seat.next_news()):
+            message = messages.encode(news) if self._greeted else legacy.camera_list(news)
         if message is None and (self._queue.result or self._seat.frame):
             self._quality.result_waits(now_s)
             if self._quality.may_send(self._delivery.unacked, self._options, now_s):
@@ -250,14 +255,13 @@ class Session:
 
     # --- messages ---
 
-    def _on_text(self, text: str) -> None:
-        try:
-            message = json.loads(text) if len(text) < 1024 else None
-        except (ValueError, RecursionError):
-            message = None
-        if not (isinstance(message, dict) and message.get("type") == "ping"):
-            raise BadMessage('it is text; expected a binary msgpack map, an image, or the text {"type": "ping"}')
-        self._outbox.answer('{"type": "pong"}')
+    def _on_text(self, text: str, now_s: float) -> None:
+        match legacy.read_text(text):
+            case "ping":
+                self._outbox.answer(legacy.PONG)
+            case legacy.Registration(role) if not self._greeted:
+                self._seat.received(messages.Join(legacy.ROOM, role), now_s)
+                self._pinged_s = now_s
 
     def _on_message(self, message: messages.ClientMessage, now_s: float) -> None:
         match message:
@@ -293,6 +297,7 @@ class Session:
                 self._refuse(error, None)
         self._options = options
         self._greeted = True
+        self._seat.leave(now_s, for_good=True)  # A role of the original protocol.
         if self._queue.waiting:
             self._queue.waiting = None
             self._drop("superseded", None)  # A bare image from before hello: its reply would be in the original protocol.
@@ -350,8 +355,9 @@ class Session:
         else:
             if self._queue.waiting:
                 self._drop("superseded", self._queue.waiting.seq)
-            options = self._options if self._greeted else self._original_options
-            codecs = self._option_limits.codecs if self._greeted else ()
+            in_form = self._greeted or bool(self._seat.role)
+            options = self._options if in_form else self._original_options
+            codecs = self._option_limits.codecs if in_form else ()
             self._queue.arrive(seq, captured_ms, views, FrameRequest(options, codecs), now_s)
 
     def _why_not(self, views: tuple[bytes, ...], size: int) -> FrameError | None:
@@ -406,6 +412,8 @@ class Session:
         """The reply for another camera's frame."""
         shown = self._seat.take_frame(now_s)
         packed = shown.frame.packed
+        if not self._greeted:
+            return legacy.room_reply(packed)
         timings = replies.room_timings(shown, self._delivery.send_ms, now_s)
         setting = self._quality.setting(self._options)
         self._delivery.expect_ack(shown.seq, now_s)

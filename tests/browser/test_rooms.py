@@ -44,12 +44,11 @@ def test_two_pages_of_one_room_see_the_same_frame(open_viewer: OpenViewer, relie
     assert not watcher.page.is_visible("#welcome") and not watcher.page.is_visible("#start")
     assert watcher.get("state.running") is False and watcher.get("state.camera") == "", "no camera was asked for"
     camera.wait("splatcast.state.room.viewers === 1")
-    assert "1 watches" in camera.page.inner_text("#room")
+    assert "one watches" in camera.page.inner_text("#room")
     assert watcher.page.inner_text("#room").startswith("Watching")
     assert findings(watcher.page) == []
     watcher.page.screenshot(path=tmp_path / "watch.png")
     # What both draw is the same person; panels leave each window another place for the picture.
-    assert camera.get("state.shown.count") == watcher.get("state.shown.count")
     assert np.abs(middle(camera) - middle(watcher)).max() < 50
 
 

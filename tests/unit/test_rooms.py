@@ -1,14 +1,19 @@
 """Rooms, told through sessions: what a camera sends is what every viewer sees, each at its own pace."""
 
+import json
 from dataclasses import replace
+from datetime import datetime
 
 import hypothesis.strategies as st
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from deployments.splats.camera import Camera
+from deployments.splats.codecs import original
+from deployments.splats.gaussians import Gaussians
 from deployments.stream import messages
 from deployments.stream.client_clock import ClientClock
 from deployments.stream.errors import RoomNameRefused
@@ -32,7 +37,8 @@ from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import QualitySettings
 from deployments.stream.relay import SILENT_S, Hub
 from deployments.stream.room_keys import new_room, read_room
-from deployments.stream.rooms import Attendance, Link, Rendition, RoomFrame, RoomLimits, Rooms
+from deployments.stream.room_news import Attendance, Rendition, RoomFrame
+from deployments.stream.rooms import Link, RoomLimits, Rooms
 from deployments.stream.rooms import Room as SharedRoom
 from deployments.stream.session import Session
 from deployments.stream.session_settings import SessionLimits, SessionSettings
@@ -412,6 +418,84 @@ def test_what_a_viewer_decodes_not_is_made_once_a_frame_for_all_who_need_it(room
     for viewer in viewers:
         viewer.hear()
         assert viewer.seen == [10]
+
+
+# --- the original protocol for several cameras ---
+
+
+class Original:
+    """A client of it: texts and bare JPEGs."""
+
+    def __init__(self, rooms: Rooms, role: str) -> None:
+        quality = QualitySettings(enabled=False)
+        config = SessionSettings("0.0", ENGINE, FrameOptions(), OptionLimits(), SessionLimits(), quality, 1000, 100)
+        self.session = Session("old", config, 0.0, rooms=rooms)
+        self.session.received(json.dumps({"type": "register_role", "role": role, "timestamp": 1.5}), 0.0)
+
+    def hear(self, now_s: float = 0.0) -> list[dict[str, object]]:
+        found = []
+        while (raw := self.session.next_message(now_s)) is not None:
+            self.session.delivered(now_s)
+            found.append(json.loads(raw) if isinstance(raw, str) else msgpack.unpackb(raw))
+        return found
+
+    def film(self) -> FrameRequest:
+        self.session.received(JPEG, 0.0)
+        job = self.session.next_capture(0.0)
+        assert job is not None
+        ticket, capture = job
+        self.session.finished(ticket, packed(1, capture.request.codec_for("lifted", True)), 0.0)
+        return capture.request
+
+
+def points_frame() -> PackedFrame:
+    gaussians = Gaussians(
+        np.array([[1, 2, 3]], np.float32), np.full((1, 3), 0.1, np.float32), np.array([[1, 0, 0, 0]], np.float32),
+        np.ones(1, np.float32), np.zeros((1, 1, 3), np.float32),
+    )  # fmt: skip
+    return replace(packed(0), codec=original.POINTS, data=original.encode_points(gaussians))
+
+
+def test_registered_clients_of_the_original_protocol_share_one_room(rooms: Rooms) -> None:
+    rooms.recode = lambda room, frame, to: room.recoded(frame, to, points_frame() if to.codec == original.POINTS else None)
+    viewer, camera = Original(rooms, "viewer"), Original(rooms, "camera")
+    (listed,) = viewer.hear()[-1:]
+    client_id = next(iter(rooms)).cameras[0].id
+    assert listed == {"type": "camera_list", "cameras": [{"client_id": client_id, "buffer_size": 0}], "count": 1}
+    request = camera.film()
+    assert request.options.codec == "auto" and request.options.colors == "jpeg"
+    (seen,) = viewer.hear()
+    assert datetime.fromisoformat(str(seen.pop("timestamp"))).tzinfo is not None
+    points = np.frombuffer(seen.pop("points"), np.float32)  # type: ignore[call-overload]
+    assert points.tolist() == [1, -2, 3], "y up, z forward"
+    assert seen == {"type": "pointcloud", "num_points": 1, "colors": b"\x80\x80\x80", "num_views": 1}
+    camera.session.ended(1.0)
+    assert viewer.hear()[-1]["count"] == 0
+
+
+def test_a_registered_camera_is_pinged_and_may_answer_and_gets_nothing_else(rooms: Rooms) -> None:
+    camera = Original(rooms, "camera")
+    camera.hear()
+    camera.film()
+    assert camera.hear() == []
+    camera.session.check_idle(14.0)
+    assert camera.hear() == []
+    camera.session.check_idle(15.0)
+    assert camera.hear() == [{"type": "ping"}]
+    camera.session.received('{"type": "pong"}', 16.0)
+    camera.session.received('{"type": "ping"}', 16.0)
+    assert camera.hear() == [{"type": "pong"}]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"type": "register_role", "role": "boss"}', '{"type": "register_role"}', '{"type": 3}', "[]", "nonsense"]
+)
+def test_other_texts_are_refused(rooms: Rooms, text: str) -> None:
+    client = Original(rooms, "viewer")
+    client.hear()
+    client.session.received(text, 0.0)
+    (error,) = client.hear()
+    assert error["code"] == "bad_message"
 
 
 # --- the relay ---

@@ -65,7 +65,7 @@ function showLine(room: RoomState | null, watching: boolean): void {
   }
   const there = room.cameras.filter(({ away }) => !away).length;
   if (!watching) setText(line, `Shared · ${watchers(room)}`);
-  else if (there > 0) setText(line, `Watching · ${watchers(room)}`);
+  else if (there > 0) setText(line, room.viewers > 1 ? `Watching, one of ${room.viewers}` : "Watching");
   else
     setText(
       line,
@@ -75,7 +75,8 @@ function showLine(room: RoomState | null, watching: boolean): void {
 
 function watchers({ viewers, names }: RoomState): string {
   const known = names.length > 0 ? `: ${names.join(", ")}` : "";
-  return viewers === 0 ? "nobody watches yet" : `${viewers} ${viewers === 1 ? "watches" : "watch"}${known}`;
+  const many = viewers === 1 ? "one watches" : `${viewers} watch`;
+  return viewers === 0 ? "nobody watches yet" : `${many}${known}`;
 }
 
 function showCameras(list: Element, { cameras, id: own }: RoomState): void {
