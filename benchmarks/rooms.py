@@ -3,9 +3,9 @@
     python -m benchmarks.rooms --viewers 1,10,50,200 --out rooms.json
     python -m benchmarks.rooms --ingress 2 --mixed
 
-A local server with the synthetic engine, whose graph takes next to nothing, so that what is seen is the rooms'. The camera and the viewers
-are programs on this machine with one clock, so ages are exact but for the server's own knowledge of their clocks, which it has from
-acks. The viewers' own CPU time is measured apart: one process for all of them, which must not be what limits.
+A local server with the synthetic engine, whose graph takes next to nothing, so that what is seen is the rooms'. The camera and the
+viewers are programs on this machine with one clock, so ages are exact but for the server's own knowledge of their clocks, which it
+has from acks. The viewers' own CPU time is measured apart: one process for all of them, which must not be what limits.
 """
 
 import asyncio
@@ -155,17 +155,19 @@ def viewer_frame_ms(alone: dict[str, Any], row: dict[str, Any]) -> float | None:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows for people, as Markdown."""
-    head = "| viewers | fps each (least) | age ms, 50 / 95% | Mbit/s out | ingress | proxy | relay | all cores | ms a viewer-frame | clients |"
+    head = (
+        "| viewers | fps each (least) | age ms, 50 / 95% | Mbit/s | ingress | proxy | relay | all | ms a viewer-frame | clients |"
+    )
     lines = [head, "|" + "---|" * (head.count("|") - 1)]
     for row in rows:
+        used, cost = row["cores"], row.get("viewer_frame_ms") or "–"
+        parts = " | ".join(f"{used.get(part, 0):.2f}" for part in ("Ingress", "proxy", "Relay"))
         for kind, found in row["kinds"].items():
             name = str(row["viewers"]) if len(row["kinds"]) == 1 else f"{found['viewers']} {kind} of {row['viewers']}"
-            used = row["cores"]
-            lines.append(
-                f"| {name} | {found['fps_p50']:.1f} ({found['fps_min']:.1f}) | {found['age_ms_p50']:.0f} / {found['age_ms_p95']:.0f} "
-                f"| {found['mbit_s']:.1f} | {used.get('Ingress', 0):.2f} | {used.get('proxy', 0):.2f} | {used.get('Relay', 0):.2f} "
-                f"| {sum(used.values()):.2f} | {row.get('viewer_frame_ms') or '–'} | {row['client_cores']:.2f} |"
-            )
+            ages = f"{found['age_ms_p50']:.0f} / {found['age_ms_p95']:.0f}"
+            rates = f"{found['fps_p50']:.1f} ({found['fps_min']:.1f})"
+            whole = f"{sum(used.values()):.2f} | {cost} | {row['client_cores']:.2f}"
+            lines.append(f"| {name} | {rates} | {ages} | {found['mbit_s']:.1f} | {parts} | {whole} |")
     return "\n".join(lines)
 
 
@@ -185,11 +187,10 @@ def main(argv: list[str]) -> int:
     pictures: list[bytes] = msgpack.unpackb(sample_clip())["frames"]
     rows: list[dict[str, Any]] = []
     with LocalServer(config) as server:
-        for count in args.viewers:
-            rows.append(asyncio.run(measure(server, pictures, ["fast"] * count, args.fps, args.seconds)))
-        if args.mixed:
-            kinds = [KINDS[index % 3] for index in range(30)]
-            rows.append(asyncio.run(measure(server, pictures, kinds, args.fps, args.seconds)))
+        crowds = [["fast"] * count for count in args.viewers]
+        crowds += [[KINDS[index % 3] for index in range(30)]] if args.mixed else []
+        for kinds in crowds:
+            rows.append(asyncio.run(measure(server, pictures, kinds, args.fps, args.seconds)))  # noqa: PERF401  # One at a time.
     for row in rows[1:]:
         row["viewer_frame_ms"] = viewer_frame_ms(rows[0], row)
     report |= {"ingress": args.ingress, "rows": rows}
