@@ -3,7 +3,8 @@
 A header is ASCII lines: ``ply``, ``format binary_little_endian 1.0`` (or ``binary_big_endian``, ``ascii``), and for each kind of
 rows an ``element NAME COUNT`` and a ``property`` for each of its columns, then ``end_header``. Lines end with ``\\n``, or with
 ``\\r\\n`` in files that went through a text editor. The rows follow in that order: of a binary file packed, of a text file one a
-line. A ``property list`` is a number and so many items, so that its rows differ in length. (G. Turk, The PLY Polygon File Format, 1994.)
+line. A ``property list`` is a number and so many items, so that its rows differ in length. Source: G. Turk, The PLY Polygon File
+Format, 1994.
 
 Input is hostile until checked: sizes are compared with the bytes that are there before anything is allocated from them, and rows of
 lists are walked only as far as there are bytes for them.
@@ -176,7 +177,7 @@ def _read_lines(header: bytes) -> tuple[str, list[_Element]]:
 
 
 def _are_kinds(kinds: list[str], is_vertex: bool) -> bool:
-    """Whether it is a scalar's type, or, elsewhere than in vertices, ``list``, the whole number of its length, and the items' type."""
+    """Whether it is a scalar's type or, elsewhere than in vertices, ``list``, a whole number's type and that of the items."""
     if len(kinds) == 3 and not is_vertex:
         return kinds[0] == "list" and _TYPES.get(kinds[1], "f")[0] != "f" and kinds[2] in _TYPES
     return len(kinds) == 1 and kinds[0] in _TYPES
@@ -224,7 +225,7 @@ def _after_lists(data: NDArray[np.uint8], at: int, element: _Element, order: str
 
 @kernel
 def _walk(data: NDArray[np.uint8], at: int, rows: int, layout: NDArray[np.int64], big_endian: bool) -> int:
-    size = np.int64(data.size)
+    size = data.size
     for _ in range(rows):
         for column in range(layout.shape[1]):
             width = layout[0, column]
@@ -236,8 +237,8 @@ def _walk(data: NDArray[np.uint8], at: int, rows: int, layout: NDArray[np.int64]
                 for i in range(width):
                     # A negative length comes out as a huge one, which no file has bytes for.
                     items = items << 8 | np.int64(data[at + (i if big_endian else width - 1 - i)])
-                at += width
-            at += items * layout[1, column]
+                at += int(width)
+            at += int(items * layout[1, column])
             if at > size:
                 return size + 1
     return at
