@@ -81,19 +81,6 @@ test("an unknown codec is named with the known ones", () => {
   assert.throws(() => codecNamed("spz"), /expected a codec of packed, points, ply, got "spz"/);
 });
 
-test("a PLY that Spark would not read either is refused in words", () => {
-  const text = (header: string): Uint8Array => new TextEncoder().encode(header);
-  const decode = (header: string): unknown => codecNamed("ply").decode(text(header), room(), CAMERA);
-  assert.throws(() => decode("ply\r\nend_header\r\n"), /ended by line feeds/);
-  assert.throws(
-    () => decode("ply\nformat ascii 1.0\nend_header\n"),
-    /expected format binary_little_endian 1.0, got format ascii/,
-  );
-  const start = "ply\nformat binary_little_endian 1.0\nelement vertex 1\n";
-  assert.throws(() => decode(`${start}property double x\nend_header\n`), /float properties only, got property double x/);
-  assert.throws(() => decode(`${start}property float x\nend_header\n`), /none named y z scale_0/);
-});
-
 test("capacities are whole rows of 2048, and never none", () => {
   assert.deepEqual([0, 1, 2048, 2049].map(capacityFor), [2048, 2048, 2048, 4096]);
 });

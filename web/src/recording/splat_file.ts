@@ -3,6 +3,7 @@
 import { viewOf } from "../codecs/codec.js";
 import { codecNamed } from "../codecs/index.js";
 import { readPlyHeader } from "../codecs/ply.js";
+import { plainPly } from "../codecs/ply_plain.js";
 import type { SplatsMessage } from "../stream/messages.js";
 import { WEBCAM } from "../view/projection.js";
 import { RecordingError } from "./format.js";
@@ -26,8 +27,9 @@ export interface SplatFile {
 /** @throws Error Saying why it can't be shown. */
 export async function readSplats(file: Blob): Promise<SplatFile> {
   if (file.size > MAX_FILE_BYTES) throw new RecordingError(`expected at most ${MAX_FILE_BYTES} bytes, got ${file.size}`);
-  const data = new Uint8Array(await file.arrayBuffer());
-  const name = String.fromCharCode(...data.subarray(0, 3)) === "ply" ? "ply" : "packed";
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const name = String.fromCharCode(...bytes.subarray(0, 3)) === "ply" ? "ply" : "packed";
+  const data = name === "ply" ? plainPly(bytes) : bytes;
   const count = codecNamed(name).count(data);
   if (name === "ply") placePly(data);
   const quality = { max_splats: count, inference_px: 0, splats_share: 1, px_share: 1, cause: "", message: "" };
