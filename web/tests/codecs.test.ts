@@ -71,7 +71,7 @@ test("another magic, another version and a wrong range are each named", () => {
   assert.throws(() => decode(change(0, 88)), /expected the magic SPPK, got "XPPK"/);
   assert.throws(() => decode(change(4, 2)), /expected version 1, got 2/);
   assert.throws(() => decode(change(6, 1)), /expected zeros in bytes 5 to 7/);
-  assert.throws(() => decode(change(28, 1)), /expected 0 at byte 28/);
+  assert.throws(() => decode(change(28, 1)), /expected 0, or an offset of 8 to 1048576 at byte 28/);
   const range = sceneAs("packed", aScene()).slice();
   new DataView(range.buffer).setFloat32(24, Number.NaN, true);
   assert.throws(() => decode(range), /expected lnScaleMin < lnScaleMax/);
@@ -97,7 +97,7 @@ const EDGES = 48;
 test("edges.packed gives SparkJS's own words, bit for bit", () => {
   const data = vector("edges.packed");
   const { words, range } = codecNamed("packed").decode(data, room(), CAMERA);
-  assert.deepEqual(range, { rgbMin: 0, rgbMax: 1, lnScaleMin: -12, lnScaleMax: 9 });
+  assert.deepEqual(range, { rgbMin: 0, rgbMax: 1, lnScaleMin: -12, lnScaleMax: 9, zOffset: 0 });
   const expected = new Uint32Array(data.slice(32).buffer);
   assert.equal(expected.length, EDGES * 4);
   assert.deepEqual(words.subarray(0, EDGES * 4), expected);

@@ -68,7 +68,7 @@ SPARK_LN_SCALE_RANGE = (-12.0, 9.0)
 FAR = 8.0
 """Smallest offset: below, the steps of a half are 4 mm or less in a metric scene."""
 MAX_OFFSET = 2.0**20
-_SAMPLES = 4096
+_SAMPLES = 1024
 """Depths that are looked at first."""
 _BEYOND = 0.02
 """Share of the splats that may be farther: any offset makes their steps smaller. Those of nearer ones it would make larger."""
@@ -169,9 +169,11 @@ def far_offset(means: FloatArray) -> float:
     Args:
         means: float32 [N, 3].
     """
-    depths = np.sort(means[:: max(1, len(means) // _SAMPLES), 2])
-    if not len(depths):
+    depths = means[:: max(1, len(means) // _SAMPLES), 2]
+    # An offset is at most twice the nearest depth.
+    if not (len(depths) and depths.min() > FAR / 2):
         return 0.0
+    depths = np.sort(depths)
     far = float(depths[-1 - int(_BEYOND * len(depths))])
     # The samples alone say that most scenes are near.
     return _offset(float(means[:, 2].min()), far) if _offset(float(depths[0]), far) else 0.0

@@ -6,6 +6,7 @@
 // f_rest_* (view-dependent colour) and normals are skipped: live frames are drawn with their DC colour.
 
 import { type Codec, checkSize, type DecodedSplats, DecodeError, viewOf } from "./codec.js";
+import { farOffset } from "./far.js";
 import { readHeader } from "./ply_header.js";
 import { checkNames, isPlain, plainPly } from "./ply_plain.js";
 import { DEFAULT_RANGE, lnScaleToByte, quatToBytes, unitToByte, writeSplat } from "./words.js";
@@ -41,6 +42,7 @@ export const ply: Codec = {
       ...[number, number, number, number, number, number, number],
       ...[number, number, number, number, number, number, number],
     ];
+    const zOffset = farOffset(count, (i) => view.getFloat32(start + i * stride + z, true), true);
     for (let i = 0, row = start; i < count; i++, row += stride) {
       const read = (at: number): number => view.getFloat32(row + at, true);
       const centre = [read(x), read(y), read(z)] as const;
@@ -57,10 +59,10 @@ export const ply: Codec = {
       const opacity = unitToByte(1 / (1 + Math.exp(-logit)));
       const scale = (ln: number): number => lnScaleToByte(ln, DEFAULT_RANGE);
       const scales = scale(logs[0]) | (scale(logs[1]) << 8) | (scale(logs[2]) << 16);
-      writeSplat(into, i, ...centre, rgba | (opacity << 24), scales, quatToBytes(...quat));
+      writeSplat(into, i, centre[0], centre[1], centre[2] - zOffset, rgba | (opacity << 24), scales, quatToBytes(...quat));
     }
     into.fill(0, count * 4);
-    return { count, words: into, range: DEFAULT_RANGE };
+    return { count, words: into, range: { ...DEFAULT_RANGE, zOffset } };
   },
 };
 
