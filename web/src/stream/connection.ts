@@ -160,8 +160,8 @@ export class Connection {
   private greet(): void {
     const codecs = [...DECODED];
     const options = withoutNumbers(this.options);
-    const join = this.room ? { ...this.room, t: nowMs() } : null;
-    this.send({ type: "hello", protocol: PROTOCOL, client: CLIENT, codecs, options, join });
+    const room = this.room ? { join: { ...this.room, t: nowMs() } } : {};
+    this.send({ type: "hello", protocol: PROTOCOL, client: CLIENT, codecs, options, ...room });
     clearTimeout(this.welcomeTimer);
     this.welcomeTimer = self.setTimeout(() => this.notWelcome(), WELCOME_LIMIT_MS);
   }
