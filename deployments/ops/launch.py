@@ -46,7 +46,7 @@ class LaunchError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the ``splatcast`` command. Returns the exit status."""
+    """``splatcast`` without photos. Returns the exit status."""
     options = _parse(argv)
     try:
         return _launch(options)
@@ -58,7 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # An empty variable means "not set": make passes all of them on.
     env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "PORT", "MODEL")}
-    parser = argparse.ArgumentParser(prog="splatcast", description="Live 3D Gaussian splats from a camera, in the browser.")
+    parser = argparse.ArgumentParser(
+        prog="splatcast",
+        description="Live 3D Gaussian splats from a camera, in the browser.",
+        epilog="With photos it starts no server but makes files of them: splatcast PHOTO … -o DIR ('splatcast -o --help').",
+    )
     parser.add_argument("--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where it can run")
     parser.add_argument("--model", default=env["MODEL"], help="a Depth Anything 3 model, such as da3-small, on this profile")
     parser.add_argument("--host", default=env["HOST"], help="address to listen on; default: the config's")
