@@ -115,8 +115,12 @@ def _interruptible(stop: threading.Event, ledger: Ledger, progress: Progress) ->
 
 def _found(sources: Sequence[Source], passed_over: int) -> str:
     videos = sum(source.is_video for source in sources)
-    parts = [f"{len(sources) - videos} photos", f"{videos} videos" if videos else ""]
-    return ", ".join(filter(None, [*parts, f"{passed_over} other files passed over" if passed_over else ""]))
+    parts = [_counted(len(sources) - videos, "photo"), _counted(videos, "video"), _counted(passed_over, "other file")]
+    return ", ".join(filter(None, parts)) + (" passed over" if passed_over else "")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}" if count else ""
 
 
 def _expected(sources: Sequence[Source], pace: Pace) -> int:
