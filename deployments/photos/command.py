@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,7 @@ def _make(args: argparse.Namespace) -> int:
     pace, stop = Pace(args.fps, args.every), threading.Event()
     tally = Tally(failures=found.problems)
     ledger = Ledger(args.out, args.overwrite)
-    with ledger.open():
-        maker = _maker(args, wishes, stop)
+    with ledger.open(), closing(_maker(args, wishes, stop)) as maker:
         print(f"{maker.engine.label} ({maker.engine.licence}); {_found(found.sources, found.passed_over)}", file=sys.stderr)
         progress = Progress(tally, _expected(found.sources, pace), sys.stderr)
         with _interruptible(stop, ledger, progress):

@@ -81,11 +81,16 @@ class RemoteMaker(Maker):
         self._patience_s, self._clock_s = patience_s, clock_s
         self._stop = stop or threading.Event()
         self._thread = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []
         self._through_s = clock_s()
         try:
             self.engine, self.max_bytes = self._about(self._answer("GET", "/api/info", b""))
         except PhotoFailed as error:
+            self.close()
             raise CommandError(f"{self._host}: {error}") from None
+        except BaseException:
+            self.close()
+            raise
         self.made_with = {"engine": self.engine.name, "label": self.engine.label}
 
     def make(self, picture: bytes, track: Track) -> bytes:
@@ -97,6 +102,11 @@ class RemoteMaker(Maker):
             Stopped: While it waited.
         """
         return self._answer("POST", f"/api/splat?{self._query}", picture)
+
+    def close(self) -> None:
+        """Close the connections; nobody may use it any more."""
+        for connection in self._connections:
+            connection.close()
 
     def _answer(self, method: str, path: str, body: bytes) -> bytes:
         """The body of the answer to a request, once it is a good one."""
@@ -144,6 +154,7 @@ class RemoteMaker(Maker):
         if connection is None:
             kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
             connection = self._thread.connection = kind(self._host, timeout=TIMEOUT_S)
+            self._connections.append(connection)
         is_reused = connection.sock is not None
         try:
             return self._exchange(connection, method, path, body)

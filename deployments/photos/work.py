@@ -55,6 +55,10 @@ class Maker(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Give back what it holds of the network; by itself it holds nothing."""
+        return
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
