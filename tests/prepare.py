@@ -1,4 +1,7 @@
-"""What ``make test`` needs beyond Python packages: a Chromium. Installed here where that is possible, explained where not."""
+"""What ``make test`` needs beyond Python packages: a Chromium, and an nginx. Installed here where that is possible.
+
+Without the browser it says what to do; without nginx the tests of what the viewer says behind one are skipped.
+"""
 
 import os
 import shutil
@@ -10,23 +13,33 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 def main() -> int:
     """Make sure that a browser is there. Returns the exit status."""
+    if not shutil.which("nginx"):
+        _install("nginx-light", "The tests of the viewer behind a proxy need nginx")
     if os.environ.get("SPLATCAST_CHROMIUM") or any(map(shutil.which, NAMES)) or _playwright_has_one():
         return 0
-    if shutil.which("apt-get") and os.geteuid() == 0:
-        print("The browser tests need Chromium: installing Debian's …", flush=True)
-        quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "stdout": subprocess.DEVNULL, "check": True}
-        try:
-            subprocess.run(["apt-get", "update", "-qq"], **quiet)  # type: ignore[call-overload]
-            subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], **quiet)  # type: ignore[call-overload]
-            return 0
-        except subprocess.CalledProcessError as error:
-            print(f"apt-get failed with status {error.returncode}.", file=sys.stderr)
+    if _install("chromium", "The browser tests need Chromium"):
+        return 0
     print(
         "The browser tests need Chromium. Either 'sudo apt-get install chromium', or '.venv/bin/playwright install chromium', "
         "or set SPLATCAST_CHROMIUM to its path; then run make test again.",
         file=sys.stderr,
     )
     return 1
+
+
+def _install(package: str, why: str) -> bool:
+    """Install a package of Debian's, if that is possible. Returns whether it was."""
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        return False
+    print(f"{why}: installing Debian's …", flush=True)
+    quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "stdout": subprocess.DEVNULL, "check": True}
+    try:
+        subprocess.run(["apt-get", "update", "-qq"], **quiet)  # type: ignore[call-overload]
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], **quiet)  # type: ignore[call-overload]
+    except subprocess.CalledProcessError as error:
+        print(f"apt-get failed with status {error.returncode}.", file=sys.stderr)
+        return False
+    return True
 
 
 def _playwright_has_one() -> bool:
