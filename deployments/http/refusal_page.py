@@ -28,9 +28,9 @@ strong { overflow-wrap: anywhere; }
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _HEADERS = {**NOT_KEPT, "content-security-policy": f"default-src 'none'; style-src 'sha256-{_HASH}'; frame-ancestors 'none'"}
 _COST = (
-    "From then on, whoever reaches that address can use this server. To let in only those who know a token, put "
-    "<code>SPLATCAST_TOKEN=$(openssl rand -hex 32)</code> in front of the line as well, and send them the address with "
-    "<code>#token=</code> and the token behind it."
+    "From then on, whoever reaches that address can use this server. To let in only those who know a token, first run "
+    "<code>export SPLATCAST_TOKEN=$(openssl rand -hex 32); echo $SPLATCAST_TOKEN</code> in the same terminal, and send them the "
+    "address with <code>#token=</code> and what it printed."
 )
 
 
