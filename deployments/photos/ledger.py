@@ -73,7 +73,7 @@ class Ledger:
             CommandError: Nor can any other.
         """
         path = self._folder / name
-        part = path.with_name(f".{path.name}.part")
+        part = path.with_name(f".{made_of[:16]}.part")  # Not longer than a photo's own name may be; the same when it is made again.
         try:
             with self._whole(part):
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,8 +29,8 @@ from deployments.stream.photo_options import FILE_NAMES
 
 TIMEOUT_S = 120.0
 """Of a connection that says nothing: longer than the server's own limits for a photo."""
-MAX_TRIES = 5
-"""Of a photo that may itself be why its connection breaks."""
+MAX_TRIES = 7
+"""Of a photo that may itself be why its connection breaks; half a minute, in which a replica that was lost is replaced."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 _BUSY = (429, 502, 503, 504)
 _MAX_ANSWER_BYTES = 2**30
@@ -131,8 +131,10 @@ class RemoteMaker(Maker):
                 if status not in _BUSY and status != HTTPStatus.INTERNAL_SERVER_ERROR:
                     self._through_s = self._clock_s()
                     self._refuse(status, trouble)
-                tries += status == HTTPStatus.INTERNAL_SERVER_ERROR or code == "graph_failed"
-                pause_s = _retry_after_s(headers)
+                if status == HTTPStatus.INTERNAL_SERVER_ERROR or code == "graph_failed":
+                    tries += 1
+                else:
+                    pause_s = _retry_after_s(headers)
             if tries >= MAX_TRIES:
                 raise PhotoFailed(f"Given up after {tries} tries: {trouble}")
             if self._clock_s() - self._through_s > self._patience_s:

@@ -66,6 +66,8 @@ def read_video(path: Path, pace: Pace, is_wanted: Callable[[int], bool]) -> Iter
         announced_s = _duration_s(video)
         if seen == 0 or at_s + 1.0 < (1 - _MOST_MISSING) * announced_s:
             raise PhotoFailed(f"The video breaks off after {seen} frames, at {max(0.0, at_s):.1f} of {announced_s:.1f} s.")
+    except cv2.error as error:
+        raise PhotoFailed(f"The video can't be decoded ({error.err}).") from None
     finally:
         video.release()
 

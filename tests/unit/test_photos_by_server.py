@@ -206,9 +206,13 @@ def test_patience_ends_when_nothing_gets_through() -> None:
 
 def test_a_photo_that_breaks_the_server_is_given_up_and_the_next_one_works() -> None:
     waits = Waits()
-    with at(Script(*[refused(500, "internal")] * 3, *[refused(503, "graph_failed")] * 2)) as url, maker(url, waits) as there:
-        with pytest.raises(PhotoFailed, match="Given up after 5 tries: No: graph_failed"):
+    with (
+        at(Script(*[refused(500, "internal")] * 3, *[refused(503, "graph_failed", retry_after="1")] * 4)) as url,
+        maker(url, waits) as there,
+    ):
+        with pytest.raises(PhotoFailed, match="Given up after 7 tries: No: graph_failed"):
             there.make(jpeg(), Track())
+        assert 20 < waits.clock_s() < 45, "long enough for a replica to be replaced"
         assert there.make(jpeg(), Track()) == b"splats"
 
 
@@ -314,7 +318,7 @@ def test_a_photo_whose_connection_always_breaks_is_given_up() -> None:
         if number == 0:
             say(connection, "200 OK", json.dumps(INFO).encode())
 
-    words = r"Given up after 5 tries: the connection to .* broke"
+    words = r"Given up after 7 tries: the connection to .* broke"
     with raw(answer) as url, maker(url, Waits()) as there, pytest.raises(PhotoFailed, match=words):
         there.make(jpeg(), Track())
 
