@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.photos --photos 40 --megapixels 12``. The photos are made for it: the procedural scene, enlarged, with the
 noise of a sensor. The two ways are measured in turn, each with a new process; its start and the loading of the model are reported
-apart, as ten thousand photos need them once.
+apart, as ten thousand photos need them once: the time by the command's own rate, the CPU by what it takes for a single photo.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -55,21 +56,19 @@ def measure(arguments: Sequence[str]) -> dict[str, float]:
     """
     began_s = time.perf_counter()
     program = [sys.executable, "-m", "deployments.photos", *arguments]
-    process = subprocess.Popen(program, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    peak, watched = 0, psutil.Process(process.pid)
+    process = psutil.Popen(program, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    peak, cpu_s = 0, 0.0
     while process.poll() is None:
-        try:
-            peak = max(peak, watched.memory_info().rss)
-        except psutil.NoSuchProcess:
-            break
-        time.sleep(0.05)
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            peak, cpu_s = max(peak, process.memory_info().rss), sum(process.cpu_times()[:2])
+        time.sleep(0.02)
     said = process.communicate()[1]
     took_s = time.perf_counter() - began_s
     found = _RATE.search(said)
     if process.returncode or not found:
         raise BenchmarkError(f"the command failed; it said:\n{said}")
     made, rate = int(found[1]), float(found[2])
-    return {"photos_per_s": rate, "start_s": took_s - made / rate, "peak_mb": peak / 1e6}
+    return {"made": made, "photos_per_s": rate, "start_s": took_s - made / rate, "peak_mb": peak / 1e6, "cpu_s": cpu_s}
 
 
 def compare(count: int, megapixels: float, rounds: int, form: str) -> dict[str, Any]:
@@ -78,19 +77,34 @@ def compare(count: int, megapixels: float, rounds: int, form: str) -> dict[str, 
         folder = Path(temporary)
         size = write_photos(folder / "photos", count, megapixels)
         runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+        single = folder / "single"
+        single.mkdir()
+        shutil.copy(folder / "photos" / "0.jpg", single)
         for number in range(rounds):
             for way, more in (("here", []), ("server", ["--url", server.url])):
-                out = folder / f"{way}{number}"
-                runs[way].append(measure([str(folder / "photos"), "-o", str(out), "--format", form, *more]))
-                shutil.rmtree(out)
+                first, many = (["-o", str(folder / f"{name}-{way}{number}"), "--format", form, *more] for name in ("one", "all"))
+                one = measure([str(single), *first])
+                before_s = _cpu_s(server)
+                run = measure([str(folder / "photos"), *many])
+                spent_s = run["cpu_s"] - one["cpu_s"] + (_cpu_s(server) - before_s if more else 0.0)
+                runs[way].append({**run, "cpu_ms_a_photo": 1e3 * spent_s / max(1, count - 1)})
     return {"photo_bytes": size, "runs": runs}
+
+
+def _cpu_s(server: LocalServer) -> float:
+    """What all processes of a server have used so far."""
+    spent_s = 0.0
+    for process in server.processes():
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            spent_s += sum(process.cpu_times()[:2])
+    return spent_s
 
 
 def describe(measured: Mapping[str, Any]) -> str:
     """The table: medians of the rounds."""
-    keys = ("photos_per_s", "start_s", "peak_mb")
+    keys = ("photos_per_s", "cpu_ms_a_photo", "start_s", "peak_mb")
     rows = [[words, *(f"{median(run[key] for run in measured['runs'][way]):.1f}" for key in keys)] for way, words in WAYS.items()]
-    return table(["", "photos/s", "start, s", "peak, MB"], rows)
+    return table(["", "photos/s", "CPU ms a photo", "start, s", "peak of the command, MB"], rows)
 
 
 @command("photos")
