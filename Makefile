@@ -1,5 +1,6 @@
 # Splatcast: the commands that people type. `make help` lists them.
-# PORT, HOST, PROFILE (cpu or gpu) and MODEL (such as da3-small) are passed on to `make run`.
+# PORT, HOST, PROFILE (cpu or gpu) and MODEL (such as da3-small) are passed on to `make run`; so are HOSTS (names that it answers to)
+# and ORIGINS (other sites that may use it), for tunnels and proxies: docs/proxy.md.
 # URL (what `make run` printed), SESSIONS, FPS, SECONDS and ARGS (any other option) are passed on to `make load`.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 DA3_STAMP := $(VENV)/.installed-da3
 
-export HOST PORT PROFILE MODEL
+export HOST HOSTS ORIGINS PORT PROFILE MODEL
 
 .DEFAULT_GOAL := help
 .PHONY: help run load install-da3 test lint audit format bench web messages vectors kubernetes clean
@@ -18,7 +19,7 @@ export HOST PORT PROFILE MODEL
 help: ## List the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(STAMP) $(if $(MODEL)$(filter gpu,$(PROFILE)),$(DA3_STAMP)) ## Create the environment, build the viewer, start the graph, print the URL (PORT, HOST, PROFILE=cpu|gpu, MODEL=da3-…)
+run: $(STAMP) $(if $(MODEL)$(filter gpu,$(PROFILE)),$(DA3_STAMP)) ## Create the environment, build the viewer, start the graph, print the URL (PORT, HOST, HOSTS, PROFILE=cpu|gpu, MODEL=da3-…)
 	@exec $(BIN)/splatcast
 
 load: $(STAMP) ## Send viewers to the server that `make run` started and print what they saw (URL, SESSIONS, FPS, SECONDS)

@@ -86,7 +86,8 @@ class LocalServer(ServerProcesses):
         command = [sys.executable, "-m", "deployments.ops.launch", "--profile", "cpu", "--config", str(config)]
         command += ["--port", str(self.port)]
         self.ray_token = secrets.token_hex(32)
-        environment = {**os.environ, "HOST": "", "PORT": "", "PROFILE": "", "MODEL": "", "SPLATCAST_TOKEN": ""}
+        names = ("HOST", "HOSTS", "ORIGINS", "PORT", "PROFILE", "MODEL", "SPLATCAST_TOKEN")
+        environment = {**os.environ, **dict.fromkeys(names, "")}
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.ray_token, **(settings or {})}
         with self._log.open("w") as output:
             # In a session of its own, so that Ctrl-C at the terminal reaches only us, and we stop the server in order.

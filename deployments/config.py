@@ -19,16 +19,20 @@ from deployments.stream.quality import QualitySettings
 from deployments.stream.rooms import RoomLimits
 from deployments.stream.session_settings import SessionLimits
 
+ANY_BELOW = "*."
+"""Begins a host that stands for every name below a domain."""
+
 
 @dataclass(frozen=True, slots=True)
 class AccessSettings:
     """Who may use the server. The token is not part of it: Serve logs and shows its config.
 
     Attributes:
-        origins: Sites whose pages may use the server, each as ``https://host[:port]``. Empty: the server's own pages only; a list
-            is the whole list. ``*``: any site.
-        hosts: Names by which the server may be asked for, besides IP addresses and localhost. ``*``: any, for a server behind a
-            load balancer.
+        origins: Sites whose pages may use the server, each as ``https://host[:port]``, besides its own pages; where ``hosts`` is
+            ``*``, a list is the whole list, as nothing else tells which pages are its own. ``*``: any site.
+        hosts: Names by which the server may be asked for, besides IP addresses and localhost; their pages on port 80 and 443 are
+            its own. ``*.example.com``: every name below, for domains where nobody else decides where names point. ``*``: any, for
+            a server behind a load balancer.
         embed: Sites whose pages may show the viewer in a frame, written like ``origins``. Empty: the server's own pages only.
             ``*``: any site. The stream stays the viewer's own: they need not be in ``origins``.
         max_sessions_per_address: Sessions that an ingress replica serves for one client address. Enough for a school behind one.
@@ -46,8 +50,10 @@ def _access_makes_sense(settings: AccessSettings) -> AccessSettings:
             if parse_origin(site) is None:
                 raise ValueError(f"{name}: expected https://host or https://host:port, or '*' for any site, got {site!r}")
     for host in settings.hosts if settings.hosts != "*" else ():
-        if (parsed := parse_authority(host, 0)) is None or parsed[1]:
-            raise ValueError(f"hosts: expected names without a port, or '*' for any, got {host!r}")
+        domain = host.removeprefix(ANY_BELOW)
+        # All of *.com would be anybody's.
+        if (parsed := parse_authority(domain, 0)) is None or parsed[1] or (domain != host and domain.count(".") < 1):
+            raise ValueError(f"hosts: expected names without a port, *.example.com, or '*' for any, got {host!r}")
     if settings.max_sessions_per_address < 1:
         raise ValueError(f"max_sessions_per_address: expected 1 or more, got {settings.max_sessions_per_address}")
     return settings

@@ -36,6 +36,7 @@ from deployments.splats.errors import CodecError
 from deployments.splats.files import FORMATS, FileOptions, encode_file
 from deployments.splats.gaussians import Gaussians
 from deployments.stream.messages import Dropped, Error, encode
+from deployments.stream.photo_options import origin_comments
 from deployments.stream.recording import (
     BadRecording,
     Entry,
@@ -151,7 +152,7 @@ def _export(args: argparse.Namespace) -> None:
         for index, frame in enumerate(_frames_between(reader, args.start_s, args.end_s)):
             if index % args.every:
                 continue
-            options = FileOptions(args.format, comments=_origin(reader))
+            options = FileOptions(args.format, comments=origin_comments(reader.welcome.engine) if reader.welcome else ())
             path = args.folder / f"{index:06d}{FORMATS[args.format].suffix}"
             try:
                 path.write_bytes(encode_file(gaussians_of(frame), options, encoders).tobytes())
@@ -160,15 +161,6 @@ def _export(args: argparse.Namespace) -> None:
                 continue
             written += 1
     print(f"{written} files in {args.folder}")
-
-
-def _origin(reader: RecordingReader) -> tuple[str, ...]:
-    """What an exported file says of itself, as one of ``/api/splat`` does."""
-    if reader.welcome is None:
-        return ()
-    engine = reader.welcome.engine
-    unit = "metres" if engine.metric else "the model's own"
-    return f"unit: {unit}", f"engine: {engine.name} ({engine.label})", f"licence: {engine.licence} {engine.licence_note}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,7 +19,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from deployments.config import AccessSettings
+from deployments.config import ANY_BELOW, AccessSettings
 from deployments.stream.errors import ForbiddenHost, ForbiddenOrigin, ServerFull, TooManyFromAddress, Unauthorized
 from deployments.stream.origins import DEFAULT_PORTS, host_name, is_address, parse_authority, parse_origin
 
@@ -67,7 +67,10 @@ class Access:
         """
         self._token = token.encode() if token is not None else None
         self._origins = None if settings.origins == "*" else {parse_origin(origin) for origin in settings.origins}
-        self._hosts = None if settings.hosts == "*" else {host_name(host) for host in settings.hosts} | {"localhost"}
+        self._answers_to_any = settings.hosts == "*"
+        listed = () if settings.hosts == "*" else settings.hosts
+        self._names = {host_name(host) for host in listed if not host.startswith(ANY_BELOW)}
+        self._suffixes = tuple(host_name(host[1:]) for host in listed if host.startswith(ANY_BELOW))
 
     def check(self, scope: Scope) -> None:
         """Return if the request may be served.
@@ -85,20 +88,33 @@ class Access:
         self._check_token(scope)
 
     def _check_host(self, scope: Scope) -> None:
-        if self._hosts is None:
+        if self._answers_to_any:
             return
         got = _headers(scope, b"host")
         host = parse_authority(got[0], 0) if len(got) == 1 else None
-        if host is None or not (host[0] in self._hosts or is_address(host[0])):
+        if host is None or not self._answers_to(host[0]):
             raise ForbiddenHost(", ".join(got))
+
+    def _answers_to(self, name: str) -> bool:
+        return name in self._names or name == "localhost" or is_address(name) or name.endswith(self._suffixes)
 
     def _check_origin(self, scope: Scope) -> None:
         got = _headers(scope, b"origin")
         if not got or self._origins is None:
             return
         origin = parse_origin(got[0]) if len(got) == 1 else None
-        if origin is None or not (origin in self._origins if self._origins else _is_own(origin, _headers(scope, b"host"))):
+        if origin is None or not (origin in self._origins or self._is_own(origin, _headers(scope, b"host"))):
             raise ForbiddenOrigin(", ".join(got))
+
+    def _is_own(self, origin: tuple[str, str, int], hosts: list[str]) -> bool:
+        if self._origins and self._answers_to_any:
+            return False  # Nothing but the list tells the server's own names from one that was made to point here.
+        scheme, host, port = origin
+        # A name of its own, whatever a tunnel makes of the Host header. Not one below a "*.": those may be other people's.
+        if host in self._names and port == DEFAULT_PORTS[scheme]:
+            return True
+        # The schemes may differ: behind a proxy that ends TLS the page is https and the request is not.
+        return len(hosts) == 1 and parse_authority(hosts[0], DEFAULT_PORTS[scheme]) == (host, port)
 
     def _check_token(self, scope: Scope) -> None:
         if self._token is None:
@@ -199,9 +215,3 @@ def _headers(scope: Scope, name: bytes) -> list[str]:
 
 def _query(scope: Scope) -> list[tuple[str, str]]:
     return parse_qsl((scope.get("query_string") or b"").decode("latin-1"), keep_blank_values=True, encoding="latin-1")
-
-
-def _is_own(origin: tuple[str, str, int], hosts: list[str]) -> bool:
-    # The schemes may differ: behind a proxy that ends TLS the page is https and the request is not.
-    scheme, host, port = origin
-    return len(hosts) == 1 and parse_authority(hosts[0], DEFAULT_PORTS[scheme]) == (host, port)

@@ -4,6 +4,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.http.access import Access, without_token
 from deployments.http.answers import refusal_of
+from deployments.http.refusal_page import refusal_page, wants_page
 from deployments.stream.errors import StreamError
 
 
@@ -23,14 +24,15 @@ class AccessGate:
             try:
                 self._access.check(scope)
             except StreamError as error:
-                await refusal_of(error)(scope, receive, send)
+                answer = refusal_page(error) if wants_page(scope) else None
+                await (answer or refusal_of(error))(scope, receive, send)
                 return
             scope = without_token(scope)
         await self._app(scope, receive, send)
 
 
 class PageHeaders:
-    """Adds to every response the headers that tell a browser what the page may do."""
+    """Adds to every response the headers that tell a browser what the page may do, unless the response has its own."""
 
     # What the viewer was seen to need: Spark compiles WASM and starts its sort worker from a blob; a dropped file is a blob.
     _POLICY = (
@@ -62,7 +64,9 @@ class PageHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *self._headers]}
+                headers = [*message.get("headers", [])]
+                own = {name for name, _ in headers}
+                message = {**message, "headers": headers + [each for each in self._headers if each[0] not in own]}
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

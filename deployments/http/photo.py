@@ -4,8 +4,6 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -19,12 +17,12 @@ from deployments.config import GraphArgs
 from deployments.http.access import Places
 from deployments.http.admitted import AdmittedPipeline
 from deployments.pipeline import Overloaded
-from deployments.splats.codecs import CODECS
 from deployments.splats.files import FORMATS, FileOptions
-from deployments.stream.errors import BadMessage, FrameEmpty, FrameError, FrameTooLarge, ImageBroken, UnsupportedImage
+from deployments.stream.errors import FrameEmpty, FrameError, FrameTooLarge, ImageBroken, UnsupportedImage
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions
+from deployments.stream.photo_options import origin_comments, photo_options
 
 BODY_TIMEOUT_S = 120.0
 """A photo of 15 MB over 1 Mbit/s. A client slower than that holds its place on purpose."""
@@ -79,23 +77,10 @@ class Photos:
         return _file(outcome, file.format, engine)
 
     def _options(self, request: Request, engine: Engine) -> tuple[FrameOptions, FileOptions]:
-        query = dict(request.query_params)
-        if "codec" in query:
-            raise HTTPException(400, "codec: a file's codec is its format; use 'format'")
-        limits = self._args.option_limits
-        if (name := query.get("format", "ply")) in CODECS and name not in limits.codecs:
-            raise HTTPException(400, f"format: this server does not offer {name}")
-        unit = "metres" if engine.metric else "the model's own"
-        comments = (f"unit: {unit}", f"engine: {engine.name} ({engine.label})", f"licence: {engine.licence} {engine.licence_note}")
-        wishes: dict[str, Any] = {key: query.pop(key) for key in ("format", "layout", "frame") if key in query}
         try:
-            file = FileOptions(**wishes, comments=comments)
-            options = replace(self._args.options, representation="points" if file.is_points else "splats")
-            return limits.apply(options, {key: _number(value) for key, value in query.items()}), file
+            return photo_options(dict(request.query_params), self._args.options, self._args.option_limits, origin_comments(engine))
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
-        except BadMessage as error:
-            raise HTTPException(400, error.reason) from None
 
     async def _picture(self, request: Request) -> bytes:
         """The picture in a request, read no further than the limit.
@@ -207,13 +192,3 @@ def _file(frame: PackedFrame, name: str, engine: Engine) -> Response:
         "x-splatcast-count": str(frame.count),
     }
     return Response(frame.data.tobytes(), media_type=form.media_type, headers=headers)
-
-
-def _number(value: str) -> str | int | float:
-    """A query's value as the option's type; what is no number stays text and is checked as text."""
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value

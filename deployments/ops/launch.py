@@ -21,12 +21,13 @@ import urllib.request
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
+
+from deployments.ops.reach import allow, warning
 
 PACKAGE = Path(__file__).parents[1]
 ROOT = PACKAGE.parent
@@ -46,7 +47,7 @@ class LaunchError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the ``splatcast`` command. Returns the exit status."""
+    """``splatcast`` without photos. Returns the exit status."""
     options = _parse(argv)
     try:
         return _launch(options)
@@ -57,11 +58,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # An empty variable means "not set": make passes all of them on.
-    env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "PORT", "MODEL")}
-    parser = argparse.ArgumentParser(prog="splatcast", description="Live 3D Gaussian splats from a camera, in the browser.")
+    env = {name: os.environ.get(name) or None for name in ("PROFILE", "HOST", "HOSTS", "ORIGINS", "PORT", "MODEL")}
+    parser = argparse.ArgumentParser(
+        prog="splatcast",
+        description="Live 3D Gaussian splats from a camera, in the browser.",
+        epilog="With photos it starts no server but makes files of them: splatcast PHOTO … -o DIR ('splatcast -o --help').",
+    )
     parser.add_argument("--profile", choices=sorted(CONFIGS), default=env["PROFILE"], help="default: gpu where it can run")
     parser.add_argument("--model", default=env["MODEL"], help="a Depth Anything 3 model, such as da3-small, on this profile")
     parser.add_argument("--host", default=env["HOST"], help="address to listen on; default: the config's")
+    parser.add_argument("--hosts", default=env["HOSTS"], help="host names to answer to, with commas; *.NAME: all below it")
+    parser.add_argument("--origins", default=env["ORIGINS"], help="other sites whose pages may use the server, with commas")
     parser.add_argument("--port", type=_port, default=env["PORT"], help="port to listen on; default: the config's")
     parser.add_argument("--config", type=Path, help="another serve config instead of the profile's")
     options = parser.parse_args(argv)
@@ -87,18 +94,21 @@ def _launch(options: argparse.Namespace) -> int:
     if options.model:
         use_model(config["applications"][0], options.model)
     token = check_token()
+    try:
+        allow(config["applications"][0], http["host"], options.hosts, options.origins)
+    except ValueError as error:
+        raise LaunchError(str(error)) from None
     check_graph(config, profile)
     if profile == "gpu" and not _has_gpu():
         raise LaunchError("PROFILE=gpu, but this machine shows no NVIDIA GPU: install its driver, or use PROFILE=cpu")
     check_address(http["host"], http["port"])
-    allow_host(config["applications"][0], http["host"])
     fetch(config)
     set_environment()
     # Replicas import the package from wherever this process found it.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
-    if warning := open_to_others(http["host"], token):
-        _say(warning)
+    if open_to_others := warning(http["host"], options.hosts, token):
+        _say(open_to_others)
     _say(f"profile {profile}" + ("" if options.profile else " (PROFILE=cpu|gpu chooses)") + "; starting Ray …")
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="splatcast-") as file:
         yaml.safe_dump(config, file)
@@ -238,13 +248,6 @@ def check_graph(config: dict[str, Any], profile: str) -> None:
             )
 
 
-def allow_host(application: dict[str, Any], host: str) -> None:
-    """Let the server be asked for by the name that it was told to listen on, if ``access.hosts`` is a list."""
-    access = (application.get("args") or {}).get("access") or {}
-    if isinstance(hosts := access.get("hosts"), list) and ":" not in host:
-        access["hosts"] = [*hosts, host]
-
-
 def check_token() -> str | None:
     """The access token that replicas will find in their environment, or None.
 
@@ -257,23 +260,6 @@ def check_token() -> str | None:
         return token_from(os.environ)
     except ValueError as error:
         raise LaunchError(str(error)) from None
-
-
-def open_to_others(host: str, token: str | None) -> str | None:
-    """A warning if people beyond this machine can use the server and nothing keeps them from it."""
-    if token or host == "localhost" or _is_loopback(host):
-        return None
-    return (
-        f"HOST={host}: anyone who reaches this machine can use the server; to let in only those who know a token: "
-        "SPLATCAST_TOKEN=$(openssl rand -hex 32) make run"
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _sentence(where: str, error: ValidationError) -> str:

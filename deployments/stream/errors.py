@@ -7,6 +7,8 @@ the graph as values, not as raised exceptions: Serve would log a stack trace for
 from dataclasses import dataclass
 from typing import ClassVar
 
+from deployments.stream.origins import DEFAULT_PORTS, is_address, parse_authority, parse_origin
+
 
 class StreamError(Exception):
     """Base of all refusals. ``str()`` is the sentence for people, with its attributes filled in; ``code`` is for programs."""
@@ -301,10 +303,24 @@ class ForbiddenOrigin(StreamError):
     got: str
     code = "forbidden_origin"
     close_code = 1008
-    sentence = (
-        "Pages from {got!a:.80} may not use this server: expected its own pages or a site in access.origins. "
-        "Behind a proxy, pass the Host header on as the browser sent it."
-    )
+
+    def __str__(self) -> str:
+        way = "Its site is not in access.origins; behind a proxy, pass the Host header on as the browser sent it."
+        if self.line:
+            own = f", or, if it is the server's own name in a tunnel, HOSTS={self.name} make run" if self.name else ""
+            way = f"Whoever runs it lets them: {self.line}{own}. Behind a proxy, pass the Host header on as the browser sent it."
+        return f"Pages from {self.got!a:.80} may not use this server. {way}"
+
+    @property
+    def name(self) -> str:
+        """The host that the page comes from, if it could be a name of the server's; else empty."""
+        origin = parse_origin(self.got)
+        return origin[1] if origin and origin[2] == DEFAULT_PORTS[origin[0]] and _is_public_name(origin[1]) else ""
+
+    @property
+    def line(self) -> str:
+        """What to type where the server runs; empty if the header is no origin. Safe to paste: an origin has no shell in it."""
+        return f"ORIGINS={self.got} make run" if parse_origin(self.got) else ""
 
 
 @dataclass(eq=False)
@@ -314,10 +330,20 @@ class ForbiddenHost(StreamError):
     got: str
     code = "forbidden_host"
     close_code = 1008
-    sentence = (
-        "This server does not answer to the name {got!a:.80}: expected an IP address, localhost or a name in "
-        "access.hosts; add it there."
-    )
+
+    def __str__(self) -> str:
+        way = f"{self.line}, or the name in access.hosts" if self.line else "with a name in access.hosts"
+        return f"This server does not answer to the name {self.got!a:.80}. Whoever runs it lets it: {way}."
+
+    @property
+    def line(self) -> str:
+        """What to type where the server runs; empty if the header is no name. Safe to paste: a name has no shell in it."""
+        host = parse_authority(self.got, 0)
+        return f"HOSTS={host[0]} make run" if host and _is_public_name(host[0]) and len(host[0]) <= 253 else ""
+
+
+def _is_public_name(host: str) -> bool:
+    return not is_address(host) and host != "localhost" and not host.startswith("-")
 
 
 @dataclass(eq=False)

@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--protocol", type=int, default=messages.PROTOCOL)
     parser.add_argument("--no-welcome", action="store_true")
     parser.add_argument("--embed", action="append", default=[], help="a site whose pages may frame the viewer")
+    parser.add_argument("--hosts", default="*", help="names that it answers to, with commas")
     parser.add_argument("--token", default=None)
     parser.add_argument("--acks", type=Path, default=None, help="where to write every ack, a JSON line each")
     parser.add_argument("--still", action="store_true", help="every frame is the first one")
@@ -125,7 +126,8 @@ def main() -> None:
         Session._on_hello = _refuse_hello  # type: ignore[method-assign]
     messages.PROTOCOL = options.protocol
     params = {"splats": 3072, "fail_every": options.fail_every, "native": options.native} if options.engine == "synthetic" else {}
-    args = GraphArgs.model_validate({"max_sessions": options.max_sessions, "access": {"embed": options.embed}})
+    hosts = "*" if options.hosts == "*" else [name for name in options.hosts.split(",") if name]
+    args = GraphArgs.model_validate({"max_sessions": options.max_sessions, "access": {"embed": options.embed, "hosts": hosts}})
     model = load_model(options.engine, **params)
     pipeline = Pipeline(Still(model) if options.still else model, args.frames, args.pack)
     pipeline.licence_note, pipeline.corrupt = options.licence_note, options.corrupt

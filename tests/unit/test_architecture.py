@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "deployments"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SHELLS = {"graph", "ingress", "decoder", "inference", "packer", "relay"}
-ORDER = ("splats", "stream", "pipeline", "scene", "models", "stages", "config", "http", "ops", "shells")
+ORDER = ("splats", "stream", "pipeline", "scene", "models", "stages", "config", "http", "photos", "ops", "shells")
 """Each imports only from those before it, and from itself."""
 BESIDE = {
     "client": {"splats", "stream"},

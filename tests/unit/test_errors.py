@@ -53,11 +53,20 @@ SENTENCES: dict[StreamError, str] = {
         "programs send it as 'Authorization: Bearer'."
     ),
     errors.ForbiddenOrigin("https://é.example/" + "x" * 99): (
-        f"Pages from 'https://\\xe9.example/{'x' * 58} may not use this server: expected its own pages or a site in "
-        "access.origins. Behind a proxy, pass the Host header on as the browser sent it."
+        f"Pages from 'https://\\xe9.example/{'x' * 58} may not use this server. Its site is not in access.origins; behind a proxy, "
+        "pass the Host header on as the browser sent it."
     ),
-    errors.ForbiddenHost("evil"): (
-        "This server does not answer to the name 'evil': expected an IP address, localhost or a name in access.hosts; add it there."
+    errors.ForbiddenOrigin("https://cam.example"): (
+        "Pages from 'https://cam.example' may not use this server. Whoever runs it lets them: ORIGINS=https://cam.example make "
+        "run, or, if it is the server's own name in a tunnel, HOSTS=cam.example make run. Behind a proxy, pass the Host header "
+        "on as the browser sent it."
+    ),
+    errors.ForbiddenHost("evil.example:80"): (
+        "This server does not answer to the name 'evil.example:80'. Whoever runs it lets it: HOSTS=evil.example make run, or the "
+        "name in access.hosts."
+    ),
+    errors.ForbiddenHost("a; b"): (
+        "This server does not answer to the name 'a; b'. Whoever runs it lets it: with a name in access.hosts."
     ),
     errors.SessionIdle(60.0): "Closed: nothing came for 60 s. Send frames, or pings to stay connected.",
     errors.InternalError(): "The server had an unexpected error in this session; its log has the details, under the session's id.",

@@ -12,6 +12,7 @@ import yaml
 from deployments.config import GraphArgs
 from deployments.ops import launch
 from deployments.ops.launch import LaunchError
+from deployments.ops.reach import allow
 
 ROOT = Path(__file__).parents[2]
 BY_NAME = {"GaussianInference": {}, "Ingress": {"max_ongoing_requests": 700}}
@@ -151,7 +152,7 @@ def test_what_is_left_empty_is_as_if_it_were_left_out(args: str, deployments: st
     config = launch.load_config(path)
     launch.check_graph(config, "cpu")
     application = config["applications"][0]
-    launch.allow_host(application, "my-box")
+    allow(application, "my-box", None, None)
     if model:
         launch.use_model(application, model)
         assert application["args"]["engine"]["params"] == {"model": model}
@@ -271,18 +272,6 @@ def test_the_watcher_outlives_what_goes_wrong_and_keeps_its_deadline(monkeypatch
     assert ended and watcher.failure and "not ready after" in watcher.failure
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_a_server_for_this_machine_only_needs_no_warning(host: str) -> None:
-    assert launch.open_to_others(host, None) is None
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "my-box", "localhost.example"])
-def test_a_server_for_others_without_a_token_is_one_line_of_warning(host: str) -> None:
-    warning = launch.open_to_others(host, None)
-    assert warning and "\n" not in warning and host in warning and "SPLATCAST_TOKEN=" in warning
-    assert launch.open_to_others(host, "0123456789abcdef") is None
-
-
 def test_a_token_that_replicas_would_refuse_is_refused_before_ray_starts(clean: pytest.MonkeyPatch) -> None:
     clean.setattr(os, "environ", {"SPLATCAST_TOKEN": "my secret"})
     with pytest.raises(LaunchError, match="SPLATCAST_TOKEN: expected at least 16") as refused:
@@ -290,26 +279,6 @@ def test_a_token_that_replicas_would_refuse_is_refused_before_ray_starts(clean: 
     assert "my secret" not in str(refused.value)
     clean.setattr(os, "environ", {"SPLATCAST_TOKEN": "0123456789abcdef"})
     assert launch.check_token() == "0123456789abcdef"
-
-
-@pytest.mark.parametrize(
-    ("args", "host", "hosts"),
-    [
-        ({"access": {"hosts": []}}, "my-box", ["my-box"]),
-        ({"access": {"hosts": ["cam.example"]}}, "my-box", ["cam.example", "my-box"]),
-        ({"access": {"hosts": []}}, "::1", []),
-        ({"access": {"hosts": "*"}}, "my-box", "*"),
-        ({"access": None}, "my-box", None),
-        (None, "my-box", None),
-    ],
-)
-def test_the_name_it_listens_on_is_one_it_may_be_asked_for_by(args: Any, host: str, hosts: Any) -> None:
-    (application,) = config(args)["applications"]
-    launch.allow_host(application, host)
-    access = (application["args"] or {}).get("access") or {}
-    assert access.get("hosts") == hosts
-    if access:
-        GraphArgs.model_validate(application["args"])
 
 
 def test_the_shipped_laptop_config_answers_to_no_name_but_localhost() -> None:

@@ -1,6 +1,8 @@
 """The access rules, headers and silences of the whole ASGI application."""
 
 import asyncio
+import base64
+import hashlib
 import io
 import json
 import logging
@@ -333,3 +335,46 @@ def test_bad_messages_are_answered_in_words_without_an_inside(tmp_path: Path, da
         text = answer.decode(errors="replace").replace("../../etc/passwd", "")
         assert not re.search(r"Traceback|\.py\b|deployments|0x[0-9a-f]{6}| object at |<class", text), text
         assert len(answer) < 3000
+
+
+# --- The 403 of a person ---
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+def test_a_person_reads_what_to_type_and_a_program_the_same_as_json(tmp_path: Path) -> None:
+    guarded = client(tmp_path, hosts=[])
+    page = guarded.get("/", headers={**BROWSER, "host": "abc.ngrok-free.app"})
+    assert page.status_code == 403 and page.headers["content-type"].startswith("text/html")
+    assert "<pre>HOSTS=abc.ngrok-free.app make run</pre>" in page.text and "SPLATCAST_TOKEN=" in page.text
+    assert page.headers["cache-control"] == "no-store" and page.headers["x-content-type-options"] == "nosniff"
+    for headers in ({}, {"accept": "*/*"}, {"accept": "application/json"}):
+        program = guarded.get("/", headers={**headers, "host": "abc.ngrok-free.app"})
+        assert program.status_code == 403 and program.json()["code"] == "forbidden_host"
+        assert "HOSTS=abc.ngrok-free.app make run" in program.json()["message"]
+    site = guarded.get("/api/info", headers={**BROWSER, "host": "localhost", "origin": "https://page.example"})
+    assert site.status_code == 403 and "<pre>ORIGINS=https://page.example make run</pre>" in site.text
+
+
+@pytest.mark.parametrize(
+    "host", ["<script>alert(1)</script>", "a;reboot", "$(reboot)", "a`b`", "a b", "-x", "", "é", "x" * 300, "'\""]
+)
+def test_the_page_has_nothing_of_a_request_but_text(host: str, tmp_path: Path) -> None:
+    guarded = client(tmp_path, hosts=[])
+    page = guarded.get("/", headers={**BROWSER, "host": host.encode("latin-1")})
+    assert page.status_code == 403 and "<script" not in page.text and "<pre>" not in page.text
+    assert len(page.text) < 8000
+
+
+def test_the_page_runs_nothing_and_its_style_is_the_one_its_policy_names(tmp_path: Path) -> None:
+    page = client(tmp_path, hosts=[]).get("/", headers={**BROWSER, "host": "a.example"})
+    policies = page.headers.get_list("content-security-policy")
+    (style,) = re.findall(r"<style>(.*?)</style>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policies == [f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'"]
+    assert not re.search(r"src=|href=|url\(|@import", page.text)
+
+
+def test_other_pages_keep_the_policy_of_all(tmp_path: Path) -> None:
+    (policy,) = client(tmp_path).get("/", headers=BROWSER).headers.get_list("content-security-policy")
+    assert policy.startswith("default-src 'self'")

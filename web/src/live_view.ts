@@ -9,11 +9,13 @@ import type { Rooms } from "./rooms/rooms.js";
 import type { State } from "./state.js";
 import type { Access } from "./stream/access.js";
 import { changesFrames } from "./stream/options.js";
+import { askByHttp } from "./stream/reach.js";
 import { Stream } from "./stream/stream.js";
 import { bufferOf, type DecodedFrame, type FromFile, type FromSocket, type ServerRefusal } from "./stream/thread.js";
 import { badReply, notDrawn, refused, serverGone, tokenAsked, workerFailed } from "./ui/problem_texts.js";
 import type { Problems } from "./ui/problems.js";
 import type { Store } from "./ui/store.js";
+import { Unreached } from "./ui/unreached.js";
 import type { HeadsetMode } from "./view/headset.js";
 import { chooseLift, type LiftChoice, type LiftWish } from "./view/lift_choice.js";
 import { Player, type PlayerEvents } from "./view/player.js";
@@ -38,6 +40,7 @@ export class LiveView implements PlayerEvents {
   stale = (): void => undefined;
   private staleTimer = 0;
   private wasConnected = false;
+  private readonly unreached: Unreached;
   /** The next frame is shown though the view is frozen. */
   private stepping = false;
 
@@ -51,6 +54,12 @@ export class LiveView implements PlayerEvents {
     lift: LiftWish,
   ) {
     this.player = new Player(canvas, this);
+    this.unreached = new Unreached(problems, {
+      ask: () => askByHttp((path, init) => access.fetch(path, init)),
+      isOpen: () => store.get().connection === "open",
+      gone: () => serverGone(this.wasConnected),
+      refused: (refusal) => this.refused(refusal),
+    });
     const failed = (why: string): void => problems.report(workerFailed(why));
     this.stream = new Stream(workerUrl, (message) => this.receive(message), failed);
     void chooseLift(this.player.stage, lift).then((choice) => this.lifts(choice));
@@ -201,8 +210,8 @@ export class LiveView implements PlayerEvents {
     if (status === "open") {
       this.wasConnected = true;
       this.problems.settle("connected");
-    } else if (status === "waiting" && !this.problems.aboutConnection) {
-      this.problems.report(serverGone(this.wasConnected));
+    } else if (status === "waiting") {
+      this.unreached.failed();
     }
   }
 

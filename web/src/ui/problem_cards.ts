@@ -47,6 +47,7 @@ export class ProblemCards {
     close.setAttribute("aria-label", "Dismiss");
     close.addEventListener("click", () => this.actions.dismiss(problem.code));
     card.append(make("strong", problem.title), close, make("p", problem.text));
+    if (problem.lines) card.append(make("pre", problem.lines.join("\n")));
     const actions = make("div", "", "actions");
     const offer = (text: string, act: () => void): void => {
       const button = make("button", text);

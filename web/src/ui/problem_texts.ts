@@ -67,6 +67,34 @@ export function serverGone(wasConnected: boolean): Problem {
   };
 }
 
+const NGINX = [
+  "proxy_http_version 1.1;",
+  "proxy_set_header Upgrade $http_upgrade;",
+  'proxy_set_header Connection "upgrade";',
+  "proxy_set_header Host $http_host;",
+];
+
+/** @param by What the proxy calls itself; empty: it does not say. */
+export function noWebSocket(by: string): Problem {
+  return {
+    code: "no_websocket",
+    title: "A proxy does not pass WebSockets",
+    text: `This page and the server's answers arrive, but no WebSocket opens: something between them${by && `, which calls itself ${by},`} does not pass it on. Whoever runs it can let it through; in nginx, beside proxy_pass:`,
+    lines: NGINX,
+    until: "connected",
+  };
+}
+
+/** @param by As above. */
+export function proxyAnswers(status: number, by: string): Problem {
+  return {
+    code: "proxy_answers",
+    title: "A proxy answers in the server's place",
+    text: `${by || "It"} answers with ${status}. Is the server running, and does the proxy know where? The viewer tries again by itself.`,
+    until: "connected",
+  };
+}
+
 export function sourceFailed(error: unknown): Problem {
   const { code, title } =
     error instanceof SourceError ? error : { code: "source_failed", title: "The source could not be opened" };

@@ -41,9 +41,9 @@ export class Problems {
     this.keep((each) => each.code !== code);
   }
 
-  /** Whether the page already says why there is no connection. */
-  get aboutConnection(): boolean {
-    return this.store.get().problems.some(isAboutConnection);
+  /** What the page says of why there is no connection. */
+  get aboutConnection(): Problem | undefined {
+    return this.store.get().problems.find(isAboutConnection);
   }
 
   private keep(stays: (problem: Problem) => boolean): void {
