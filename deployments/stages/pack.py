@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import LayeredDepth, resize_layers
 from deployments.splats.lifting import fit_grid
-from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians
+from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians, WrongViewCount
 from deployments.stream.frames import FrameRequest, PackedFrame
 
 JPEG_QUALITY = 88
@@ -95,14 +95,17 @@ class Packer:
             return packed
         request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
         request.pictures = ()
-        return packed
+        return replace(packed, label=prediction.label) if prediction.label else packed
 
     def _pack(self, prediction: Prediction, request: FrameRequest) -> PackedFrame | FrameError:
         if request.file:
             return self._pack_gaussians(request.file.format, prediction, request)
-        name = request.codec_for(prediction.kind, isinstance(prediction.scene, LayeredDepth))
+        layered = prediction.scene
+        fits = isinstance(layered, LayeredDepth) and layered.layer_count <= depth_heads.MAX_LAYERS
+        name = request.codec_for(prediction.kind, fits)
         if name == depth_heads.NAME:
-            layered = prediction.scene
+            if isinstance(layered, LayeredDepth) and not fits:
+                return WrongViewCount(len(layered.views), depth_heads.MAX_LAYERS)
             return _pack_depth(layered, prediction, request) if isinstance(layered, LayeredDepth) else NoDepth()
         if name == planes_heads.NAME:
             if _fits_planes(prediction):

@@ -10,6 +10,7 @@ from deployments.splats.camera import Camera
 from deployments.splats.codecs import depth_heads, planes_heads
 from deployments.splats.codecs.depth import Jpeg
 from deployments.splats.files import FileOptions
+from deployments.stream.messages import KnownCamera
 from deployments.stream.options import FrameOptions
 
 SplatKind = Literal["native", "lifted", "points"]
@@ -65,10 +66,21 @@ class Capture:
     Attributes:
         views: Encoded images (JPEG, PNG or WebP), one per camera.
         request: Travels with it.
+        cameras: What is known of the cameras, one for each view; empty: nothing.
+        depths: Measured z-depth as 16-bit grey PNGs, one for each view; empty: none.
+        depth_unit_m: Metres of one step of ``depths``.
     """
 
     views: tuple[bytes, ...]
     request: FrameRequest = field(default_factory=FrameRequest)
+    cameras: tuple[KnownCamera, ...] = ()
+    depths: tuple[bytes, ...] = ()
+    depth_unit_m: float = 0.001
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Of all pictures and depths together."""
+        return sum(map(len, self.views)) + sum(map(len, self.depths))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,7 @@ class PackedFrame:
         camera: Intrinsics of the capture viewpoint.
         pruned: Reason → Gaussians removed for it.
         request: The capture's, with the new state and the timings of every stage.
+        label: What made it, if that is not the engine; else empty.
     """
 
     codec: str
@@ -92,3 +105,4 @@ class PackedFrame:
     camera: Camera
     pruned: dict[str, int]
     request: FrameRequest
+    label: str = ""

@@ -34,6 +34,7 @@ def generate() -> str:
     client, server = get_args(messages.ClientMessage), get_args(messages.ServerMessage)
     parts = [_HEADER.format(protocol=messages.PROTOCOL)]
     parts += [_interface(cls) for cls in (FrameOptions, messages.Engine, messages.Limits, Camera, messages.QualityState)]
+    parts += [_interface(messages.KnownCamera, sent=True)]
     parts += [_interface(cls, tag=messages.type_name(cls), sent=True) for cls in client]
     parts += [_interface(cls, tag=messages.type_name(cls)) for cls in server]
     parts += [
