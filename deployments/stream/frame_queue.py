@@ -68,7 +68,7 @@ class FrameQueue:
 
     def arrive(self, seq: int | None, captured_ms: float, capture: Capture, now_s: float) -> None:
         """A frame arrived: it waits, replacing any other that does."""
-        capture.request.frame_id = f"{self._session_id}/{self._tickets}"
+        capture.request.frame_id, capture.request.arrived_s = f"{self._session_id}/{self._tickets}", now_s
         self.waiting = Frame(self._tickets, seq, captured_ms, capture, now_s)
         self._tickets += 1
 

@@ -26,6 +26,7 @@ class FrameRequest:
         codecs: What the client decodes; ``auto`` chooses among these. Empty: ``packed`` and ``points``.
         state: The session's small opaque state: what the model last returned (empty at first) and, after the predict stage, what it
             has now returned. This keeps replicas stateless.
+        arrived_s: When it arrived, on the session's clock: what a state may measure time by.
         frame_id: The session's id, a slash, and the frame's number in it; names the frame in every log.
         pressure: Recent frames wanted from the ingress over frames served; autoscaling goes by this.
         timings: Stage (``decode``, ``infer``, ``pack``) → milliseconds spent in it.
@@ -37,6 +38,7 @@ class FrameRequest:
     options: FrameOptions = FrameOptions()  # frozen
     codecs: tuple[str, ...] = ()
     state: bytes = b""
+    arrived_s: float = 0.0
     frame_id: str = ""
     pressure: float = 1.0
     timings: dict[str, float] = field(default_factory=dict)

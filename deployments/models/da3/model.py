@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deployments.models.alignment import Reference, align
+from deployments.models.alignment import STATE_BYTES, Reference, align
 from deployments.models.da3 import network as da3_network
 from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Settle, Wish
 from deployments.models.da3.known import Known, scale_to
@@ -31,6 +31,7 @@ from deployments.models.da3.registry import Kind, default_kind
 from deployments.models.da3.resize import device_steps
 from deployments.models.da3.weights import find
 from deployments.models.errors import ModelUnavailable
+from deployments.models.rig import Rig, steady
 from deployments.models.views import layered_depth
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
@@ -84,7 +85,8 @@ class DepthAnything3:
         device: ``cuda``, ``cuda:N``, ``cpu``; ``auto``: a GPU if there is one.
         backbone: ``bfloat16`` or ``float32``; ``auto``: bfloat16 on a GPU. Heads are float32 always.
         longest_px: Longest side of the picture for the network where the client asks for none; 0: 504 on a GPU, 280 on a CPU.
-        calm: Hold each session's scale still; see :mod:`deployments.models.alignment`.
+        calm: Hold each session's scale still, and the poses of its cameras; see :mod:`deployments.models.alignment` and
+            :mod:`deployments.models.rig`.
         compile: ``none``; ``blocks``: the transformer's, with Triton, 20 s at the start; ``all``: the heads, too, 20 s more for
             each size and batch; ``auto``: blocks on a GPU, if there is the C compiler that Triton needs.
         fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
@@ -220,7 +222,7 @@ class DepthAnything3:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
             wishes = [_wish(job.capture.request, job.kind) for job in jobs]
-            settled = [_Settled(job.capture.request.state, job.known, self._calm) for job in jobs]
+            settled = [_Settled(job.capture.request, job.known, self._calm) for job in jobs]
             results = self._run(
                 [job.pictures for job in jobs],
                 jobs[0].k,
@@ -285,26 +287,41 @@ class _Settled:
     """What a session's own past, and what it knows of its cameras, make of a frame's scale and poses.
 
     Attributes:
-        state: The session's state, before and after; see :mod:`deployments.models.alignment`.
+        state: The session's state, before and after: a :class:`~deployments.models.alignment.Reference`, then, of several views, a
+            :class:`~deployments.models.rig.Rig`.
         factor: For all lengths of its frame.
     """
 
-    def __init__(self, state: bytes, known: Known | None, calm: bool) -> None:
-        self.state, self.factor = state, 1.0
-        self._poses, self._calm = known.poses if known else None, calm
+    def __init__(self, request: FrameRequest, known: Known | None, calm: bool) -> None:
+        self.state, self.factor = request.state, 1.0
+        self._arrived_s, self._known, self._calm = request.arrived_s, known.poses if known else None, calm
 
     def settle(self, log_depth: NDArray[np.float32], poses: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
-        """The factor for all lengths, and the poses after it: those that are known, or else those that came."""
-        true = scale_to(poses, self._poses) if self._poses is not None else None
+        """The factor for all lengths, and the poses after it: those that are known, or else those that came, steadied."""
+        true = scale_to(poses, self._known) if self._known is not None else None
         measured = 1.0 if true is None else true
-        self.factor = measured
-        if self._calm:
-            # Known places give every frame a scale of its own, as true as the network sees them and as restless.
-            factor, reference = align(Reference.from_bytes(self.state), log_depth + np.float32(math.log(measured)))
-            self.factor, self.state = factor * measured, reference.to_bytes() if reference else b""
-        if self._poses is not None:
-            return self.factor, self._poses
-        return self.factor, poses * np.array([1, 1, 1, self.factor], np.float32)
+        if not self._calm:
+            self.factor = measured
+            return measured, self._scaled(poses)
+        # Known places give every frame a scale of its own, as true as the network sees them and as restless.
+        log_depth = log_depth + np.float32(math.log(measured))
+        calmed, reference = align(Reference.from_bytes(self.state[:STATE_BYTES]), log_depth)
+        self.factor = calmed * measured
+        scaled = self._scaled(poses)
+        if reference is None:
+            self.state = b""
+            return self.factor, scaled
+        rig = Rig.from_bytes(self.state[STATE_BYTES:])
+        if self._known is None and len(poses) > 1:
+            # A typical depth, in the session's scale.
+            scaled, rig = steady(rig, scaled, math.exp(float(np.median(reference.log_depth))), self._arrived_s)
+        self.state = reference.to_bytes() + (rig.to_bytes() if rig.stands else b"")
+        return self.factor, scaled
+
+    def _scaled(self, poses: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._known is not None:
+            return self._known
+        return poses * np.array([1, 1, 1, self.factor], np.float32)
 
 
 def _known(capture: DecodedCapture, sizes: Sequence[tuple[int, int]], width: int, height: int) -> Known | None:
