@@ -223,7 +223,7 @@ class Synchroniser:
         for first in self._pending():
             first_s = first.view.captured_s
             views = {
-                camera_id: next(view for view in fitting)
+                camera_id: fitting[0]
                 for camera_id, camera in active.items()
                 if (fitting := [h.view for h in camera.held if 0 <= h.view.captured_s - first_s <= self._window_s])
             }

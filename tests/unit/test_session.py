@@ -284,9 +284,10 @@ def test_the_models_state_rides_with_the_next_frame() -> None:
         assert capture.request.state == b""
     session.finished(1, packed(tag=9), 0.1)
     session.finished(0, packed(tag=5), 0.1)
-    say(session, Frame(2, [JPEG]))
+    say(session, Frame(2, [JPEG]), 0.15)
     _, capture = session.next_capture(0.2) or pytest.fail()
     assert capture.request.state == b"\x09", "an older result must not bring an older state back"
+    assert capture.request.arrived_s == 0.15, "a state may hold times"
 
 
 def test_a_refused_frame_gets_its_code_and_number_and_the_session_lives_on() -> None:
