@@ -19,6 +19,7 @@ from deployments.stream.messages import Ack, Configure, Dropped, Error, Frame, H
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import QualitySettings
 from deployments.stream.session import Session, SessionLimits, SessionSettings
+from tests.mutations import mutated
 
 ENGINE = messages.Engine("synthetic", "synthetic", "Synthetic", "Apache-2.0", ["lifted", "points"])
 NATIVE = messages.Engine("da3", "da3-giant", "DA3 giant", "CC-BY-NC-4.0", ["native"])
@@ -342,6 +343,22 @@ def test_cameras_and_depths_that_can_not_be_used_cost_the_graph_nothing(frame: F
     error = hear(session)
     assert isinstance(error, Error) and (error.code, error.seq) == (code, 1) and words in error.message
     assert session.next_capture(0.0) is None
+
+
+def test_changed_bytes_of_a_frame_with_cameras_are_a_frame_or_answered_in_words() -> None:
+    rng = np.random.default_rng(8)
+    pose = [1.0, 0.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.2, 0.0, 0.0, 1.0, 0.3]
+    original = messages.encode(Frame(1, [JPEG], 7.0, [replace(LENS, pose=pose)], [b"depth"], 0.0005))
+    taken, refused = 0, set()
+    for _ in range(600):
+        session = greeted()
+        session.received(bytes(mutated(original, rng)), 0.0)
+        assert session.closing is None
+        if session.next_capture(0.0):
+            taken += 1
+        elif isinstance(answer := hear(session), Error):
+            refused.add(answer.code)
+    assert taken > 50 and refused >= {"bad_message", "bad_cameras", "bad_depth"}
 
 
 def test_bytes_of_depths_count_towards_the_sessions_rate() -> None:
