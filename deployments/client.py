@@ -18,7 +18,9 @@ takes its time gets the newest frame next, and no backlog builds up anywhere. On
 
 import asyncio
 import random
+import struct
 import time
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -47,6 +49,7 @@ from deployments.stream.messages import (
     Hello,
     Join,
     Joined,
+    KnownCamera,
     Ping,
     Published,
     Room,
@@ -83,13 +86,39 @@ class ClientError(Exception):
         return self.message
 
 
-def splats_of(reply: Splats, picture: NDArray[np.uint8] | None = None) -> Gaussians:
+def encode_depth_png(depth: NDArray[np.uint16]) -> bytes:
+    """Depth as ``frame.depths`` wants it: a 16-bit grey PNG, lightly compressed, as a live stream has no time for more.
+
+    Args:
+        depth: uint16 [H, W].
+
+    Raises:
+        ValueError: If it is of another type or shape.
+    """
+    if depth.dtype != np.uint16 or depth.ndim != 2 or not depth.size:
+        raise ValueError(f"depth: expected uint16 [H, W], got {depth.dtype} {depth.shape}")
+    height, width = depth.shape
+    rows = np.zeros((height, 1 + 2 * width), np.uint8)
+    rows[:, 1:] = depth.astype(">u2").view(np.uint8)
+    # Each byte less the one two before it: the filter Sub, number 1.
+    rows[:, 3:] -= rows[:, 1:-2].copy()
+    rows[:, 0] = 1
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
+    pixels = zlib.compress(rows.tobytes(), 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def splats_of(reply: Splats, picture: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | None = None) -> Gaussians:
     """The Gaussians of a reply, whatever its codec.
 
     Args:
         reply: A reply with splats, or with depth, which is lifted here.
         picture: For a ``depth`` reply with the option ``colors: own``: the picture that was sent, upright, of any size, sRGB.
-            uint8 [H, W, 3].
+            uint8 [H, W, 3]; of several views, each one's.
 
     Returns:
         Gaussians in the capture camera's OpenCV frame.
@@ -144,12 +173,24 @@ class Stream:
         self._recorder = recorder
         self._seq = -1
 
-    async def send_frame(self, views: bytes | Sequence[bytes], captured_ms: float | None = None) -> int:
+    async def send_frame(
+        self,
+        views: bytes | Sequence[bytes],
+        captured_ms: float | None = None,
+        *,
+        cameras: Sequence[KnownCamera] = (),
+        depths: Sequence[NDArray[np.uint16] | bytes] = (),
+        depth_unit_m: float = 0.001,
+    ) -> int:
         """Send one moment. Returns once the socket has taken it.
 
         Args:
             views: An encoded image (JPEG, PNG or WebP), or one from each camera.
             captured_ms: When it was captured, on the stream's clock; now by default. Echoed in the reply.
+            cameras: What is known of the cameras, one for each view.
+            depths: Measured z-depth, which is shown instead of the model's, one for each view: uint16 [H, W], or 16-bit grey PNGs;
+                0 where it is unknown. It covers its view's picture, turned as that is when it is upright. Needs ``cameras``.
+            depth_unit_m: Metres of one step of ``depths``.
 
         Returns:
             Its sequence number, by which its answer names it.
@@ -160,7 +201,9 @@ class Stream:
         self._seq += 1
         seq = self._seq  # Another task may send while this one waits for the socket.
         captured_ms = self._clock_s() * 1e3 if captured_ms is None else captured_ms
-        frame = Frame(seq, [views] if isinstance(views, bytes) else list(views), captured_ms)
+        pngs = [depth if isinstance(depth, bytes) else encode_depth_png(depth) for depth in depths]
+        pictures = [views] if isinstance(views, bytes) else list(views)
+        frame = Frame(seq, pictures, captured_ms, list(cameras), pngs, depth_unit_m)
         if self._recorder:
             self._recorder.sent(seq, frame.views)
         await self._send(frame)

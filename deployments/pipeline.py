@@ -27,10 +27,18 @@ class DecodedCapture:
     Attributes:
         views: RGB, upright. uint8 [H, W, 3] each.
         request: The capture's request.
+        cameras: Known intrinsics of each view, in its pixels; empty: unknown.
+        poses: Known rotation and translation from the first camera to each, identity for the first; None: unknown.
+            float32 [V, 3, 4].
+        depths: Measured z-depth in each camera, metres, 0 where it is unknown; covers its view, of any size. float32 [h, w] each;
+            empty: there is none, and the model is to say. If there is, there are ``cameras``, and ``poses`` for several views.
     """
 
     views: tuple[NDArray[np.uint8], ...]
     request: FrameRequest = field(default_factory=FrameRequest)
+    cameras: tuple[Camera, ...] = ()
+    poses: NDArray[np.float32] | None = None
+    depths: tuple[NDArray[np.float32], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class Prediction:
         state: The session's new state.
         pruned: Reason → Gaussians that the model has already removed; the packer does not prune for these reasons again.
         views: The cameras of Gaussians on a grid, where there are several; empty: ``camera`` alone.
+        label: What made it, if that is not the engine; else empty.
     """
 
     scene: Gaussians | LayeredDepth
@@ -53,6 +62,7 @@ class Prediction:
     state: bytes = b""
     pruned: dict[str, int] = field(default_factory=dict)
     views: tuple[PosedCamera, ...] = ()
+    label: str = ""
 
     def as_gaussians(self) -> Gaussians:
         """The scene as Gaussians, none of them pruned; depth is lifted, which takes milliseconds."""

@@ -22,6 +22,8 @@ REFERENCE_SHAPE = (12, 16)
 
 _HEADER = struct.Struct("<2sBf")  # magic, strange frames in a row, log scale
 _MAGIC = b"a1"
+STATE_BYTES = _HEADER.size + 4 * REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
+"""Of a reference."""
 _FOLLOW = 0.25  # of a difference in content, each frame
 _LET_GO = 0.04  # of the correction, each frame: a flicker of 15 % leaves 0.6 %; the network's own scale is back after 100 frames
 _STRANGE_SPREAD = 0.25  # median distance of the cells from the median scale, log; noise and moving people stay below 0.1
@@ -50,11 +52,10 @@ class Reference:
     @staticmethod
     def from_bytes(state: bytes) -> "Reference | None":
         """The reference, or None for bytes that are not one (a new session, another engine's state)."""
-        cells = REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
-        if len(state) != _HEADER.size + 4 * cells or not state.startswith(_MAGIC):
+        if len(state) != STATE_BYTES or not state.startswith(_MAGIC):
             return None
         _, strange, log_scale = _HEADER.unpack_from(state)
-        log_depth = np.frombuffer(state, "<f4", cells, _HEADER.size).reshape(REFERENCE_SHAPE)
+        log_depth = np.frombuffer(state, "<f4", offset=_HEADER.size).reshape(REFERENCE_SHAPE)
         return Reference(log_depth, log_scale, strange) if math.isfinite(log_scale) else None
 
 

@@ -7,6 +7,7 @@ units; exactly 0 where a layer has no surface.
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from deployments.splats.lifting import scale_camera
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
+Pixels = TypeVar("Pixels", U8, F32)
 
 # Two inverse depths belong to one surface when they differ by less than this fraction: as generous as lifting is at 45°.
 _SAME_SURFACE = 0.05
@@ -163,10 +165,10 @@ def resize_picture(picture: U8, width: int, height: int) -> U8:
     return out
 
 
-def upright(picture: U8, orientation: int) -> U8:
-    """A picture without its EXIF orientation: 5 to 8 are stored sideways, the others mirrored or upside down. uint8 [H, W, 3]."""
+def upright(picture: Pixels, orientation: int) -> Pixels:
+    """A picture without its EXIF orientation: 5 to 8 are stored sideways, the others mirrored or upside down. [H, W, …]."""
     if orientation >= 5:
-        picture = picture.transpose(1, 0, 2)
+        picture = picture.swapaxes(0, 1)
     flip_y, flip_x = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
     return np.ascontiguousarray(picture[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
 

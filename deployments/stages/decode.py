@@ -13,12 +13,14 @@ Choices a caller may want to know:
     Transparency is composited on black, as a browser does when it makes a JPEG from a canvas.
     EXIF orientation is applied for all three types; other EXIF data is ignored. So are colour profiles: sRGB is assumed.
     Animations (APNG, animated WebP) are refused: a frame is one moment.
+    Depth that comes with the views is a 16-bit grey PNG. It keeps its own size, and its own EXIF orientation is applied.
 
 Any number of threads may decode JPEGs at once; simplejpeg and Pillow release the GIL. PNG and WebP take up to 620 MB each, where a
 JPEG takes 10 (80 if it is progressive), and are decoded two at a time in a process.
 """
 
 import io
+import math
 import re
 import struct
 import threading
@@ -35,9 +37,12 @@ from deployments.pipeline import DecodedCapture
 from deployments.splats.codecs.depth import Jpeg
 from deployments.splats.codecs.depth_heads import NAME
 from deployments.splats.layers import upright
-from deployments.stages.image_files import Picture, check_png_pixels, read_picture
+from deployments.splats.lifting import scale_camera
+from deployments.stages.image_files import Picture, check_png_pixels, is_grey_16, read_picture
 from deployments.stages.jpeg_metadata import strip_metadata
+from deployments.stream import known_cameras
 from deployments.stream.errors import (
+    DepthRefused,
     FrameEmpty,
     FrameError,
     FrameTooLarge,
@@ -107,23 +112,29 @@ def decode_capture(
     try:
         if not capture.views:
             raise FrameEmpty
-        total = sum(map(len, capture.views))
+        total = capture.encoded_bytes
         if total > limits.max_frame_bytes:
             raise FrameTooLarge(total, limits.max_frame_bytes)
+        if refusal := known_cameras.why_not(capture):
+            raise refusal
         # All headers before any pixels: a bomb may be spread over the views.
         pictures = [_read_header(view, limits) for view in capture.views]
-        pixels = sum(picture.width * picture.height for picture in pictures)
+        depth_maps = [_read_depth_header(data, i, pictures[i], limits) for i, data in enumerate(capture.depths)]
+        pixels = sum(picture.width * picture.height for picture in (*pictures, *depth_maps))
         if pixels > limits.max_pixels:
             raise TooManyPixels(pixels, limits.max_pixels)
+        cameras = [known_cameras.camera_of_view(c, i, *pictures[i].upright_size) for i, c in enumerate(capture.cameras)]
         wanted_px = capture.request.options.inference_px or limits.decode_px
         views = tuple(_decode(picture, wanted_px, limits) for picture in pictures)
+        depths = tuple(_decode_depth(depth_map, i, capture.depth_unit_m) for i, depth_map in enumerate(depth_maps))
         if NAME in capture.request.codecs and capture.request.options.colors == "jpeg":
             coded = (Jpeg(strip_metadata(p.data), p.orientation) for p in pictures if p.kind == "jpeg")
             capture.request.pictures = tuple(coded)
     except FrameError as error:
         return error.with_traceback(None)  # It is passed on as a value, without our stack frames and the pixels they hold.
     capture.request.timings["decode"] = (time.perf_counter() - start) * 1e3
-    return DecodedCapture(views, capture.request)
+    scaled = tuple(scale_camera(camera, views[i].shape[1], views[i].shape[0]) for i, camera in enumerate(cameras))
+    return DecodedCapture(views, capture.request, scaled, known_cameras.relative_poses(capture.cameras), depths)
 
 
 def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArray[np.uint8]:
@@ -245,6 +256,40 @@ def _decode_with_pillow(
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         # Pillow raises OSError and SyntaxError for broken files.
         raise ImageBroken(str(error)[:120] or type(error).__name__) from None
+
+
+def _read_depth_header(data: bytes, index: int, view: Picture, limits: FrameLimits) -> Picture:
+    try:
+        depth_map = _read_header(data, limits)
+    except FrameError as error:
+        raise DepthRefused(f"depth {index}: {str(error).rstrip('.')}") from None
+    if not is_grey_16(depth_map):
+        raise DepthRefused(f"depth {index}: expected a PNG of one channel of 16 bits, got another kind of image")
+    (width, height), (view_width, view_height) = depth_map.upright_size, view.upright_size
+    if abs(math.log(width * view_height / (height * view_width))) > _SAME_SHAPE:
+        raise DepthRefused(
+            f"depth {index}: expected the shape of its view, which is {view_width}×{view_height} pixels upright, "
+            f"got {width}×{height}: align it to the picture, and turn it as the picture is turned"
+        )
+    return depth_map
+
+
+_SAME_SHAPE: Final = 0.03
+"""What ratios of width to height may differ by: sizes are rounded, 848×480 is called 16:9."""
+
+
+def _decode_depth(depth_map: Picture, index: int, unit_m: float) -> NDArray[np.float32]:
+    """Upright z-depth, metres, 0 where it is unknown. float32 [H, W]."""
+    try:
+        check_png_pixels(depth_map)
+        with _FEW_AT_A_TIME, PngImagePlugin.PngImageFile(io.BytesIO(depth_map.data)) as image:
+            _check_announced(depth_map, image.size, image.mode)
+            steps = np.asarray(image)
+    except ImageBroken as error:
+        raise DepthRefused(f"depth {index}: {error.reason}") from None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise DepthRefused(f"depth {index}: {str(error)[:120] or type(error).__name__}") from None
+    return upright(np.asarray(steps * np.float32(unit_m), np.float32), depth_map.orientation)
 
 
 _FEW_AT_A_TIME = threading.BoundedSemaphore(2)

@@ -49,6 +49,11 @@ class Picture:
     data: bytes
     is_progressive: bool = False
 
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height once it is turned as its orientation says."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
 
 def read_picture(data: bytes) -> Picture:
     """Find out what a file holds.
@@ -223,6 +228,11 @@ def check_png_pixels(picture: Picture) -> None:
 
 
 _INFLATED_AT_ONCE: Final = 1 << 20
+
+
+def is_grey_16(picture: Picture) -> bool:
+    """Whether it is a PNG of one channel of 16 bits, as depth cameras' files are."""
+    return picture.kind == "png" and picture.data[24:26] == b"\x10\x00"
 
 
 ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))

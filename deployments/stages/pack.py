@@ -24,7 +24,7 @@ from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import LayeredDepth, resize_layers
 from deployments.splats.lifting import fit_grid
 from deployments.splats.reading import read_frame, read_layers
-from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians
+from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians, WrongViewCount
 from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.room_news import Rendition
 
@@ -99,7 +99,7 @@ class Packer:
             return packed
         request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
         request.pictures = ()
-        return packed
+        return replace(packed, label=prediction.label) if prediction.label else packed
 
     def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame:
         """A packed frame in another form, for a viewer who can't take it as it is.
@@ -123,9 +123,12 @@ class Packer:
     def _pack(self, prediction: Prediction, request: FrameRequest) -> PackedFrame | FrameError:
         if request.file:
             return self._pack_gaussians(request.file.format, prediction, request)
-        name = request.codec_for(prediction.kind, isinstance(prediction.scene, LayeredDepth))
+        layered = prediction.scene
+        fits = isinstance(layered, LayeredDepth) and layered.layer_count <= depth_heads.MAX_LAYERS
+        name = request.codec_for(prediction.kind, fits)
         if name == depth_heads.NAME:
-            layered = prediction.scene
+            if isinstance(layered, LayeredDepth) and not fits:
+                return WrongViewCount(len(layered.views), depth_heads.MAX_LAYERS)
             return _pack_depth(layered, prediction, request) if isinstance(layered, LayeredDepth) else NoDepth()
         if name == planes_heads.NAME:
             if _fits_planes(prediction):

@@ -3,6 +3,8 @@
 When a batch fails, nothing says which capture was the cause, so its captures are retried one by one. A call that does not return
 can't be stopped: its thread is left behind, and the next batch gets a new one. An engine that can't be entered twice holds a lock,
 and so hangs again, which shows that it is broken.
+
+A capture that brings its own depth needs no model; it shares the batch's place in the queue all the same.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from typing import Any
 
 from deployments.models.base import SplatModel
 from deployments.pipeline import DecodedCapture, PredictedCapture, Prediction
+from deployments.stages.measured_depth import layers_of_depth
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.logs import frame_fields
 
@@ -40,9 +43,12 @@ def predict_batch(model: SplatModel, captures: Sequence[DecodedCapture]) -> list
 def _run(model: SplatModel, captures: Sequence[DecodedCapture]) -> tuple[list[Prediction | FrameError], float]:
     """The model's results and the milliseconds they took. Does not touch the requests: this call may return too late."""
     began_s = time.perf_counter()
-    results = model.predict(captures)
-    if len(results) != len(captures):
-        raise ValueError(f"expected {len(captures)} results, got {len(results)}")
+    unknown = [capture for capture in captures if not capture.depths]
+    predicted = model.predict(unknown) if unknown else []
+    if len(predicted) != len(unknown):
+        raise ValueError(f"expected {len(unknown)} results, got {len(predicted)}")
+    following = iter(predicted)
+    results = [layers_of_depth(capture) if capture.depths else next(following) for capture in captures]
     return results, (time.perf_counter() - began_s) * 1e3
 
 

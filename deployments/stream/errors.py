@@ -110,6 +110,24 @@ class ImageBroken(FrameError):
 
 
 @dataclass(eq=False)
+class CamerasRefused(FrameError):
+    """What a frame says of its cameras makes no sense, or does not fit its views."""
+
+    reason: str
+    code = "bad_cameras"
+    sentence = "The frame's cameras can't be used: {reason}."
+
+
+@dataclass(eq=False)
+class DepthRefused(FrameError):
+    """The depth that a frame brings makes no sense, or does not fit its views."""
+
+    reason: str
+    code = "bad_depth"
+    sentence = "The frame's depth can't be used: {reason}."
+
+
+@dataclass(eq=False)
 class InferenceFailed(FrameError):
     """The model failed on this frame, or returned something unusable."""
 

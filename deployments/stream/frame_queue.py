@@ -6,7 +6,7 @@ Invariants: only the newest frame waits; results leave in order of arrival; at m
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from deployments.stream.frames import Capture, FrameRequest, PackedFrame
+from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.quality import Setting
 
 
@@ -66,10 +66,10 @@ class FrameQueue:
         """Frames in the graph."""
         return len(self._in_flight)
 
-    def arrive(self, seq: int | None, captured_ms: float, views: tuple[bytes, ...], request: FrameRequest, now_s: float) -> None:
+    def arrive(self, seq: int | None, captured_ms: float, capture: Capture, now_s: float) -> None:
         """A frame arrived: it waits, replacing any other that does."""
-        request.frame_id = f"{self._session_id}/{self._tickets}"
-        self.waiting = Frame(self._tickets, seq, captured_ms, Capture(views, request), now_s)
+        capture.request.frame_id, capture.request.arrived_s = f"{self._session_id}/{self._tickets}", now_s
+        self.waiting = Frame(self._tickets, seq, captured_ms, capture, now_s)
         self._tickets += 1
 
     def start(self) -> Frame:

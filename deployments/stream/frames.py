@@ -10,6 +10,7 @@ from deployments.splats.camera import Camera
 from deployments.splats.codecs import depth_heads, planes_heads
 from deployments.splats.codecs.depth import Jpeg
 from deployments.splats.files import FileOptions
+from deployments.stream.messages import KnownCamera
 from deployments.stream.options import FrameOptions
 
 SplatKind = Literal["native", "lifted", "points"]
@@ -25,6 +26,7 @@ class FrameRequest:
         codecs: What the client decodes; ``auto`` chooses among these. Empty: ``packed`` and ``points``.
         state: The session's small opaque state: what the model last returned (empty at first) and, after the predict stage, what it
             has now returned. This keeps replicas stateless.
+        arrived_s: When it arrived, on the session's clock: what a state may measure time by.
         frame_id: The session's id, a slash, and the frame's number in it; names the frame in every log.
         pressure: Recent frames wanted from the ingress over frames served; autoscaling goes by this.
         timings: Stage (``decode``, ``infer``, ``pack``) → milliseconds spent in it.
@@ -36,6 +38,7 @@ class FrameRequest:
     options: FrameOptions = FrameOptions()  # frozen
     codecs: tuple[str, ...] = ()
     state: bytes = b""
+    arrived_s: float = 0.0
     frame_id: str = ""
     pressure: float = 1.0
     timings: dict[str, float] = field(default_factory=dict)
@@ -65,10 +68,21 @@ class Capture:
     Attributes:
         views: Encoded images (JPEG, PNG or WebP), one per camera.
         request: Travels with it.
+        cameras: What is known of the cameras, one for each view; empty: nothing.
+        depths: Measured z-depth as 16-bit grey PNGs, one for each view; empty: none.
+        depth_unit_m: Metres of one step of ``depths``.
     """
 
     views: tuple[bytes, ...]
     request: FrameRequest = field(default_factory=FrameRequest)
+    cameras: tuple[KnownCamera, ...] = ()
+    depths: tuple[bytes, ...] = ()
+    depth_unit_m: float = 0.001
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Of all pictures and depths together."""
+        return sum(map(len, self.views)) + sum(map(len, self.depths))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,7 @@ class PackedFrame:
         camera: Intrinsics of the capture viewpoint.
         pruned: Reason → Gaussians removed for it.
         request: The capture's, with the new state and the timings of every stage.
+        label: What made it, if that is not the engine; else empty.
     """
 
     codec: str
@@ -92,3 +107,4 @@ class PackedFrame:
     camera: Camera
     pruned: dict[str, int]
     request: FrameRequest
+    label: str = ""

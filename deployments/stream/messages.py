@@ -32,6 +32,7 @@ Scalar = Text | float | int | bool | None
 Option = Scalar | List[Scalar] | Map[Scalar]
 """Wider than today's options: a client with an option that we don't know is told about that option, and still served."""
 Options = Map[Option]
+Views = Annotated[list[bytes], msgspec.Meta(max_length=1024)]
 
 
 class _Message(msgspec.Struct, frozen=True, tag=lambda name: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()):
@@ -104,18 +105,45 @@ class Hello(_Message, frozen=True):
     join: "Join | None" = None
 
 
-class Frame(_Message, frozen=True):
+@dataclass(frozen=True, slots=True)
+class KnownCamera:
+    """What a calibrated camera knows of itself.
+
+    Attributes:
+        fx: Horizontal focal length, pixels of the view as it is sent, upright: after its EXIF orientation.
+        fy: Vertical focal length, the same pixels.
+        cx: Principal point from the upright view's left edge, the same pixels; pixel centres lie at +0.5.
+        cy: Principal point from its top edge.
+        pose: World to camera, rotation and translation [3, 4], row by row: 12 numbers in OpenCV's axes (x right, y down, z
+            forward). The world is any that all views of the frame share, in metres if the frame has depths. Null: unknown.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    pose: Annotated[list[float], msgspec.Meta(min_length=12, max_length=12)] | None = None
+
+
+class Frame(_Message, frozen=True, omit_defaults=True):
     """One moment, seen by one camera or by several at once.
 
     Attributes:
         seq: The client's number for the frame, rising by any step.
         views: Encoded images, one for each camera.
         captured_ms: When it was captured, on the client's clock. Echoed, never interpreted.
+        cameras: What is known of the cameras, one for each view; empty: nothing.
+        depths: Depth that was measured, to be shown instead of the model's: 16-bit grey PNGs, one for each view; empty: none. Each
+            covers its view's picture (upright, of any size), pixel for pixel the z-depth in the view's camera; 0: unknown.
+        depth_unit_m: Metres of one step of ``depths``.
     """
 
     seq: int
-    views: Annotated[list[bytes], msgspec.Meta(max_length=1024)]
+    views: Views
     captured_ms: float = 0.0
+    cameras: Annotated[list[KnownCamera], msgspec.Meta(max_length=1024)] = msgspec.field(default_factory=list)
+    depths: Views = msgspec.field(default_factory=list)
+    depth_unit_m: float = 0.001
 
 
 class Ack(_Message, frozen=True):

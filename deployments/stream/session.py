@@ -24,7 +24,7 @@ from typing import Any
 
 from deployments.splats.codecs import depth_heads
 from deployments.splats.codecs.depth import without_pictures
-from deployments.stream import legacy, messages, replies
+from deployments.stream import known_cameras, legacy, messages, replies
 from deployments.stream.counts import Counts, SessionReports
 from deployments.stream.delivery import Delivery
 from deployments.stream.errors import (
@@ -125,7 +125,7 @@ class Session:
             if isinstance(data, str):
                 self._on_text(data, now_s)
             elif messages.is_image(data):
-                self._on_frame(None, 0.0, (data,), now_s)
+                self._on_frame(None, 0.0, Capture((data,)), now_s)
             elif not data:
                 raise FrameEmpty
             else:
@@ -272,8 +272,14 @@ class Session:
                 self._on_hello(message, now_s)
             case _ if not self._greeted:
                 raise BadMessage(f"expected 'hello' before {messages.type_name(type(message))!r}")
-            case messages.Frame(seq, views, captured_ms):
-                self._on_frame(seq, captured_ms, tuple(views), now_s)
+            case messages.Frame():
+                capture = Capture(
+                    tuple(message.views),
+                    cameras=tuple(message.cameras),
+                    depths=tuple(message.depths),
+                    depth_unit_m=message.depth_unit_m,
+                )
+                self._on_frame(message.seq, message.captured_ms, capture, now_s)
             case messages.Configure(options):
                 self._options = self._option_limits.apply(self._options, options)
                 self._quality.configured()
@@ -336,8 +342,8 @@ class Session:
             ),
         )
 
-    def _on_frame(self, seq: int | None, captured_ms: float, views: tuple[bytes, ...], now_s: float) -> None:
-        size = sum(map(len, views))
+    def _on_frame(self, seq: int | None, captured_ms: float, capture: Capture, now_s: float) -> None:
+        size = capture.encoded_bytes
         self.counts.frame_received(size)
         if seq is None and self._greeted:
             seq = self._last_seq + 1
@@ -346,7 +352,7 @@ class Session:
                 self._refuse(BadMessage(f"'frame.seq': expected more than {self._last_seq}, 2**53 - 1 at most, got {seq}"), seq)
                 return
             self._last_seq = seq
-        if error := self._why_not(views, size):
+        if error := self._why_not(capture, size):
             self._refuse(error, seq)
         elif self._seat.role == "viewer":
             self._refuse(BadMessage("'frame': a viewer of a room sends none; 'join' it as 'camera' or 'both'"), seq)
@@ -358,16 +364,17 @@ class Session:
             in_form = self._greeted or bool(self._seat.role)
             options = self._options if in_form else self._original_options
             codecs = self._option_limits.codecs if in_form else ()
-            self._queue.arrive(seq, captured_ms, views, FrameRequest(options, codecs), now_s)
+            self._queue.arrive(seq, captured_ms, replace(capture, request=FrameRequest(options, codecs)), now_s)
 
-    def _why_not(self, views: tuple[bytes, ...], size: int) -> FrameError | None:
+    def _why_not(self, capture: Capture, size: int) -> FrameError | None:
         """What is wrong with a frame, as far as can be told without decoding it."""
+        views = capture.views
         max_views, max_bytes = self._settings.limits.max_views, self._settings.max_frame_bytes
         if not 1 <= len(views) <= max_views:
             return WrongViewCount(len(views), max_views)
         if not all(views):
             return FrameEmpty()
-        return FrameTooLarge(size, max_bytes) if size > max_bytes else None
+        return FrameTooLarge(size, max_bytes) if size > max_bytes else known_cameras.why_not(capture)
 
     def _on_ack(self, ack: messages.Ack, now_s: float) -> None:
         if not self._delivery.is_expected(ack.seq):

@@ -35,6 +35,7 @@ def generate() -> str:
     parts = [_HEADER.format(protocol=messages.PROTOCOL)]
     inside = (FrameOptions, messages.Engine, messages.Limits, Camera, messages.QualityState, messages.RoomCamera)
     parts += [_interface(cls) for cls in inside]
+    parts += [_interface(messages.KnownCamera, sent=True)]
     parts += [_interface(cls, tag=messages.type_name(cls), sent=True) for cls in client]
     parts += [_interface(cls, tag=messages.type_name(cls)) for cls in server]
     parts += [

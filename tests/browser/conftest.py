@@ -93,8 +93,8 @@ class Viewer:
         page.goto(url)
 
     def _listen(self, message: ConsoleMessage) -> None:
-        # The page fetches the sample for its invitation when it likes, and asks by HTTP why it can't connect: also while a test ends
-        # its server, or where there is none.
+        # The page fetches the sample for its invitation when it likes, and asks by HTTP why it can't connect: also while a test
+        # ends its server, or where there is none.
         if message.type == "error" and not message.location["url"].endswith(("/sample.splatcast", "/api/info")):
             self.complaints.append(message.text)
 

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from deployments.models.da3 import network as da3_network
 from deployments.models.da3.forward import Forward, Wish
+from deployments.models.da3.known import Known
 from deployments.models.da3.picture import prepare
 from deployments.models.da3.weights import find
 from tests.da3.conftest import picture
@@ -51,10 +52,22 @@ def pictures(count: int, views: int) -> Any:
 )  # fmt: skip
 def test_nothing_is_read_back_on_the_way(checkpoints: Any, name: str, k: int, views: int) -> None:
     forward = forward_of(checkpoints, name)
-    asked = {"k": k, "scale": lambda index, log_depth: 1.1, "wishes": [Wish(0.01, 0.03, 100_000)] * 2}
+    asked = {"k": k, "settle": lambda index, log_depth, poses: (1.1, poses), "wishes": [Wish(0.01, 0.03, 100_000)] * 2}
     forward.run(pictures(2, views), **asked)  # The tables that are kept are made here.
     with NothingReadBack():
         forward.run(pictures(2, views), **asked)
+
+
+@pytest.mark.parametrize("posed", [False, True])
+def test_nothing_is_read_back_of_cameras_that_are_known(checkpoints: Any, posed: bool) -> None:
+    forward = forward_of(checkpoints, "micro")
+    lens = np.tile(np.array([130, 131, 70, 56], np.float32), (2, 1))
+    moved = np.tile(np.eye(3, 4, dtype=np.float32), (2, 1, 1))
+    moved[1, 0, 3] = -0.3
+    asked = {"k": 0, "known": [Known(lens, moved if posed else None)] * 2}
+    forward.run(pictures(2, 2), **asked)
+    with NothingReadBack():
+        forward.run(pictures(2, 2), **asked)
 
 
 def test_the_test_sees_what_is_read_back() -> None:
@@ -68,14 +81,14 @@ def test_the_scale_is_asked_for_once_a_session_and_scales_every_length(checkpoin
     forward = forward_of(checkpoints, "micro")
     seen = []
 
-    def scale(index: int, log_depth: Any) -> float:
-        seen.append((index, log_depth.shape))
-        return 2.0**index
+    def settle(index: int, log_depth: Any, poses: Any) -> tuple[float, Any]:
+        seen.append((index, log_depth.shape, poses.shape))
+        return 2.0**index, poses
 
-    plain, scaled = forward.run(pictures(2, 1), 1), forward.run(pictures(2, 1), 1, scale)
-    assert seen == [(0, (12, 16)), (1, (12, 16))]
+    plain, scaled = forward.run(pictures(2, 1), 1), forward.run(pictures(2, 1), 1, settle)
+    assert seen == [(0, (12, 16), (1, 3, 4)), (1, (12, 16), (1, 3, 4))]
     for factor, a, b in zip((1, 2), plain, scaled, strict=True):
         for name, x, y in zip(("means", "scales", "quats", "opacities", "sh"), a.parts, b.parts, strict=True):
             np.testing.assert_array_equal(y, x * factor if name in ("means", "scales") else x)
-    (near,), (far,) = forward.run(pictures(1, 1), 0), forward.run(pictures(1, 1), 0, lambda *_: 4.0)
+    (near,), (far,) = forward.run(pictures(1, 1), 0), forward.run(pictures(1, 1), 0, lambda _, __, poses: (4.0, poses))
     np.testing.assert_array_equal(far.parts[0], near.parts[0] / 4)

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from websockets.asyncio.server import ServerConnection, serve
 
-from deployments.client import ClientError, Stream, connect, reconnecting, splats_of
+from deployments.client import ClientError, Stream, connect, encode_depth_png, reconnecting, splats_of
 from deployments.config import GraphArgs
 from deployments.models.synthetic import SyntheticModel
 from deployments.scene.clip import render_scene
 from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
-from deployments.stream.messages import Ack, Dropped, Error, QualityState, Splats
+from deployments.stream.messages import Ack, Dropped, Error, KnownCamera, QualityState, Splats
 from deployments.stream.options import FrameOptions
 from tests.pictures import jpeg
 from tests.server import free_port
@@ -106,6 +106,34 @@ async def test_several_views_are_one_frame(url: str, pipeline: StubPipeline) -> 
         await stream.send_frame([jpeg(), jpeg(80, 60)])
         await replies(stream, 1)
     assert [len(capture.views) for capture in pipeline.captures] == [2]
+
+
+async def test_cameras_and_depths_travel_with_their_views(url: str, pipeline: StubPipeline) -> None:
+    camera = KnownCamera(60.0, 61.0, 32.0, 24.0, [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    depth = np.full((48, 64), 2500, np.uint16)
+    async with connect(url) as stream:
+        await stream.send_frame(jpeg(), cameras=[camera], depths=[depth], depth_unit_m=0.0005)
+        await stream.send_frame(jpeg(), cameras=[camera], depths=[b"as it is"])
+        await replies(stream, 2)
+    first, second = pipeline.captures
+    assert first.cameras == second.cameras == (camera,) and first.depth_unit_m == 0.0005
+    assert first.depths == (encode_depth_png(depth),) and second.depths == (b"as it is",)
+
+
+def test_colours_of_several_views_are_each_views_own() -> None:
+    pictures = [np.full((48, 64, 3), shade, np.uint8) for shade in (40, 200)]
+    cameras = tuple(KnownCamera(60.0, 60.0, 32.0, 24.0, np.eye(3, 4).ravel().tolist()) for _ in pictures)
+    request = FrameRequest(FrameOptions(colors="own"), ("depth",))
+    depths = (encode_depth_png(np.full((48, 64), 2000, np.uint16)),) * 2
+    packed = LocalPipeline(SyntheticModel()).run(Capture((jpeg(), jpeg()), request, cameras, depths))
+    assert isinstance(packed, PackedFrame)
+    quality = QualityState(0, 0, 1.0, 1.0, "", "")
+    reply = Splats(0, 0.0, packed.codec, packed.kind, "", packed.count, packed.camera, {}, {}, {}, quality, packed.data.tobytes())
+    shown = splats_of(reply, pictures).sh[:, 0, 0]
+    # The frame's border is cut from each view.
+    assert len(np.unique(shown)) == 2 and (shown < 0).sum() == (shown > 0).sum() > 0
+    with pytest.raises(ValueError, match="picture"):
+        splats_of(reply, pictures[:1])
 
 
 async def test_a_refused_frame_is_an_error_among_the_replies_and_the_next_one_works(url: str) -> None:

@@ -16,6 +16,8 @@ SENTENCES: dict[StreamError, str] = {
     errors.ImageSizeRefused(4, 8, "16 or more"): "The picture is 4×8 pixels: expected 16 or more.",
     errors.TooManyPixels(25_340_000, 12_500_000): "The views have 25.3 megapixels together: expected at most 12.5.",
     errors.ImageBroken("it ends early"): "The picture can't be decoded (it ends early): expected one complete image file.",
+    errors.CamerasRefused("there are 2"): "The frame's cameras can't be used: there are 2.",
+    errors.DepthRefused("depth 1 is empty"): "The frame's depth can't be used: depth 1 is empty.",
     errors.InferenceFailed("no depth"): "The model could not process this frame: no depth.",
     errors.NoDepth(): "The model predicts Gaussians, which the codec 'depth' can't carry: ask for 'auto', or for another codec.",
     errors.NoNativeGaussians(): (

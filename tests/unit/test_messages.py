@@ -27,6 +27,11 @@ anything = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | words | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words | st.binary(max_size=5), inner, max_size=3),
 )
+lengths = st.floats(allow_nan=False, width=32)
+pictures = st.lists(st.binary(max_size=64), max_size=4)
+cameras = st.lists(
+    st.builds(messages.KnownCamera, *[lengths] * 4, st.none() | st.lists(lengths, min_size=12, max_size=12)), max_size=3
+)
 CLIENT = {
     messages.Hello: st.builds(
         messages.Hello,
@@ -36,7 +41,7 @@ CLIENT = {
         options,
         st.none() | st.builds(messages.Join, words),
     ),
-    messages.Frame: st.builds(messages.Frame, numbers, st.lists(st.binary(max_size=64), max_size=4), clocks),
+    messages.Frame: st.builds(messages.Frame, numbers, pictures, clocks, cameras, pictures, clocks),
     messages.Ack: st.builds(messages.Ack, numbers, clocks, clocks, clocks, clocks),
     messages.Configure: st.builds(messages.Configure, options),
     messages.Ping: st.builds(messages.Ping, clocks),
@@ -91,10 +96,54 @@ def test_the_bytes_of_a_frame_are_as_documented() -> None:
     assert raw == msgpack.packb({"type": "frame", "seq": 3, "views": [b"\xff\xd8"], "captured_ms": 1.5})
 
 
+def test_the_bytes_of_a_frame_with_cameras_and_depths_are_as_documented() -> None:
+    pose = [1.0, 0.0, 0.0, 0.5, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    lens = {"fx": 500.0, "fy": 501.0, "cx": 320.5, "cy": 240.25}
+    known = [messages.KnownCamera(**lens), messages.KnownCamera(**lens, pose=pose)]
+    raw = messages.encode(messages.Frame(3, [b"a", b"b"], 1.5, known, [b"c", b"d"], 0.0005))
+    assert raw == msgpack.packb(
+        {
+            "type": "frame", "seq": 3, "views": [b"a", b"b"], "captured_ms": 1.5,
+            "cameras": [{**lens, "pose": None}, {**lens, "pose": pose}], "depths": [b"c", b"d"], "depth_unit_m": 0.0005,
+        }
+    )  # fmt: skip
+    # "pose" may be left out, and whole numbers are numbers.
+    short = {"fx": 500, "fy": 501, "cx": 320, "cy": 240}
+    frame = messages.decode_client(msgpack.packb({"type": "frame", "seq": 3, "views": [b"a"], "cameras": [short]}))
+    assert frame == messages.Frame(3, [b"a"], cameras=[messages.KnownCamera(500.0, 501.0, 320.0, 240.0)])
+
+
+LENS = {"fx": 1.0, "fy": 1.0, "cx": 0.0, "cy": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("camera", "words"),
+    [
+        ({"fx": 1.0, "fy": 1.0, "cx": 0.0}, "'frame.cameras[0]': object missing required field cy"),
+        ({**LENS, "fx": "wide"}, "'frame.cameras[0].fx': expected float, got str"),
+        (
+            {"fx": 1.0, "fy": 1.0, "cx": 0.0, "cy": 0.0, "pose": [0.0] * 11},
+            "'frame.cameras[0].pose': expected array of length >= 12",
+        ),
+        ({**LENS, "pose": [[1.0]] * 12}, "'frame.cameras[0].pose[0]': expected float"),
+        ([1.0] * 4, "'frame.cameras[0]': expected object, got array"),
+    ],
+)
+def test_a_camera_that_is_none_is_named(camera: Any, words: str) -> None:
+    with pytest.raises(BadMessage) as refused:
+        messages.decode_client(msgpack.packb({"type": "frame", "seq": 1, "views": [b"x"], "cameras": [camera]}))
+    assert words in str(refused.value)
+
+
 @given(st.one_of(*CLIENT.values(), *SERVER.values()))
 def test_the_bytes_are_those_of_another_msgpack_library_with_the_type_first(message: Any) -> None:
     body = {name: plain(value) for name, value in structs.asdict(message).items()}
-    assert messages.encode(message) == msgpack.packb({"type": messages.type_name(type(message)), **body})
+    raw = messages.encode(message)
+    if isinstance(message, messages.Frame):
+        left_out = set(body) - set(msgpack.unpackb(raw))
+        usual = structs.asdict(messages.Frame(0, []))
+        assert all(body.pop(name) == usual[name] for name in left_out) and not left_out & {"seq", "views"}
+    assert raw == msgpack.packb({"type": messages.type_name(type(message)), **body})
 
 
 def plain(value: Any) -> Any:
@@ -156,8 +205,11 @@ def test_what_is_in_an_unknown_key_is_skipped_and_no_object_is_made_of_it(data: 
         (b"\x83" + HELLO + b"\xa7options\x81\xa1x\x91" + WIDE, "hello.options"),
         (b"\x82\xa4type\xa9configure\xa7options\xdf\x00\x20\x00\x00" + b"\xa1x\x00" * 2**21, "configure.options"),
         (b"\x83\xa4type\xa5frame\xa3seq\x01\xa5views" + WIDE, "frame.views"),
+        (b"\x83\xa4type\xa5frame\xa3seq\x01\xa6depths" + WIDE, "frame.depths"),
+        (b"\x83\xa4type\xa5frame\xa3seq\x01\xa7cameras" + WIDE, "frame.cameras"),
+        (b"\x83\xa4type\xa5frame\xa3seq\x01\xa7cameras\x91\x81\xa4pose" + WIDE, "frame.cameras"),
     ],
-    ids=range(6),
+    ids=range(9),
 )
 def test_a_known_key_holds_no_more_than_it_should(data: bytes, key: str) -> None:
     tracemalloc.start()

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import msgpack
@@ -19,6 +20,7 @@ from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import QualitySettings
 from deployments.stream.session import Session
 from deployments.stream.session_settings import SessionLimits, SessionSettings
+from tests.mutations import mutated
 
 ENGINE = messages.Engine("synthetic", "synthetic", "Synthetic", "Apache-2.0", ["lifted", "points"])
 NATIVE = messages.Engine("da3", "da3-giant", "DA3 giant", "CC-BY-NC-4.0", ["native"])
@@ -284,9 +286,10 @@ def test_the_models_state_rides_with_the_next_frame() -> None:
         assert capture.request.state == b""
     session.finished(1, packed(tag=9), 0.1)
     session.finished(0, packed(tag=5), 0.1)
-    say(session, Frame(2, [JPEG]))
+    say(session, Frame(2, [JPEG]), 0.15)
     _, capture = session.next_capture(0.2) or pytest.fail()
     assert capture.request.state == b"\x09", "an older result must not bring an older state back"
+    assert capture.request.arrived_s == 0.15, "a state may hold times"
 
 
 def test_a_refused_frame_gets_its_code_and_number_and_the_session_lives_on() -> None:
@@ -310,6 +313,74 @@ def test_frames_over_the_limits_are_refused_before_they_cost_anything(views: lis
     error = hear(session)
     assert isinstance(error, Error) and (error.code, error.seq) == (code, 1)
     assert session.next_capture(0.0) is None
+
+
+LENS = messages.KnownCamera(100.0, 100.0, 50.0, 40.0)
+
+
+def test_cameras_and_depths_go_to_the_graph_with_their_frame() -> None:
+    session = greeted(max_views=2)
+    pose = [1.0, 0.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.2, 0.0, 0.0, 1.0, 0.3]
+    cameras = [replace(LENS, pose=pose), replace(LENS, fx=120.0, pose=pose)]
+    say(session, Frame(1, [JPEG, JPEG], 7.0, cameras, [b"depth", b"more"], 0.0005))
+    _, capture = session.next_capture(0.0) or pytest.fail()
+    assert (capture.cameras, capture.depths, capture.depth_unit_m) == (tuple(cameras), (b"depth", b"more"), 0.0005)
+    assert capture.encoded_bytes == 2 * len(JPEG) + 9
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "words"),
+    [
+        (Frame(1, [JPEG], cameras=[LENS, LENS]), "bad_cameras", "expected one for each of the 1 views, got 2"),
+        (Frame(1, [JPEG], cameras=[replace(LENS, fx=-1.0)]), "bad_cameras", "'fx'"),
+        (Frame(1, [JPEG], depths=[b"depth"]), "bad_depth", "expected 'cameras'"),
+        (Frame(1, [JPEG], cameras=[LENS], depths=[b"depth"], depth_unit_m=2.0), "bad_depth", "depth_unit_m"),
+        (Frame(1, [JPEG], cameras=[LENS], depths=[bytes(993)]), "frame_too_large", "1001"),
+    ],
+)
+def test_cameras_and_depths_that_can_not_be_used_cost_the_graph_nothing(frame: Frame, code: str, words: str) -> None:
+    session = greeted()
+    say(session, frame)
+    error = hear(session)
+    assert isinstance(error, Error) and (error.code, error.seq) == (code, 1) and words in error.message
+    assert session.next_capture(0.0) is None
+
+
+def test_changed_bytes_of_a_frame_with_cameras_are_a_frame_or_answered_in_words() -> None:
+    rng = np.random.default_rng(8)
+    pose = [1.0, 0.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.2, 0.0, 0.0, 1.0, 0.3]
+    original = messages.encode(Frame(1, [JPEG], 7.0, [replace(LENS, pose=pose)], [b"depth"], 0.0005))
+    taken, refused = 0, set()
+    for _ in range(600):
+        session = greeted()
+        session.received(bytes(mutated(original, rng)), 0.0)
+        assert session.closing is None
+        if session.next_capture(0.0):
+            taken += 1
+        elif isinstance(answer := hear(session), Error):
+            refused.add(answer.code)
+    assert taken > 50 and refused >= {"bad_message", "bad_cameras", "bad_depth"}
+
+
+def test_bytes_of_depths_count_towards_the_sessions_rate() -> None:
+    session = greeted(max_bytes_per_s=900.0)
+    deep = [Frame(seq, [JPEG], cameras=[LENS], depths=[bytes(900)]) for seq in (1, 2)]
+    for frame in deep:
+        say(session, frame)
+    notice = hear(session)
+    assert isinstance(notice, Dropped) and (notice.code, notice.seqs) == ("rate_limited", [2])
+
+
+def test_what_made_a_frame_is_named_where_it_is_not_the_engine() -> None:
+    session = greeted()
+    say(session, Frame(1, [JPEG]))
+    ticket, _ = session.next_capture(0.0) or pytest.fail()
+    session.finished(ticket, replace(packed(), label="Depth from the camera"), 0.1)
+    reply = hear(session)
+    assert isinstance(reply, Splats) and reply.label == "Depth from the camera"
+    run_frame(session, 2)
+    reply = hear(session)
+    assert isinstance(reply, Splats) and reply.label == ENGINE.label
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """One batch through the network, below the package's ``api``: no thread pool, no waiting in between, one copy of the result.
 
 A batch is sessions × views × pixels; all its pictures have one size. It takes three steps: depth, from which the host works out
-each session's scale; the Gaussian head, which keeps the device busy meanwhile; and the block that goes to the host. On a GPU, a
-size that comes again is captured: a step is then one graph, where Python would issue a thousand operations, each of which takes the
-host longer than the device.
+each session's scale and where its cameras stand; the Gaussian head, which keeps the device busy meanwhile; and the block that goes
+to the host. On a GPU, a size that comes again is captured: a step is then one graph, where Python would issue a thousand
+operations, each of which takes the host longer than the device.
 
 What the steps compute is in ``steps.py``.
 """
@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from deployments.models.alignment import REFERENCE_SHAPE
 from deployments.models.da3.adapter import block_size, sections
+from deployments.models.da3.known import Known
 from deployments.models.da3.resize import taps_of
-from deployments.models.da3.steps import COUNTS, Scene, Steps
+from deployments.models.da3.steps import ASKED, COUNTS, Scene, Steps
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -38,7 +39,6 @@ lies in between is shared."""
 
 _CAMERA = 16  # numbers a view: fx, fy, cx, cy, and the 3 × 4 pose
 _COARSE = REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
-_ASKED = 4  # numbers a session: factor, min_opacity, border, max_splats
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,9 @@ class Wish:
 
 _NO_WISH = Wish(0.0, 0.0, 0)
 
-Scale = Callable[[int, NDArray[np.float32]], float]
-"""A session's place in the batch and its coarse log depth, float32 ``REFERENCE_SHAPE`` → the factor for all its lengths."""
+Settle = Callable[[int, NDArray[np.float32], NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
+"""A session's place in the batch, its coarse log depth, float32 ``REFERENCE_SHAPE``, and its poses, float32 [V, 3, 4] → the factor
+for all its lengths, and the poses after it: first camera to each."""
 
 
 class Forward:
@@ -135,39 +136,48 @@ class Forward:
         self,
         pictures: Sequence[NDArray[np.uint8]],
         k: int,
-        scale: Scale | None = None,
+        settle: Settle | None = None,
         wishes: Sequence[Wish] | None = None,
         sizes: Sequence[tuple[int, int]] = (),
+        known: Sequence[Known] = (),
     ) -> list[Result]:
         """Run one batch.
 
         Args:
             pictures: uint8 [V, H, W, 3] of each session, all of one shape; sides are multiples of 14 unless ``sizes`` are given.
             k: Coefficients of Gaussians, or 0 for depth only.
-            scale: Gives the factor for each session's lengths; None: 1. Called in the order of the sessions.
+            settle: Gives the factor for each session's lengths, and its poses; None: as they come. Called in the order of the
+                sessions.
             wishes: Each session's, to leave out what its packer would; None: leave nothing out.
             sizes: Widths and heights to shrink the pictures to, one after the other, on the device.
+            known: What is known of each session's cameras, of all with poses or of all without; empty: nothing. Known poses
+                are told to the network; it is ``settle`` that makes them the result's.
 
         Returns:
             A result for each session.
         """
         with self._here():
-            return self._run(pictures, k, scale, wishes, tuple(sizes))
+            return self._run(pictures, k, settle, wishes, tuple(sizes), known)
 
     def _run(
         self,
         pictures: Sequence[NDArray[np.uint8]],
         k: int,
-        scale: Scale | None,
+        settle: Settle | None,
         wishes: Sequence[Wish] | None,
         sizes: tuple[tuple[int, int], ...],
+        known: Sequence[Known],
     ) -> list[Result]:
         sessions, views = len(pictures), len(pictures[0])
         wishes = wishes if k and views == 1 else None
-        batch = self._batch((sessions, *pictures[0].shape[:3]), sizes, k, wishes is not None)
+        width, height = sizes[-1] if sizes else (pictures[0].shape[2], pictures[0].shape[1])
+        told = [one.numbers(width, height) for one in known]
+        batch = self._batch((sessions, *pictures[0].shape[:3]), sizes, k, wishes is not None, told[0].shape[1] if told else 0)
         try:
             self.mark("begin")
             self._to_device(pictures, batch.pictures)
+            if batch.known is not None:
+                self._to_device(told, batch.known)
             self.mark("copy in")
             batch.step(0)
             measured = self._to_host(batch.measured)
@@ -177,26 +187,34 @@ class Forward:
             self._wait()
             rows = measured.numpy()
             log_depth = rows[:, views * _CAMERA :][:, :_COARSE].reshape(sessions, *REFERENCE_SHAPE)
-            factors = [1.0 if scale is None else scale(index, log_depth[index]) for index in range(sessions)]
+            cameras = rows[:, : views * _CAMERA].reshape(sessions, views, _CAMERA)
+            poses = cameras[..., 4:].reshape(sessions, views, 3, 4)
+            lenses = cameras[..., :4]
+            settled = [(1.0, poses[i]) if settle is None else settle(i, log_depth[i], poses[i]) for i in range(sessions)]
             if not k:
-                return [batch.depth_result(*found) for found in zip(rows, factors, strict=True)]
+                return [batch.depth_result(row, lens, *done) for row, lens, done in zip(rows, lenses, settled, strict=True)]
             wished = wishes or [_NO_WISH] * sessions
-            asked = [(f, w.min_opacity, w.border, w.max_splats) for f, w in zip(factors, wished, strict=True)]
+            places = 12 * views if views > 1 else 0
+            asked = [
+                (factor, w.min_opacity, w.border, w.max_splats, *stand.ravel()[:places])
+                for (factor, stand), w in zip(settled, wished, strict=True)
+            ]
             self._to_device(asked, batch.asked)
             batch.step(2)
             out = self._to_host(batch.out)
             self.mark("copy out")
             self._wait()
-            return [batch.result(*found) for found in zip(out.numpy(), rows, factors, wished, strict=True)]
+            stands = [stand for _, stand in settled]
+            return [batch.result(*found) for found in zip(out.numpy(), lenses, stands, wished, strict=True)]
         finally:
             batch.forget()
 
-    def _batch(self, shape: tuple[int, ...], sizes: tuple[tuple[int, int], ...], k: int, prune: bool) -> "_Batch":
+    def _batch(self, shape: tuple[int, ...], sizes: tuple[tuple[int, int], ...], k: int, prune: bool, known: int) -> "_Batch":
         """What runs batches of this shape: captured if it is not the first."""
-        key = (shape, sizes, k, prune)
+        key = (shape, sizes, k, prune, known)
         batch = self._batches.pop(key, None)
         if batch is None:
-            batch = _Batch(self._steps, shape, sizes, k, prune, self._device)
+            batch = _Batch(self._steps, shape, sizes, k, prune, known, self._device)
         elif self._capture and not batch.tried:
             batch.capture(self._pool, self._stream)
         if self._capture:
@@ -234,7 +252,8 @@ class _Batch:
 
     Attributes:
         pictures: uint8 [B, V, H, W, 3].
-        asked: ``_ASKED`` for each session. float32 [B, 4].
+        asked: ``ASKED`` for each session, and the poses of several views. float32 [B, 4 or 4 + 12 V].
+        known: ``Known.numbers`` of each session; None: nothing is known. float32 [B, V, 4 or 13].
         measured: From the first step: cameras, coarse log depth, and inverse depth if no Gaussians are wanted. float32 [B, …].
         out: From the last: a block as in ``adapter.py``, and ``COUNTS``. float32 [B, …].
         tried: Whether capturing was tried, or can't succeed.
@@ -247,6 +266,7 @@ class _Batch:
         sizes: tuple[tuple[int, int], ...],
         k: int,
         prune: bool,
+        known: int,
         device: torch.device,
     ) -> None:
         before = shape[3], shape[2]
@@ -254,7 +274,8 @@ class _Batch:
         self._steps, self._shape, self._k, self._prune = steps, (*shape[:2], height, width), k, prune
         self._taps = taps_of((before, *sizes), device)
         self.pictures = torch.empty((*shape, 3), dtype=torch.uint8, device=device)
-        self.asked = torch.empty((shape[0], _ASKED), device=device)
+        self.asked = torch.empty((shape[0], ASKED + (12 * shape[1] if shape[1] > 1 else 0)), device=device)
+        self.known = torch.empty((*shape[:2], known), device=device) if known else None
         self.measured = self.out = self.asked
         # Gaussians of several views take the package's adapter, which reads values back: no graph can hold that.
         self.tried = k > 0 and shape[1] > 1
@@ -299,7 +320,7 @@ class _Batch:
         # What the steps hand on stays where it is until the next capture, and that is never between two steps.
         self._scene = self._said = None
 
-    def result(self, row: NDArray[np.float32], measured: NDArray[np.float32], factor: float, wish: Wish) -> Result:
+    def result(self, row: NDArray[np.float32], lens: NDArray[np.float32], poses: NDArray[np.float32], wish: Wish) -> Result:
         """A session's Gaussians."""
         pixels = math.prod(self._shape[1:])
         parts, pruned = sections(row[:-COUNTS], pixels, self._k), None
@@ -308,19 +329,17 @@ class _Batch:
             # As survivors() decides it.
             if wish.border > 0 and count <= wish.max_splats:
                 parts, pruned = tuple(part[:count] for part in parts), {"edge": nothing, "opacity": faint, "border": rim}
-        return Result(parts, *self._cameras(measured, factor), pruned)
+        return Result(parts, lens, poses, pruned)
 
-    def depth_result(self, measured: NDArray[np.float32], factor: float) -> Result:
+    def depth_result(
+        self, measured: NDArray[np.float32], lens: NDArray[np.float32], factor: float, poses: NDArray[np.float32]
+    ) -> Result:
         """A session's inverse depth."""
         inverse = measured[self._shape[1] * _CAMERA + _COARSE :].reshape(self._shape[1:])
-        return Result((inverse * np.float32(1 / factor),), *self._cameras(measured, factor))
-
-    def _cameras(self, measured: NDArray[np.float32], factor: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        cameras = measured[: self._shape[1] * _CAMERA].reshape(-1, _CAMERA)
-        return cameras[:, :4], cameras[:, 4:].reshape(-1, 3, 4) * np.array([1, 1, 1, factor], np.float32)
+        return Result((inverse * np.float32(1 / factor),), lens, poses)
 
     def _measure(self) -> None:
-        scene = self._scene = self._steps.depth(self.pictures, self._taps, want_features=self._k > 0)
+        scene = self._scene = self._steps.depth(self.pictures, self._taps, self._k > 0, self.known)
         lens = torch.stack([scene.intrinsics[..., i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2))], dim=-1)
         moved = scene.poses[..., :3, :].clone()
         moved[..., 3] *= scene.unit[:, None, None]

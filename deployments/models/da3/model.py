@@ -5,6 +5,7 @@ in ``forward.py``, its Gaussians in ``adapter.py``, its weights in ``weights.py`
 """
 
 import logging
+import math
 import os
 import shutil
 import sysconfig
@@ -21,14 +22,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deployments.models.alignment import Reference, align
+from deployments.models.alignment import STATE_BYTES, Reference, align
 from deployments.models.da3 import network as da3_network
-from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Scale, Wish
+from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Settle, Wish
+from deployments.models.da3.known import Known, scale_to
 from deployments.models.da3.picture import PATCH_PX, prepare
 from deployments.models.da3.registry import Kind, default_kind
 from deployments.models.da3.resize import device_steps
 from deployments.models.da3.weights import find
 from deployments.models.errors import ModelUnavailable
+from deployments.models.rig import Rig, steady
 from deployments.models.views import layered_depth
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
@@ -59,6 +62,7 @@ class _Job:
         sizes: What the device shrinks them to, width and height; the last is the network's.
         kind: Of its splats.
         k: Coefficients; 0: depth alone.
+        known: What is known of its cameras, for the network's size.
     """
 
     index: int
@@ -67,6 +71,7 @@ class _Job:
     sizes: tuple[tuple[int, int], ...]
     kind: SplatKind
     k: int
+    known: Known | None = None
 
 
 class DepthAnything3:
@@ -80,7 +85,8 @@ class DepthAnything3:
         device: ``cuda``, ``cuda:N``, ``cpu``; ``auto``: a GPU if there is one.
         backbone: ``bfloat16`` or ``float32``; ``auto``: bfloat16 on a GPU. Heads are float32 always.
         longest_px: Longest side of the picture for the network where the client asks for none; 0: 504 on a GPU, 280 on a CPU.
-        calm: Hold each session's scale still; see :mod:`deployments.models.alignment`.
+        calm: Hold each session's scale still, and the poses of its cameras; see :mod:`deployments.models.alignment` and
+            :mod:`deployments.models.rig`.
         compile: ``none``; ``blocks``: the transformer's, with Triton, 20 s at the start; ``all``: the heads, too, 20 s more for
             each size and batch; ``auto``: blocks on a GPU, if there is the C compiler that Triton needs.
         fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
@@ -182,7 +188,8 @@ class DepthAnything3:
                 results[index] = InferenceFailed("its picture can't be resized")
                 continue
             alone = index if len(job.pictures) > MAX_BATCHED_VIEWS else -1
-            groups.setdefault((job.pictures.shape, job.sizes, job.k, alone), []).append(job)
+            told = job.known and (job.known.poses is not None)
+            groups.setdefault((job.pictures.shape, job.sizes, job.k, told, alone), []).append(job)
         for jobs in groups.values():
             for job, outcome in zip(jobs, self._together_or_alone(jobs), strict=True):
                 results[job.index] = outcome if isinstance(outcome, FrameError) else self._finish(job, *outcome)
@@ -203,26 +210,28 @@ class DepthAnything3:
             (view,) = capture.views
             sizes = device_steps(view.shape[1], view.shape[0], longest_px)
             if sizes is not None:
-                return _Job(index, capture, view[None], sizes, kind, k)
+                return _Job(index, capture, view[None], sizes, kind, k, _known(capture, [sizes[-1]], *sizes[-1]))
         pictures = [prepare(view, longest_px) for view in capture.views]
         # Views of different shapes are cut to what they share, around their centres, as the package does.
         height, width = (min(picture.shape[axis] for picture in pictures) for axis in (0, 1))
         cut = np.stack([_centre(picture, height, width) for picture in pictures])
-        return _Job(index, capture, cut, (), kind, k)
+        known = _known(capture, [(picture.shape[1], picture.shape[0]) for picture in pictures], width, height)
+        return _Job(index, capture, cut, (), kind, k, known)
 
-    def _together_or_alone(self, jobs: list[_Job]) -> list[tuple[Result, "_Calmed"] | FrameError]:
+    def _together_or_alone(self, jobs: list[_Job]) -> list[tuple[Result, "_Settled"] | FrameError]:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
             wishes = [_wish(job.capture.request, job.kind) for job in jobs]
-            calmed = [_Calmed(job.capture.request.state) for job in jobs]
+            settled = [_Settled(job.capture.request, job.known, self._calm) for job in jobs]
             results = self._run(
                 [job.pictures for job in jobs],
                 jobs[0].k,
-                (lambda index, log_depth: calmed[index].align(log_depth)) if self._calm else None,
+                lambda index, log_depth, poses: settled[index].settle(log_depth, poses),
                 wishes if self._prune_on_device else None,
                 jobs[0].sizes,
+                [job.known for job in jobs if job.known],
             )
-            return [*zip(results, calmed, strict=True)]
+            return [*zip(results, settled, strict=True)]
         except Exception as error:
             # Whatever it is: a bad capture costs itself, and a broken device shows at the next health check.
             logger.exception("a forward of %d captures failed", len(jobs))
@@ -238,16 +247,17 @@ class DepthAnything3:
         self,
         pictures: Sequence[NDArray[np.uint8]],
         k: int,
-        scale: Scale | None = None,
+        settle: Settle | None = None,
         wishes: Sequence[Wish] | None = None,
         sizes: Sequence[tuple[int, int]] = (),
+        known: Sequence[Known] = (),
     ) -> list[Result]:
         with self._lock:
-            results = self._forward.run(pictures, k, scale, wishes, sizes)
+            results = self._forward.run(pictures, k, settle, wishes, sizes, known)
         self._proven_s = time.monotonic()
         return results
 
-    def _finish(self, job: _Job, result: Result, calmed: "_Calmed") -> Prediction:
+    def _finish(self, job: _Job, result: Result, settled: "_Settled") -> Prediction:
         """A result in our convention."""
         views, height, width = job.pictures.shape[:3]
         if job.sizes:
@@ -262,8 +272,8 @@ class DepthAnything3:
             )
             scene = Gaussians(means, scales, quats, opacities, sh, grid=(views, height, width) if result.pruned is None else None)
         else:
-            scene = layered_depth(result.parts[0], job.pictures, cameras, result.poses, calmed.factor)
-        return Prediction(scene, job.kind, cameras[0], calmed.state, result.pruned or {}, posed)
+            scene = layered_depth(result.parts[0], job.pictures, cameras, result.poses, settled.factor)
+        return Prediction(scene, job.kind, cameras[0], settled.state, result.pruned or {}, posed)
 
 
 def _wish(request: FrameRequest, kind: SplatKind) -> Wish:
@@ -273,21 +283,56 @@ def _wish(request: FrameRequest, kind: SplatKind) -> Wish:
     return Wish(options.min_opacity, 0.0 if needs_grid else options.border, options.max_splats)
 
 
-class _Calmed:
-    """A session's scale: see :mod:`deployments.models.alignment`.
+class _Settled:
+    """What a session's own past, and what it knows of its cameras, make of a frame's scale and poses.
 
     Attributes:
-        state: The session's state, before and after.
+        state: The session's state, before and after: a :class:`~deployments.models.alignment.Reference`, then, of several views, a
+            :class:`~deployments.models.rig.Rig`.
         factor: For all lengths of its frame.
     """
 
-    def __init__(self, state: bytes) -> None:
-        self.state, self.factor = state, 1.0
+    def __init__(self, request: FrameRequest, known: Known | None, calm: bool) -> None:
+        self.state, self.factor = request.state, 1.0
+        self._arrived_s, self._known, self._calm = request.arrived_s, known.poses if known else None, calm
 
-    def align(self, log_depth: NDArray[np.float32]) -> float:
-        self.factor, reference = align(Reference.from_bytes(self.state), log_depth)
-        self.state = reference.to_bytes() if reference else b""
-        return self.factor
+    def settle(self, log_depth: NDArray[np.float32], poses: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        """The factor for all lengths, and the poses after it: those that are known, or else those that came, steadied."""
+        true = scale_to(poses, self._known) if self._known is not None else None
+        measured = 1.0 if true is None else true
+        if not self._calm:
+            self.factor = measured
+            return measured, self._scaled(poses)
+        # Known places give every frame a scale of its own, as true as the network sees them and as restless.
+        log_depth = log_depth + np.float32(math.log(measured))
+        calmed, reference = align(Reference.from_bytes(self.state[:STATE_BYTES]), log_depth)
+        self.factor = calmed * measured
+        scaled = self._scaled(poses)
+        if reference is None:
+            self.state = b""
+            return self.factor, scaled
+        rig = Rig.from_bytes(self.state[STATE_BYTES:])
+        if self._known is None and len(poses) > 1:
+            # A typical depth, in the session's scale.
+            scaled, rig = steady(rig, scaled, math.exp(float(np.median(reference.log_depth))), self._arrived_s)
+        self.state = reference.to_bytes() + (rig.to_bytes() if rig.stands else b"")
+        return self.factor, scaled
+
+    def _scaled(self, poses: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._known is not None:
+            return self._known
+        return poses * np.array([1, 1, 1, self.factor], np.float32)
+
+
+def _known(capture: DecodedCapture, sizes: Sequence[tuple[int, int]], width: int, height: int) -> Known | None:
+    """What a capture's cameras are in the network's picture: each view resized, then cut to one size around its centre."""
+    if not capture.cameras:
+        return None
+    lens = []
+    for camera, (across, down) in zip(capture.cameras, sizes, strict=True):
+        c = lifting.scale_camera(camera, across, down)
+        lens.append((c.fx, c.fy, c.cx - (across - width) // 2, c.cy - (down - height) // 2))
+    return Known(np.array(lens, np.float32), capture.poses if len(lens) > 1 else None)
 
 
 def _can_compile() -> bool:

@@ -1,8 +1,8 @@
 """The network itself: built without memory, filled straight from the file, and stripped of what only costs time.
 
-The package's own modules do the computing. Four parts differ: the rotary embedding, where the package asks the device for a maximum
-that could be known (54 waits a frame in giant); the embeddings of positions, which depend on a picture's size alone and are kept;
-the depth head's second branch, whose rays are unused; and the camera encoder, which only poses given from outside would need.
+The package's own modules do the computing. Three parts differ: the rotary embedding, where the package asks the device for a
+maximum that could be known (54 waits a frame in giant); the embeddings of positions, which depend on a picture's size alone and are
+kept; and the depth head's second branch, whose rays are unused.
 ``tests/da3/test_network.py`` compares the result with the original, bit by bit.
 """
 
@@ -212,13 +212,11 @@ def trim(net: nn.Module) -> nn.Module:
             module.__class__ = _Rope
         elif type(module) in _FASTER:
             module.__class__ = _FASTER[type(module)]
-        elif isinstance(module, DepthAnything3Net):
-            module.cam_enc = None
-            # Without a camera decoder, only the rays say anything about the camera.
-            if type(module.head) is DualDPT and module.cam_dec is not None:
-                module.head.__class__ = _DepthHead
-                for name in _UNUSED_IN_HEAD:
-                    delattr(module.head.scratch, name)
+        # Without a camera decoder, only the rays say anything about the camera.
+        elif isinstance(module, DepthAnything3Net) and type(module.head) is DualDPT and module.cam_dec is not None:
+            module.head.__class__ = _DepthHead
+            for name in _UNUSED_IN_HEAD:
+                delattr(module.head.scratch, name)
     return net
 
 

@@ -17,11 +17,16 @@ from depth_anything_3.model.utils.transform import pose_encoding_to_extri_intri
 from torch import Tensor, nn
 
 from deployments.models.da3.adapter import adapt_one_view, adapt_views, is_plain, keep_first, survivors
+from deployments.models.da3.known import LENS
 from deployments.models.da3.picture import MEAN, STD
 from deployments.models.da3.resize import Taps, shrink
 
 COUNTS = 4
 """Numbers behind a block: Gaussians kept, invisible, too faint, too near the border."""
+
+ASKED = 4
+"""Numbers that the third step is told of each session: the factor of all lengths, min_opacity, border, max_splats. With several
+views, their poses follow."""
 
 _SKY = 0.3  # a pixel of at least this much sky is sky
 _ENOUGH_PX = 10
@@ -64,8 +69,8 @@ class Steps:
         self._device, self._tan_half, self._metric = device, math.tan(math.radians(fov_deg) / 2), metric
         self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
 
-    def depth(self, pictures: Tensor, taps: Sequence[tuple[Taps, Taps]], want_features: bool) -> Scene:
-        """The first step. uint8 [B, V, H, W, 3] on the device, and how to shrink them."""
+    def depth(self, pictures: Tensor, taps: Sequence[tuple[Taps, Taps]], want_features: bool, known: Tensor | None = None) -> Scene:
+        """The first step. uint8 [B, V, H, W, 3] on the device, how to shrink them, and ``Known.numbers`` of each session."""
         images = pictures.to(torch.float32)
         for across, down in taps:
             images = shrink(images, across, down)
@@ -73,24 +78,28 @@ class Steps:
         # Normalised as in the package, bit for bit.
         images = images.permute(0, 1, 4, 2, 3).contiguous().div_(255).sub_(self._mean).div_(self._std)
         self.mark("resize")
-        features, depth, output = self._branch(self.main, images)
+        told = known[..., LENS:] if known is not None and known.shape[-1] > LENS else None
+        features, depth, output = self._branch(self.main, images, told)
         unit = torch.ones(batch, device=self._device)
         poses = torch.eye(4, device=self._device).repeat(batch, views, 1, 1)
         if "intrinsics" in output:
-            intrinsics = output.intrinsics
+            intrinsics = output.intrinsics if known is None else _matrices(known)
             if views > 1:
                 # The first camera's frame is the world; its own pose stays the identity to the last bit.
                 poses[:, 1:, :3] = _relative(output.extrinsics)
         else:
-            focal = max(height, width) / 2 / self._tan_half
-            # Filled in on the device: a tensor made from a list would wait for its copy.
-            intrinsics = torch.zeros((batch, views, 3, 3), device=self._device)
-            for i, j, value in ((0, 0, focal), (1, 1, focal), (0, 2, width / 2), (1, 2, height / 2), (2, 2, 1.0)):
-                intrinsics[..., i, j] = value
+            if known is None:
+                focal = max(height, width) / 2 / self._tan_half
+                # Filled in on the device: a tensor made from a list would wait for its copy.
+                intrinsics = torch.zeros((batch, views, 3, 3), device=self._device)
+                for i, j, value in ((0, 0, focal), (1, 1, focal), (0, 2, width / 2), (1, 2, height / 2), (2, 2, 1.0)):
+                    intrinsics[..., i, j] = value
+            else:
+                intrinsics = _matrices(known)
             if "sky" in output:
                 depth = _far_sky(depth, output.sky < _SKY)
             if self._metric:
-                unit = unit * (focal / _CANONICAL_FOCAL_PX)
+                unit = (intrinsics[:, 0, 0, 0] + intrinsics[:, 0, 1, 1]) / (2 * _CANONICAL_FOCAL_PX)
         if self.meter is not None:
             _, metres, measured = self._branch(self.meter, images)
             focal_px = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
@@ -102,10 +111,15 @@ class Steps:
         self.mark("network")
         return Scene(images, features if want_features else None, depth, intrinsics, poses, unit)
 
-    def _branch(self, net: Any, images: Tensor) -> tuple[Any, Tensor, Any]:
+    def _branch(self, net: Any, images: Tensor, told: Tensor | None = None) -> tuple[Any, Tensor, Any]:
         height, width = images.shape[-2:]
         dtype = next(net.backbone.parameters()).dtype
-        features, _ = net.backbone(images.to(dtype), cam_token=None, export_feat_layers=[])
+        token = None
+        if told is not None:
+            # The package's camera encoder, of which the first lines are on the host: they would wait for the device.
+            enc = net.cam_enc
+            token = enc.trunk_norm(enc.trunk(enc.token_norm(enc.pose_branch(told)))).to(dtype)
+        features, _ = net.backbone(images.to(dtype), cam_token=token, export_feat_layers=[])
         features = [tuple(part.float() for part in stage) for stage in features]
         output = net._process_depth_head(features, height, width)
         if net.cam_dec is not None:
@@ -130,12 +144,25 @@ class Steps:
         if views == 1 and is_plain(adapter):
             adapt_one_view(adapter, scene.depth[:, 0], raw[:, 0], opacity[:, 0], scene.intrinsics[:, 0], unit, k, block)
         else:
-            adapt_views(adapter, scene.depth, raw, opacity, scene.intrinsics, scene.poses, unit, k, block)
+            # Where the host says that the cameras stand, in the network's unit.
+            poses = scene.poses.clone()
+            poses[:, :, :3] = asked[:, ASKED:].view(-1, views, 3, 4)
+            poses[:, :, :3, 3] /= unit[:, None, None]
+            adapt_views(adapter, scene.depth, raw, opacity, scene.intrinsics, poses, unit, k, block)
         self.mark("adapter")
         if prune:
-            kept, out[:, -COUNTS:] = survivors(block, height, width, k, asked[:, 1:])
+            kept, out[:, -COUNTS:] = survivors(block, height, width, k, asked[:, 1:ASKED])
             keep_first(block, height * width, k, kept, wanted)
             self.mark("prune")
+
+
+def _matrices(known: Tensor) -> Tensor:
+    """Intrinsics as the package has them. [B, V, 4 or more] → [B, V, 3, 3]."""
+    matrices = torch.zeros((*known.shape[:2], 3, 3), device=known.device)
+    for place, (i, j) in enumerate(((0, 0), (1, 1), (0, 2), (1, 2))):
+        matrices[..., i, j] = known[..., place]
+    matrices[..., 2, 2] = 1.0
+    return matrices
 
 
 def _relative(poses: Tensor) -> Tensor:

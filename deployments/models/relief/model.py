@@ -104,6 +104,8 @@ class ReliefModel:
         focal_px = max(grid_w, grid_h) / 2 / math.tan(math.radians(HORIZONTAL_FOV_DEG / 2))
         # Pixels stay square to within rounding, whatever the grid.
         camera = Camera(grid_w, grid_h, focal_px, focal_px, grid_w / 2, grid_h / 2)
+        if capture.cameras:
+            camera = lifting.scale_camera(capture.cameras[0], grid_w, grid_h)
         small = rgb if (grid_w, grid_h) == (width, height) else cv2.resize(rgb, (grid_w, grid_h), interpolation=cv2.INTER_AREA)
         # The networks work on 256 and 128 pixels: a picture of that order is enough, and quicker to shrink.
         seen = small if max(grid_w, grid_h) >= MASK_PX else rgb

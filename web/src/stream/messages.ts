@@ -117,6 +117,20 @@ export interface RoomCamera {
   away: boolean;
 }
 
+/** What a calibrated camera knows of itself. */
+export interface KnownCamera {
+  /** Horizontal focal length, pixels of the view as it is sent, upright: after its EXIF orientation. */
+  fx: number;
+  /** Vertical focal length, the same pixels. */
+  fy: number;
+  /** Principal point from the upright view's left edge, the same pixels; pixel centres lie at +0.5. */
+  cx: number;
+  /** Principal point from its top edge. */
+  cy: number;
+  /** World to camera, rotation and translation [3, 4], row by row: 12 numbers in OpenCV's axes (x right, y down, z forward). The world is any that all views of the frame share, in metres if the frame has depths. Null: unknown. */
+  pose?: number[] | null;
+}
+
 /** Opens a session of the current protocol. A client that never sends it gets the original protocol. */
 export interface HelloMessage {
   type: "hello";
@@ -141,6 +155,12 @@ export interface FrameMessage {
   views: Uint8Array[];
   /** When it was captured, on the client's clock. Echoed, never interpreted. */
   captured_ms?: number;
+  /** What is known of the cameras, one for each view; empty: nothing. */
+  cameras?: KnownCamera[];
+  /** Depth that was measured, to be shown instead of the model's: 16-bit grey PNGs, one for each view; empty: none. Each covers its view's picture (upright, of any size), pixel for pixel the z-depth in the view's camera; 0: unknown. */
+  depths?: Uint8Array[];
+  /** Metres of one step of `depths`. */
+  depth_unit_m?: number;
 }
 
 /** The client has shown a reply (or dropped it for a newer one), and is ready for more. */
