@@ -1,22 +1,30 @@
 """The messages of protocol 1, in both directions, and their msgpack form.
 
-They are defined only here: ``web/src/stream/messages.ts`` is generated from these classes (``make messages``), and a test checks
-that it is current. ``docs/protocol.md`` explains them. A message is a msgpack map whose ``type`` is the class's snake_case name.
+They are defined here and, those of rooms, in :mod:`deployments.stream.room_messages`: ``web/src/stream/messages.ts`` is generated from
+these classes (``make messages``), and a test checks that it is current. ``docs/protocol.md`` explains them. A message is a msgpack map whose ``type`` is the class's snake_case name.
 Unknown keys are skipped, so that a newer minor client keeps working; missing or mistyped keys are refused by name.
 
 The types set the bounds: a list or a map that is too long or holds the wrong type is refused before it is built, and unknown keys
 are skipped without building their values, so that a message of a few MB can't become millions of objects.
 """
 
-import re
 from dataclasses import dataclass
 from operator import methodcaller
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
 
 from deployments.splats.camera import Camera
 from deployments.stream.errors import BadMessage, ProtocolMismatch
+from deployments.stream.message_types import List, Map, Message, Option, Options, Text, Views
+from deployments.stream.room_messages import Govern as Govern
+from deployments.stream.room_messages import Join as Join
+from deployments.stream.room_messages import Joined as Joined
+from deployments.stream.room_messages import Leave as Leave
+from deployments.stream.room_messages import Published as Published
+from deployments.stream.room_messages import Room as Room
+from deployments.stream.room_messages import RoomCamera as RoomCamera
+from deployments.stream.room_messages import Watch as Watch
 
 PROTOCOL = 1
 """Goes up when a client of the old version would misread the new one."""
@@ -24,70 +32,10 @@ PROTOCOL = 1
 IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 """How a bare image begins. None of these is a msgpack map with a string key, which is all we ever parse."""
 
-T = TypeVar("T")
-Text = Annotated[str, msgspec.Meta(max_length=65536)]
-List = Annotated[list[T], msgspec.Meta(max_length=64)]
-Map = Annotated[dict[Text, T], msgspec.Meta(max_length=64)]
-Scalar = Text | float | int | bool | None
-Option = Scalar | List[Scalar] | Map[Scalar]
-"""Wider than today's options: a client with an option that we don't know is told about that option, and still served."""
-Options = Map[Option]
-Views = Annotated[list[bytes], msgspec.Meta(max_length=1024)]
-
-
-class _Message(msgspec.Struct, frozen=True, tag=lambda name: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()):
-    """Written as a map: ``type``, which is the class's name, then the fields."""
-
-
 # --- client → server ---
 
 
-class Join(_Message, frozen=True):
-    """Enters a room, and leaves the one before. Answered with ``joined``, or with an ``error``.
-
-    Attributes:
-        room: A name, a key of the room (``owner.…``, ``camera.…``, ``viewer.…``), or ``new`` for one that nobody knows yet.
-        role: ``camera``: sends frames, and gets a ``published`` for each; ``viewer``: gets the room's splats; ``both``: sends
-            frames, which the room sees, and gets its own splats.
-        name: What to call this member to the others; may be empty.
-        place: The token from an earlier ``joined``, to have that place in the room again.
-        t: The time of sending on the client's clock.
-    """
-
-    room: Text
-    role: Literal["camera", "viewer", "both"] = "both"
-    name: Text = ""
-    place: Text = ""
-    t: float = 0.0
-
-
-class Leave(_Message, frozen=True):
-    """Leaves the room, for good. The session goes on without one."""
-
-
-class Watch(_Message, frozen=True):
-    """Chooses the camera of the room that a viewer sees.
-
-    Attributes:
-        camera: Its id, as in ``room``; empty: the room's first.
-    """
-
-    camera: Text = ""
-
-
-class Govern(_Message, frozen=True):
-    """What the owner of a room may do to it.
-
-    Attributes:
-        locked: Whether new viewers are kept out; null: as it is.
-        close: Ends the room, for all.
-    """
-
-    locked: bool | None = None
-    close: bool = False
-
-
-class Hello(_Message, frozen=True):
+class Hello(Message, frozen=True):
     """Opens a session of the current protocol. A client that never sends it gets the original protocol.
 
     Attributes:
@@ -125,7 +73,7 @@ class KnownCamera:
     pose: Annotated[list[float], msgspec.Meta(min_length=12, max_length=12)] | None = None
 
 
-class Frame(_Message, frozen=True, omit_defaults=True):
+class Frame(Message, frozen=True, omit_defaults=True):
     """One moment, seen by one camera or by several at once.
 
     Attributes:
@@ -146,7 +94,7 @@ class Frame(_Message, frozen=True, omit_defaults=True):
     depth_unit_m: float = 0.001
 
 
-class Ack(_Message, frozen=True):
+class Ack(Message, frozen=True):
     """The client has shown a reply (or dropped it for a newer one), and is ready for more.
 
     Attributes:
@@ -164,13 +112,13 @@ class Ack(_Message, frozen=True):
     age_ms: float = 0.0
 
 
-class Configure(_Message, frozen=True):
+class Configure(Message, frozen=True):
     """Changes options from the next frame on. Answered with ``configured``, or with an ``error`` that names the option."""
 
     options: Options
 
 
-class Ping(_Message, frozen=True):
+class Ping(Message, frozen=True):
     """Answered with a ``pong`` of the same ``t``. Also keeps an idle session open."""
 
     t: float = 0.0
@@ -229,7 +177,7 @@ class Limits:
     idle_timeout_s: float
 
 
-class Welcome(_Message, frozen=True):
+class Welcome(Message, frozen=True):
     """Answers ``hello``.
 
     Attributes:
@@ -249,7 +197,7 @@ class Welcome(_Message, frozen=True):
     limits: Limits
 
 
-class Configured(_Message, frozen=True):
+class Configured(Message, frozen=True):
     """Answers ``configure``: the options in force from the next frame on."""
 
     options: Options
@@ -278,7 +226,7 @@ class QualityState:
     message: str
 
 
-class Splats(_Message, frozen=True):
+class Splats(Message, frozen=True):
     """One frame of splats.
 
     Attributes:
@@ -314,7 +262,7 @@ class Splats(_Message, frozen=True):
     source: str = ""
 
 
-class Dropped(_Message, frozen=True):
+class Dropped(Message, frozen=True):
     """Frames that get no splats, through nobody's mistake.
 
     Attributes:
@@ -332,7 +280,7 @@ class Dropped(_Message, frozen=True):
     seqs: List[int]
 
 
-class Error(_Message, frozen=True):
+class Error(Message, frozen=True):
     """A frame or a message was refused.
 
     Attributes:
@@ -348,73 +296,7 @@ class Error(_Message, frozen=True):
     fatal: bool = False
 
 
-class Joined(_Message, frozen=True):
-    """Answers ``join``.
-
-    Attributes:
-        id: This member's id, by which the others know it.
-        role: What it does in the room.
-        place: The token to say in the next ``join`` of this room, to have this place again. Nobody else should have it.
-        keys: Right (``owner``, ``camera``, ``viewer``) → the key that gives it, for this client's own and those below; empty in a
-            room with a name.
-        t: The server's clock, seconds since 1970.
-    """
-
-    id: str
-    role: str
-    place: str
-    keys: Map[str]
-    t: float
-
-
-@dataclass(frozen=True, slots=True)
-class RoomCamera:
-    """A camera of the room.
-
-    Attributes:
-        id: Its id.
-        name: What it calls itself.
-        away: Whether it is gone for the moment; its place is kept for a while.
-    """
-
-    id: str
-    name: str
-    away: bool
-
-
-class Room(_Message, frozen=True):
-    """Who is in the room; said at each change.
-
-    Attributes:
-        cameras: The longest there first.
-        viewers: How many watch.
-        names: Of viewers who have told one, at most 32.
-        locked: Whether new viewers are kept out.
-        shown: Id of the camera that this viewer sees; empty if there is none.
-    """
-
-    cameras: List[RoomCamera]
-    viewers: int
-    names: List[str]
-    locked: bool
-    shown: str = ""
-
-
-class Published(_Message, frozen=True):
-    """A camera's frame went to the room.
-
-    Attributes:
-        seq: Number of the frame.
-        captured_ms: Echo of the frame's.
-        timings_ms: As in ``splats``.
-    """
-
-    seq: int
-    captured_ms: float
-    timings_ms: Map[float]
-
-
-class Pong(_Message, frozen=True):
+class Pong(Message, frozen=True):
     """Answers ``ping``."""
 
     t: float = 0.0
@@ -424,7 +306,7 @@ ClientMessage = Hello | Frame | Ack | Configure | Ping | Join | Leave | Watch | 
 ServerMessage = Welcome | Configured | Splats | Dropped | Error | Pong | Joined | Room | Published
 
 
-def type_name(cls: type[_Message]) -> str:
+def type_name(cls: type[Message]) -> str:
     """``type`` of a message class on the wire: ``Hello`` → ``hello``."""
     return str(cls.__struct_config__.tag)
 
