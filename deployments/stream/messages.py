@@ -1,7 +1,8 @@
 """The messages of protocol 1, in both directions, and their msgpack form.
 
-They are defined here and, those of rooms, in :mod:`deployments.stream.room_messages`: ``web/src/stream/messages.ts`` is generated from
-these classes (``make messages``), and a test checks that it is current. ``docs/protocol.md`` explains them. A message is a msgpack map whose ``type`` is the class's snake_case name.
+They are defined here and, those of rooms, in :mod:`deployments.stream.room_messages`: ``web/src/stream/messages.ts`` is generated
+from these classes (``make messages``), and a test checks that it is current. ``docs/protocol.md`` explains them. A message is a
+msgpack map whose ``type`` is the class's snake_case name.
 Unknown keys are skipped, so that a newer minor client keeps working; missing or mistyped keys are refused by name.
 
 The types set the bounds: a list or a map that is too long or holds the wrong type is refused before it is built, and unknown keys
