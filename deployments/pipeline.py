@@ -44,6 +44,7 @@ class Prediction:
         state: The session's new state.
         pruned: Reason → Gaussians that the model has already removed; the packer does not prune for these reasons again.
         views: The cameras of Gaussians on a grid, where there are several; empty: ``camera`` alone.
+        label: What made this frame, where it differs from the engine's own label.
     """
 
     scene: Gaussians | LayeredDepth
@@ -52,6 +53,7 @@ class Prediction:
     state: bytes = b""
     pruned: dict[str, int] = field(default_factory=dict)
     views: tuple[PosedCamera, ...] = ()
+    label: str = ""
 
     def as_gaussians(self) -> Gaussians:
         """The scene as Gaussians, none of them pruned; depth is lifted, which takes milliseconds."""

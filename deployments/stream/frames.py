@@ -30,6 +30,8 @@ class FrameRequest:
         timings: Stage (``decode``, ``infer``, ``pack``) → milliseconds spent in it.
         batch_size: Captures predicted together with this one, itself included.
         file: What somebody wants of an uploaded photo, which may be larger than a stream's pictures; None: it is a stream's frame.
+        arrived_s: When it arrived, on a clock of the ingress that only goes on; 0: unknown.
+        label: What made the frame, where it differs from the engine's own label.
         pictures: The views as the camera coded them, without their metadata, if the reply may have to carry them.
     """
 
@@ -41,6 +43,8 @@ class FrameRequest:
     timings: dict[str, float] = field(default_factory=dict)
     batch_size: int = 1
     file: FileOptions | None = None
+    arrived_s: float = 0.0
+    label: str = ""
     pictures: tuple[Jpeg, ...] = ()
 
     def codec_for(self, kind: SplatKind, holds_depth: bool) -> str:

@@ -9,7 +9,7 @@ are skipped without building their values, so that a message of a few MB can't b
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -116,6 +116,7 @@ class Engine:
         licence_note: One sentence if the licence limits use, else empty.
         kinds: What it can produce, its default first: ``native``, ``lifted``, ``points``.
         metric: Whether units are metres.
+        other_labels: Labels that some of its frames have instead.
     """
 
     engine: str
@@ -125,6 +126,7 @@ class Engine:
     kinds: List[str]
     licence_note: str = ""
     metric: bool = False
+    other_labels: List[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,14 +97,14 @@ def test_the_sample_scene_is_a_person_all_along() -> None:
 
 def test_the_stopped_network_gives_what_the_whole_one_gives() -> None:
     square = cv2.resize(photo("astronaut"), (256, 256), interpolation=cv2.INTER_AREA)
-    whole = person._load(ASSETS / SEGMENTATION)
+    whole = person.load_network(ASSETS / SEGMENTATION)
     whole.setInput(cv2.dnn.blobFromImage(square, 1 / 255))
     assert np.abs(PersonNets().segment(square) - whole.forward()[0, 0]).max() < 1e-4
 
 
 def test_the_face_network_is_fed_minus_one_to_one() -> None:
     square = cv2.resize(photo("astronaut"), (128, 128), interpolation=cv2.INTER_AREA)
-    net = person._load(ASSETS / FACES)
+    net = person.load_network(ASSETS / FACES)
     net.setInput(cv2.dnn.blobFromImage(square, 1 / 127.5, mean=(127.5, 127.5, 127.5)))
     logit = net.forward("classificators").max()
     assert PersonNets().find_face(square).score == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-4)
