@@ -14,7 +14,8 @@ from deployments.splats.triangles import draw_triangles
 
 F32 = NDArray[np.float32]
 
-_REACH_ABOVE, _REACH_BELOW = 0.6, 0.2  # of a mesh's width, in which it eases into the cushion
+_REACH_ABOVE, _REACH_BELOW = 0.5, 0.2  # of a mesh's width, in which it eases into the cushion
+_TRIM = 0.025  # of it, left out at the rim, where cheeks are seen edge-on and a pixel more or less is a centimetre of depth
 _FOREHEAD, _CHIN = 10, 152  # points of the mesh: its upper and lower end
 _SMALLEST_PX = 8  # a mesh that is narrower on the grid has nothing to show
 _OWN_PX = 128  # side of the map of who owns what
@@ -144,7 +145,9 @@ def _reach(points: F32, shape: tuple[int, ...]) -> F32:
 
 def _spread(surface: F32, reach: F32) -> tuple[F32 | None, F32]:
     """A mesh's z, going on beyond its rim as it is there, and its weight: 1 on the mesh, 0 from ``reach`` pixels on. [H, W]."""
-    inside = np.isfinite(surface)
+    trim = 2 * round(float(reach.max()) * _TRIM / _REACH_ABOVE) + 1
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (trim, trim))
+    inside = cv2.erode(np.isfinite(surface).astype(np.uint8), shape) > 0
     if not inside.any():
         return None, np.zeros_like(surface)
     away, labels = cv2.distanceTransformWithLabels((~inside).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)

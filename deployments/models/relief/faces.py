@@ -34,7 +34,7 @@ _FARTHEST_IN_ROOM, _NEAREST_IN_ROOM = 1.25, 0.6  # outline of the farthest perso
 
 USUAL_OUTLINE = 1.45
 """Distance of a person's outline where nothing is measured."""
-_BEHIND_FACE_M = 0.12  # a head's and shoulders' outline lies so far behind the middle of the face
+_BEHIND_FACE_M = 0.11  # a head's and shoulders' outline lies so far behind the middle of the face
 
 _HEADER = struct.Struct("<Bdfff")  # faces, then the fields of Faces
 _FACE = struct.Struct("<11f")  # the fields of FaceTrack, then the box in which the points' x and y have 8 bits
