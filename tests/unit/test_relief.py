@@ -255,10 +255,10 @@ def test_the_person_is_round_and_before_the_wall() -> None:
     truth = cv2.resize(scene.depth, depth.shape[::-1], interpolation=cv2.INTER_NEAREST)
     core = cv2.erode((truth < 1.2).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     wall = cv2.dilate((truth < 2).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
-    assert depth[core].max() < 1.5 < 2.0 < depth[wall].min()
+    assert depth[core].max() < 1.0 < 1.4 < depth[wall].min()
     outline = core & ~(cv2.erode(core.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
     middle = cv2.erode(core.astype(np.uint8), np.ones((17, 17), np.uint8)) > 0
-    assert depth[middle].mean() < depth[outline].mean() - 0.05
+    assert depth[middle].mean() < depth[outline].mean() - 0.03
     nose = PersonNets().find_face(scene.rgb).points[2] * depth.shape[::-1]
     face = depth[int(nose[1]), int(nose[0])]
     assert face == pytest.approx(depth[core].min(), abs=0.02), "the nose is what is nearest"
@@ -269,7 +269,7 @@ def test_behind_the_person_the_wall_goes_on_and_the_capture_viewpoint_never_sees
     size = result.camera.width * result.camera.height
     hidden = result.as_gaussians().means[size:]
     assert result.as_gaussians().grid is None and len(hidden) > 500
-    assert hidden[:, 2].min() > 2.0
+    assert hidden[:, 2].min() > 1.4
     colours = 0.5 + 0.28209479177387814 * result.as_gaussians().sh[:, 0]
     teal = colours[:, 2] - colours[:, 0] > 0.12
     assert teal[size:].mean() < 0.02, "painted from the wall, not from the sweater"
@@ -289,11 +289,11 @@ def test_the_outlines_mixed_colours_do_not_hang_on_the_wall(sitter) -> None:
     assert np.abs(colours[on_wall] - 120 / 255).max() < 0.13
 
 
-def test_centres_stay_within_one_to_four_units() -> None:
+def test_centres_stay_within_half_a_unit_and_four() -> None:
     for rgb in (render_scene(0.0, 320, 240).rgb, photo("coffee"), photo("astronaut")):
         gaussians = predict(rgb, inference_px=160).as_gaussians()
         z = gaussians.means[gaussians.opacities > 0, 2]
-        assert z.min() > 1.0 and z.max() < 4.0
+        assert z.min() > 0.5 and z.max() < 4.0
 
 
 # --- what it takes ---

@@ -165,19 +165,19 @@ def load_canonical(path: Path) -> CanonicalFace:
     if not path.is_file():
         raise MissingAssetError(path)
     fields = list(_fields(path.read_bytes()))
-    mesh = list(_fields(next(value for number, value in fields if number == 1 and isinstance(value, bytes))))
-    numbers = np.frombuffer(b"".join(value for number, value in mesh if number == 3 and isinstance(value, bytes)), "<f4")
-    corners = np.array([value for number, value in mesh if number == 4], np.int32)
+    mesh = list(_fields(next((value for number, value in fields if number == 1 and isinstance(value, bytes)), b"")))
+    numbers = b"".join(value for number, value in mesh if number == 3 and isinstance(value, bytes))
+    corners = np.array([value for number, value in mesh if number == 4 and isinstance(value, int)], np.int64)
     weights = np.zeros(POINTS, np.float32)
     for number, value in fields:
         if number == 2 and isinstance(value, bytes):
-            pair = dict(_fields(value))
-            if isinstance(index := pair[1], int) and isinstance(weight := pair[2], bytes):
+            index, weight = (dict(_fields(value)).get(key) for key in (1, 2))
+            if isinstance(index, int) and index < POINTS and isinstance(weight, bytes) and len(weight) == 4:
                 weights[index] = struct.unpack("<f", weight)[0]
-    if numbers.size != POINTS * 5 or corners.size % 3 or corners.size == 0 or not weights.sum() > 0:
+    if len(numbers) != POINTS * 20 or corners.size % 3 or corners.size == 0 or corners.max() >= POINTS or not weights.sum() > 0:
         raise ValueError(f"{path}: expected {POINTS} points with triangles and weights")
-    points = numbers.reshape(POINTS, 5)[:, :3] * np.array([0.01, -0.01, -0.01], np.float32)
-    return CanonicalFace(points.astype(np.float32), corners.reshape(-1, 3), weights / weights.sum())
+    points = np.frombuffer(numbers, "<f4").reshape(POINTS, 5)[:, :3] * np.array([0.01, -0.01, -0.01], np.float32)
+    return CanonicalFace(points.astype(np.float32), corners.reshape(-1, 3).astype(np.int32), weights / weights.sum())
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -251,7 +251,7 @@ def _cushion(mask: F32, track: Track, grey: F32, camera: Camera, faces: Faces, o
     inset = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[pad:-pad, pad:-pad]
     half_full = full if full.size == 1 else cv2.resize(full, (half_w, half_h), interpolation=cv2.INTER_AREA)
     # A parabola: as steep as the lifting can follow at the outline, flat in the middle.
-    inset = 1 - np.minimum(2 * inset / half_full, 1)
+    inset = 1 - np.minimum(inset / (half_full / 2), 1)
     height_map = cv2.GaussianBlur(1 - inset * inset, (0, 0), max(1.0, longest / 180))
     height_map = cv2.resize(height_map, (width, height), interpolation=cv2.INTER_LINEAR)
     depth = outline - height_map * (np.float32(_STRENGTH) * full * unit)
