@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -143,7 +143,11 @@ class Packer:
         else:
             gaussians, pruned = pruning.prune(prediction.scene, prediction.camera, **wishes)
         total = {reason: count + done.get(reason, 0) for reason, count in pruned.items()}
-        data = encode_file(gaussians, request.file, self._encode) if request.file else self._encode[name](gaussians)
+        if file := request.file:
+            said = (f"label: {request.label}",) if request.label else ()
+            data = encode_file(gaussians, replace(file, comments=(*file.comments, *said)), self._encode)
+        else:
+            data = self._encode[name](gaussians)
         return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request)
 
 
