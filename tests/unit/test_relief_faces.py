@@ -4,6 +4,7 @@ import logging
 import shutil
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -417,6 +418,24 @@ def test_a_still_face_under_the_cameras_noise_stays_still() -> None:
     face = cv2.erode(face.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     steps = np.abs(np.diff(depths[2:], axis=0))[:, face]
     assert np.median(steps) < 0.0005 and np.percentile(steps, 99) < 0.003, "metres between one frame and the next"
+
+
+def test_a_face_whose_mesh_is_lost_goes_without_a_jump(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = predict(photo("astronaut"), at_s=1.0)
+    state, depths, labels = first.state, [depth_of(first)], []
+    found = FaceMeshNet.find_mesh
+    monkeypatch.setattr(FaceMeshNet, "find_mesh", lambda *args: replace(found(*args), presence=0.1))
+    for index in range(1, 8):
+        result = predict(photo("astronaut"), state, 1 + index / 10)
+        state = result.state
+        depths.append(depth_of(result))
+        labels.append(result.label)
+    assert labels == [FACE_LABEL] * 3 + [""] * 4
+    face = (slice(60, 110), slice(125, 170))  # of 332 × 332 pixels
+    wholly = np.abs(depths[-1] - depths[0])[face]
+    steps = [np.abs(after - before)[face] for before, after in pairwise(depths)]
+    assert wholly.mean() > 0.005, "the bump is another shape than the face"
+    assert max(step.mean() for step in steps) < 0.35 * wholly.mean(), "a quarter of the way in each tenth of a second"
 
 
 def test_another_scene_forgets_the_faces() -> None:

@@ -101,7 +101,7 @@ class Faces:
     @property
     def shown(self) -> bool:
         """Whether any of a mesh is to be seen."""
-        return any(track.weight > 0 for track in self.tracks)
+        return any(track.weight > 0.01 for track in self.tracks)
 
     def weight_at(self, face: Face) -> float:
         """How much of the mesh of a face is shown; 0 where it has none."""
@@ -235,7 +235,7 @@ def _advance(
         new.points[:, 2] = track.points[:, 2] + np.float32(share) * change
     if track.life > 0:
         change_m = new.distance_m - track.distance_m
-        share = _share(step_s, abs(change_m) / track.distance_m, 0.01, 0.06, slow_s=1.0, quick_s=0.12)
+        share = _share(step_s, abs(change_m) / track.distance_m, 0.02, 0.08, slow_s=1.5, quick_s=0.12)
         new = replace(new, distance_m=track.distance_m + share * change_m)
     return _shown(replace(new, weight=track.weight, life=track.life), step_s)
 
