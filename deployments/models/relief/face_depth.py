@@ -16,6 +16,7 @@ F32 = NDArray[np.float32]
 
 _REACH_ABOVE, _REACH_BELOW = 0.5, 0.2  # of a mesh's width, in which it eases into the cushion
 _TRIM = 0.025  # of it, left out at the rim, where cheeks are seen edge-on and a pixel more or less is a centimetre of depth
+_SOFT = 0.01  # of it, by which the mesh is smoothed
 _FOREHEAD, _CHIN = 10, 152  # points of the mesh: its upper and lower end
 _SMALLEST_PX = 8  # a mesh that is narrower on the grid has nothing to show
 _OWN_PX = 128  # side of the map of who owns what
@@ -158,6 +159,8 @@ def _spread(surface: F32, reach: F32) -> tuple[F32 | None, F32]:
     # The nearest point of the rim jumps from one pixel to the next: smoothed, but not at the rim itself.
     size = (2 * int(reach.max() / 5) + 1,) * 2
     beyond += np.minimum(4 * away, 1) * (cv2.blur(beyond, size) - beyond)
+    # The mesh's triangles are flat: without this they show as facets on a large face.
+    beyond = cv2.GaussianBlur(beyond, (0, 0), max(0.3, _SOFT * float(reach.max()) / _REACH_ABOVE))
     fading = np.minimum(away, 1)
     weight = 1 - fading * fading * (3 - 2 * fading)
     return np.asarray(beyond, np.float32), np.asarray(weight, np.float32)
