@@ -123,7 +123,8 @@ def _crop(rgb: NDArray[np.uint8], face: Face) -> tuple[NDArray[np.uint8], F32]:
     factor = max(face.width * width * _MARGIN, 1.0) / _INPUT_PX
     turn = factor * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = points.mean(axis=0) - turn @ (_INPUT_PX / 2, _INPUT_PX / 2)
-    to_picture = np.column_stack([turn, middle])
+    # Rounded, so that the last bits of a product, which differ between processes, change no pixel.
+    to_picture = np.round(np.column_stack([turn, middle]), 6)
     # A large face is made smaller first: bilinear sampling would skip pixels.
     shrink = 1.0
     if factor >= 2:
