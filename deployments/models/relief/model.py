@@ -134,14 +134,16 @@ class ReliefModel:
         before, found = Track.from_bytes(capture.request.state), self._nets.find_faces(seen)
         raw = self._nets.segment(seen)
         track = follow(before, raw, found[0], seen)
-        faces = self._follow_faces(capture, before, track, raw, found)
+        faces = self._follow_faces(capture, before, track, raw, found, camera)
         kind: SplatKind = "points" if options.representation == "points" else "lifted"
         relief = build_relief(small, track, camera, faces, self._faces.canonical.triangles if self._faces else None)
         label = FACE_LABEL if faces.shown and track.presence > 0 else ""
         state = track.to_bytes() + (faces.to_bytes() if self._faces else b"")
         return Prediction(relief, kind, camera, state, label=label)
 
-    def _follow_faces(self, capture: DecodedCapture, before: Track | None, track: Track, raw: F32, found: list[Face]) -> Faces:
+    def _follow_faces(
+        self, capture: DecodedCapture, before: Track | None, track: Track, raw: F32, found: list[Face], camera: Camera
+    ) -> Faces:
         """The faces of the people in this frame, with what is known of them so far."""
         if self._faces is None or track.presence == 0:
             return Faces()
@@ -155,7 +157,7 @@ class ReliefModel:
             for face in found
             if face.score >= least and is_person_at(raw, face)
         ]
-        focal_px = max(width, height) / 2 / math.tan(math.radians(HORIZONTAL_FOV_DEG / 2))
+        focal_px = camera.fx * max(width, height) / max(camera.width, camera.height)
         return follow_faces(known, seen, (width, height), focal_px, capture.request.arrived_s, self._faces.canonical)
 
 
