@@ -16,6 +16,8 @@ SHIPPED = ("serve.env", "serve_config.cpu.yaml", "serve_config.yaml")
 """What the ``splatcast`` command reads: it lies at the root for people, and in the package in a wheel."""
 LICENCES = "THIRD_PARTY_LICENSES.txt"
 """Where ``web/build.mjs`` writes the notices of the packages in the bundle, beside it."""
+MODEL_FILES = 4
+"""As many as ``web/build.mjs`` places."""
 NPM_TIMEOUT_S = 600
 """``npm ci`` takes seconds; a registry that does not answer must not hang an installation for ever."""
 
@@ -55,7 +57,7 @@ def build_viewer(root: Path = ROOT, force: bool = False) -> bool:
 
 def _is_current(web: Path, bundle: Path, assets: Path) -> bool:
     # The notices are part of what is shipped: a bundle of an older build, without them, is not current.
-    if not bundle.is_file() or not (bundle.parent / LICENCES).is_file() or len(list(assets.glob("*.tflite"))) < 2:
+    if not bundle.is_file() or not (bundle.parent / LICENCES).is_file() or len(list(assets.glob("*.*"))) < MODEL_FILES:
         return False
     sources = [p for folder in ("src", "public") for p in (web / folder).rglob("*") if p.is_file()]
     sources += [web / name for name in ("package.json", "package-lock.json")] + sorted(web.glob("*.mjs"))

@@ -53,7 +53,7 @@ class Prediction:
         state: The session's new state.
         pruned: Reason → Gaussians that the model has already removed; the packer does not prune for these reasons again.
         views: The cameras of Gaussians on a grid, where there are several; empty: ``camera`` alone.
-        label: What made it, if that is not the engine; else empty.
+        label: What made this frame, where that is not what the engine says of itself; else empty.
     """
 
     scene: Gaussians | LayeredDepth

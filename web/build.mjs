@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { placeFaceMesh } from "./face_mesh.mjs";
 import { thirdPartyLicences } from "./licences.mjs";
 
 const web = dirname(fileURLToPath(import.meta.url));
@@ -108,6 +109,7 @@ async function placeModels() {
     // The packages carry modes without read permission for others; a service account must read them, too.
     await chmod(target, 0o644);
   }
+  await placeFaceMesh(join(web, "node_modules"), assetsFolder);
 }
 
 async function buildTests() {

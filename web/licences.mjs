@@ -36,7 +36,7 @@ export async function thirdPartyLicences(web, apache) {
     notices.push(`${head}\n\n${texts.map((text) => text.trim()).join("\n\n")}\n`);
   }
   const opening =
-    "Third-party software in Splatcast's viewer (the scripts beside this file) and in its model files (*.tflite, taken\n" +
-    "unchanged from the @mediapipe packages).\n";
+    "Third-party software in Splatcast's viewer (the scripts beside this file) and in its model files (*.tflite and\n" +
+    "*.binarypb, taken unchanged from the @mediapipe packages; some are parts of one file there).\n";
   return [opening, ...notices, ...(needsApache ? [`${apache.trim()}\n`] : [])].join(RULE);
 }

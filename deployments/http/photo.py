@@ -186,7 +186,7 @@ def _file(frame: PackedFrame, name: str, engine: Engine) -> Response:
     form = FORMATS[name]
     headers = {
         "content-disposition": f'attachment; filename="splatcast-{time.strftime("%Y%m%d-%H%M%S")}{form.suffix}"',
-        "x-splatcast-label": engine.label,
+        "x-splatcast-label": frame.request.label or engine.label,
         "x-splatcast-licence": engine.licence,
         "x-splatcast-kind": frame.kind,
         "x-splatcast-count": str(frame.count),

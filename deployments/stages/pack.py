@@ -99,7 +99,7 @@ class Packer:
             return packed
         request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
         request.pictures = ()
-        return replace(packed, label=prediction.label) if prediction.label else packed
+        return packed
 
     def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame:
         """A packed frame in another form, for a viewer who can't take it as it is.
@@ -169,7 +169,11 @@ class Packer:
         else:
             gaussians, pruned = pruning.prune(prediction.scene, prediction.camera, **wishes)
         total = {reason: count + done.get(reason, 0) for reason, count in pruned.items()}
-        data = encode_file(gaussians, request.file, self._encode) if request.file else self._encode[name](gaussians)
+        if file := request.file:
+            said = (f"label: {request.label}",) if request.label else ()
+            data = encode_file(gaussians, replace(file, comments=(*file.comments, *said)), self._encode)
+        else:
+            data = self._encode[name](gaussians)
         return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request)
 
 

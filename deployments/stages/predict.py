@@ -62,6 +62,7 @@ def _note(
             continue
         request = capture.request
         request.state, request.batch_size, request.timings["infer"] = result.state, len(captures), infer_ms
+        request.label = result.label
         predicted.append(PredictedCapture(result, request))
     return predicted
 

@@ -26,24 +26,26 @@ class FrameRequest:
         codecs: What the client decodes; ``auto`` chooses among these. Empty: ``packed`` and ``points``.
         state: The session's small opaque state: what the model last returned (empty at first) and, after the predict stage, what it
             has now returned. This keeps replicas stateless.
-        arrived_s: When it arrived, on the session's clock: what a state may measure time by.
         frame_id: The session's id, a slash, and the frame's number in it; names the frame in every log.
         pressure: Recent frames wanted from the ingress over frames served; autoscaling goes by this.
         timings: Stage (``decode``, ``infer``, ``pack``) → milliseconds spent in it.
         batch_size: Captures predicted together with this one, itself included.
         file: What somebody wants of an uploaded photo, which may be larger than a stream's pictures; None: it is a stream's frame.
+        arrived_s: When it arrived, on a clock of the ingress that only goes on, for states that measure time; 0: unknown.
+        label: What made the frame, where it differs from the engine's own label.
         pictures: The views as the camera coded them, without their metadata, if the reply may have to carry them.
     """
 
     options: FrameOptions = FrameOptions()  # frozen
     codecs: tuple[str, ...] = ()
     state: bytes = b""
-    arrived_s: float = 0.0
     frame_id: str = ""
     pressure: float = 1.0
     timings: dict[str, float] = field(default_factory=dict)
     batch_size: int = 1
     file: FileOptions | None = None
+    arrived_s: float = 0.0
+    label: str = ""
     pictures: tuple[Jpeg, ...] = ()
 
     def codec_for(self, kind: SplatKind, holds_depth: bool) -> str:
@@ -97,7 +99,6 @@ class PackedFrame:
         camera: Intrinsics of the capture viewpoint.
         pruned: Reason → Gaussians removed for it.
         request: The capture's, with the new state and the timings of every stage.
-        label: What made it, if that is not the engine; else empty.
     """
 
     codec: str
@@ -107,4 +108,3 @@ class PackedFrame:
     camera: Camera
     pruned: dict[str, int]
     request: FrameRequest
-    label: str = ""

@@ -9,7 +9,7 @@ The types set the bounds: a list or a map that is too long or holds the wrong ty
 are skipped without building their values, so that a message of a few MB can't become millions of objects.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import Annotated, Any, get_args
 
@@ -140,6 +140,7 @@ class Engine:
         licence_note: One sentence if the licence limits use, else empty.
         kinds: What it can produce, its default first: ``native``, ``lifted``, ``points``.
         metric: Whether units are metres.
+        other_labels: Labels that some of its frames have instead.
     """
 
     engine: str
@@ -149,6 +150,7 @@ class Engine:
     kinds: List[str]
     licence_note: str = ""
     metric: bool = False
+    other_labels: List[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def splats(
             captured_ms=captured_ms,
             codec=packed.codec,
             kind=packed.kind,
-            label=packed.label or label,
+            label=packed.request.label or label,
             count=packed.count,
             camera=packed.camera,
             pruned=packed.pruned,

@@ -259,7 +259,7 @@ class Room:
     def _publish(self, member: Member, packed: PackedFrame, captured_s: float, now_s: float) -> None:
         wall_s = self.rooms.wall_s
         # Neither state nor pictures of the request go on: they belong to the camera's session.
-        request = FrameRequest(packed.request.options, timings=packed.request.timings)
+        request = FrameRequest(packed.request.options, timings=packed.request.timings, label=packed.request.label)
         ready_s = now_s + wall_s
         last = self._last.get(member.id)
         number = max(int(ready_s * 1e6), last.number + 1 if last else 0)

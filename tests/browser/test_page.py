@@ -207,3 +207,12 @@ def test_a_minute_of_figures_is_drawn(open_viewer: OpenViewer, synthetic: AppSer
     viewer.wait(drawn)
     labels = viewer.page.evaluate("[...document.querySelectorAll('#graphs svg')].map((svg) => svg.getAttribute('aria-label'))")
     assert len(labels) == 4 and all("in the last minute" in label and "now" in label for label in labels)
+
+
+def test_the_label_is_that_of_the_frame_on_the_screen(open_viewer: OpenViewer, relief: AppServer):
+    """The camera shows a face, so that its relief is a little more than the engine itself promises."""
+    viewer = open_viewer(f"{relief.url}/?source=camera")
+    viewer.wait("splatcast.state.connection === 'open'")
+    assert viewer.page.inner_text("#engine-label") == "Demo depth (no depth network)"
+    viewer.page.goto(f"{relief.url}/?source=camera&autostart=1&fps=3")
+    viewer.wait("document.getElementById('engine-label').textContent === 'Demo depth with a 3D face (no depth network)'")

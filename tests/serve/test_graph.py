@@ -53,7 +53,7 @@ async def test_views_with_their_own_depth_and_cameras_go_through_the_whole_graph
     )
     outcome = await ingress.splat.remote(capture)
     assert isinstance(outcome, PackedFrame), outcome
-    assert (outcome.codec, outcome.label, outcome.camera) == ("depth", "Depth from the camera", rig[0].camera)
+    assert (outcome.codec, outcome.request.label, outcome.camera) == ("depth", "Depth from the camera", rig[0].camera)
     assert [view.camera for view in decode_depth(outcome.data).views] == [seen.camera for seen in rig]
     refused = await ingress.splat.remote(replace(capture, cameras=capture.cameras[:1]))
     assert isinstance(refused, CamerasRefused) and "expected one for each of the 2 views, got 1" in str(refused)

@@ -5,6 +5,7 @@ import base64
 import io
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from starlette.websockets import WebSocketDisconnect
 from deployments.config import GraphArgs
 from deployments.http.app import create_app
 from deployments.models import load_model
+from deployments.models.synthetic import SyntheticModel
 from deployments.pipeline import Overloaded
 from deployments.splats.codecs import CODECS
 from deployments.stages.local import LocalPipeline
@@ -132,6 +134,16 @@ def test_a_photo_becomes_a_splat_file_in_one_request(client: TestClient, name: s
     assert len(CODECS[name].decode(np.frombuffer(answer.content, np.uint8))) == count
     assert answer.headers["content-disposition"].endswith(f'{CODECS[name].suffix}"')
     assert answer.headers["x-splatcast-label"] == "Synthetic splats (load test)"
+
+
+def test_a_file_says_what_made_it_where_that_is_not_always_the_same(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SyntheticModel.predict
+    monkeypatch.setattr(
+        SyntheticModel, "predict", lambda self, shots: [replace(each, label="with a face") for each in made(self, shots)]
+    )
+    answer = client.post("/api/splat?format=ply", content=jpeg())
+    assert answer.headers["x-splatcast-label"] == "with a face"
+    assert "label: with a face" in PlyData.read(io.BytesIO(answer.content)).comments
 
 
 def test_the_ply_opens_in_an_independent_reader(client: TestClient) -> None:

@@ -97,14 +97,14 @@ def test_the_sample_scene_is_a_person_all_along() -> None:
 
 def test_the_stopped_network_gives_what_the_whole_one_gives() -> None:
     square = cv2.resize(photo("astronaut"), (256, 256), interpolation=cv2.INTER_AREA)
-    whole = person._load(ASSETS / SEGMENTATION)
+    whole = person.load_network(ASSETS / SEGMENTATION)
     whole.setInput(cv2.dnn.blobFromImage(square, 1 / 255))
     assert np.abs(PersonNets().segment(square) - whole.forward()[0, 0]).max() < 1e-4
 
 
 def test_the_face_network_is_fed_minus_one_to_one() -> None:
     square = cv2.resize(photo("astronaut"), (128, 128), interpolation=cv2.INTER_AREA)
-    net = person._load(ASSETS / FACES)
+    net = person.load_network(ASSETS / FACES)
     net.setInput(cv2.dnn.blobFromImage(square, 1 / 127.5, mean=(127.5, 127.5, 127.5)))
     logit = net.forward("classificators").max()
     assert PersonNets().find_face(square).score == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-4)
@@ -255,10 +255,10 @@ def test_the_person_is_round_and_before_the_wall() -> None:
     truth = cv2.resize(scene.depth, depth.shape[::-1], interpolation=cv2.INTER_NEAREST)
     core = cv2.erode((truth < 1.2).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     wall = cv2.dilate((truth < 2).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
-    assert depth[core].max() < 1.5 < 2.0 < depth[wall].min()
+    assert depth[core].max() < 1.0 < 1.4 < depth[wall].min()
     outline = core & ~(cv2.erode(core.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
     middle = cv2.erode(core.astype(np.uint8), np.ones((17, 17), np.uint8)) > 0
-    assert depth[middle].mean() < depth[outline].mean() - 0.05
+    assert depth[middle].mean() < depth[outline].mean() - 0.03
     nose = PersonNets().find_face(scene.rgb).points[2] * depth.shape[::-1]
     face = depth[int(nose[1]), int(nose[0])]
     assert face == pytest.approx(depth[core].min(), abs=0.02), "the nose is what is nearest"
@@ -269,7 +269,7 @@ def test_behind_the_person_the_wall_goes_on_and_the_capture_viewpoint_never_sees
     size = result.camera.width * result.camera.height
     hidden = result.as_gaussians().means[size:]
     assert result.as_gaussians().grid is None and len(hidden) > 500
-    assert hidden[:, 2].min() > 2.0
+    assert hidden[:, 2].min() > 1.4
     colours = 0.5 + 0.28209479177387814 * result.as_gaussians().sh[:, 0]
     teal = colours[:, 2] - colours[:, 0] > 0.12
     assert teal[size:].mean() < 0.02, "painted from the wall, not from the sweater"
@@ -289,11 +289,11 @@ def test_the_outlines_mixed_colours_do_not_hang_on_the_wall(sitter) -> None:
     assert np.abs(colours[on_wall] - 120 / 255).max() < 0.13
 
 
-def test_centres_stay_within_one_to_four_units() -> None:
+def test_centres_stay_within_half_a_unit_and_four() -> None:
     for rgb in (render_scene(0.0, 320, 240).rgb, photo("coffee"), photo("astronaut")):
         gaussians = predict(rgb, inference_px=160).as_gaussians()
         z = gaussians.means[gaussians.opacities > 0, 2]
-        assert z.min() > 1.0 and z.max() < 4.0
+        assert z.min() > 0.5 and z.max() < 4.0
 
 
 # --- what it takes ---

@@ -262,6 +262,18 @@ def test_nothing_more_is_computed_while_a_result_waits_for_a_client_that_acknowl
     assert {type(notice), type(reply)} == {Dropped, Splats}
 
 
+def test_a_frame_that_has_a_label_of_its_own_carries_that() -> None:
+    session = greeted()
+    say(session, Frame(0, [JPEG]), now_s=2.5)
+    ticket, capture = session.next_capture(2.5) or pytest.fail()
+    assert capture.request.arrived_s == 2.5
+    answer = packed()
+    answer.request.label = "Synthetic, with a face"
+    session.finished(ticket, answer, 3.0)
+    reply = hear(session, 3.0)
+    assert isinstance(reply, Splats) and reply.label == "Synthetic, with a face"
+
+
 def test_the_reply_echoes_the_frame_and_times_every_stage() -> None:
     session = greeted()
     say(session, Frame(7, [JPEG], captured_ms=123.5), now_s=10.0)

@@ -119,6 +119,8 @@ export interface ShownFrame {
   count: number;
   codec: string;
   kind: string;
+  /** What made it. */
+  label: string;
   timingsMs: Record<string, number>;
   /** It was lifted on the GPU. */
   onGpu: boolean;

@@ -11,6 +11,7 @@ build copies them into ``deployments/models/relief/assets``. They are made for w
 
 import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ FACES = "face_detection_short_range.tflite"
 
 MASK_PX = 256
 """Side of the segmentation's square, whatever the picture's shape."""
+
+MOST_FACES = 4
+"""As many as are looked for: the networks are made for one or two people."""
 
 _FACE_PX = 128
 _ANCHORS_PER_CELL = ((16, 2), (8, 6))
@@ -46,7 +50,7 @@ class MissingAssetError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """The most likely face.
+    """A face in a picture.
 
     Attributes:
         score: Probability, 0..1.
@@ -70,7 +74,7 @@ class PersonNets:
     """
 
     def __init__(self, assets: Path = ASSETS) -> None:
-        self._segmentation, self._faces = _load(assets / SEGMENTATION), _load(assets / FACES)
+        self._segmentation, self._faces = load_network(assets / SEGMENTATION), load_network(assets / FACES)
         # The last layer but one is a transposed convolution of 2 × 2 pixels, stride 2: OpenCV 5.0 spends 20 ms of the network's
         # 33 on it, where one matrix product takes 1 ms. So the network stops before it.
         layers = list(self._segmentation.getLayerNames())
@@ -104,6 +108,15 @@ class PersonNets:
         Args:
             rgb: uint8 [H, W, 3].
         """
+        return self.find_faces(rgb)[0]
+
+    def find_faces(self, rgb: NDArray[np.uint8], most: int = MOST_FACES) -> list[Face]:
+        """The most likely faces, the likeliest first: always one, however unlikely it is, and others from a score of 0.5.
+
+        Args:
+            rgb: uint8 [H, W, 3].
+            most: So many at most.
+        """
         height, width = rgb.shape[:2]
         factor = _FACE_PX / max(height, width)
         small_w, small_h = max(1, round(width * factor)), max(1, round(height * factor))
@@ -114,14 +127,26 @@ class PersonNets:
         with self._lock:
             self._faces.setInput(np.ascontiguousarray(square.transpose(2, 0, 1)[None]))
             logits, boxes = self._faces.forward(["classificators", "regressors"])
-            best = int(np.argmax(logits[0, :, 0]))
-            logit, numbers = float(logits[0, best, 0]), boxes[0, best].copy()
-        # Padding may be off by half a pixel of 128, which does not matter here.
-        points = numbers[4:12].reshape(4, 2) + _anchors()[best] * _FACE_PX - (left, top)
-        score = 1.0 / (1.0 + np.exp(-np.clip(logit, -80.0, 80.0)))
-        return Face(float(score), float(numbers[2]) / small_w, (points / (small_w, small_h)).astype(np.float32))
+            logits, boxes = logits[0, :, 0].copy(), boxes[0].copy()
+        order = np.argsort(-logits, kind="stable")
+        found: list[Face] = []
+        taken = np.zeros((0, 2), np.float32)
+        for index in order[: max(1, int(np.count_nonzero(logits > 0)))]:
+            # Padding may be off by half a pixel of 128, which does not matter here.
+            points = boxes[index, 4:12].reshape(4, 2) + _anchors()[index] * _FACE_PX - (left, top)
+            middle, size = points.mean(axis=0), float(boxes[index, 2])
+            # Several anchors find one face. Two faces are half a width apart, even cheek to cheek.
+            if len(taken) and np.hypot(*(taken - middle).T).min() < size / 2:
+                continue
+            taken = np.vstack([taken, middle])
+            score = 1.0 / (1.0 + np.exp(-np.clip(logits[index], -80.0, 80.0)))
+            found.append(Face(float(score), size / small_w, (points / (small_w, small_h)).astype(np.float32)))
+            if len(found) == most:
+                break
+        return found
 
 
+@cache
 def _anchors() -> NDArray[np.float32]:
     """Anchor centres, 0..1. float32 [896, 2]."""
     grids = []
@@ -132,7 +157,12 @@ def _anchors() -> NDArray[np.float32]:
     return np.concatenate(grids)
 
 
-def _load(path: Path) -> Any:
+def load_network(path: Path) -> Any:
+    """A network's file in OpenCV's DNN module.
+
+    Raises:
+        MissingAssetError: If it is missing.
+    """
     if not path.is_file():
         raise MissingAssetError(path)
     # OpenCV 5's new engine returns only one of the face network's two outputs; OpenCV 4 has no choice of engines.

@@ -82,10 +82,10 @@ def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDAr
     """
     grey = cv2.cvtColor(cv2.resize(rgb, (64, 64), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     thumb = cv2.resize(grey, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
-    if before is not None and _difference(before.thumb, thumb) > _SCENE_CHANGE:
+    if before is not None and another_scene(before.thumb, thumb):
         before = None
     held = before is not None and before.presence > 0.5
-    seen = face.score >= (MIN_FACE_SCORE - 0.1 if held else MIN_FACE_SCORE) and _at(raw, face.points.mean(axis=0)) > 0.5
+    seen = face.score >= (MIN_FACE_SCORE - 0.1 if held else MIN_FACE_SCORE) and is_person_at(raw, face)
     mask, convincing = _main_parts(raw)
     somebody = convincing and (seen or held)
     if before is None:
@@ -104,6 +104,16 @@ def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDAr
         face = before.face
     weight = min(1.0, before.face_weight + 0.25) if seen else max(0.0, before.face_weight - 0.2)
     return Track(presence, mask, weight, face, thumb)
+
+
+def another_scene(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> bool:
+    """Whether two thumbnails in a row show different scenes."""
+    return _difference(before, now) > _SCENE_CHANGE
+
+
+def is_person_at(mask: NDArray[np.float32], face: Face) -> bool:
+    """Whether a face lies inside the mask."""
+    return _at(mask, face.points.mean(axis=0)) > 0.5
 
 
 def _difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

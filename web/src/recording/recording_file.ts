@@ -120,7 +120,7 @@ function engineIn(message: Uint8Array): Engine | null {
     const text = (key: string): string => (typeof engine[key] === "string" ? engine[key] : "");
     const [name, label, licence, licenceNote] = [text("name"), text("label"), text("licence"), text("licence_note")];
     const metric = engine["metric"] === true;
-    return { engine: text("engine"), name, label, licence, licence_note: licenceNote, kinds: [], metric };
+    return { engine: text("engine"), name, label, licence, licence_note: licenceNote, kinds: [], metric, other_labels: [] };
   } catch {
     return null;
   }

@@ -51,6 +51,8 @@ export interface Engine {
   licence_note: string;
   /** Whether units are metres. */
   metric: boolean;
+  /** Labels that some of its frames have instead. */
+  other_labels: string[];
 }
 
 /** What the server accepts. */

@@ -68,9 +68,9 @@ export class Hud {
   private showState(state: Readonly<State>): void {
     byId("connection").className = `connection ${state.connection}`;
     setText(byId("connection-text"), state.connectionText);
-    const { engine } = state;
+    const { engine, shown, replay } = state;
     byId("engine").hidden = !engine;
-    setText(byId("engine-label"), engine?.label ?? "");
+    setText(byId("engine-label"), (replay ? "" : shown?.label) || (engine?.label ?? ""));
     setText(byId("engine-licence"), engine?.licence ?? "");
     byId("licence-note").hidden = !engine?.licence_note;
     setText(byId("licence-note"), engine?.licence_note ?? "");

@@ -1,0 +1,1 @@
+export function placeFaceMesh(modules: string, target: string): Promise<void>;
