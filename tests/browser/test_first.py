@@ -83,10 +83,8 @@ def test_a_phone_says_where_pictures_go_and_covers_nothing_with_it(
     assert "keeps none" in page.inner_text(".promise >> nth=0") and page.is_visible(".promise >> nth=0")
     boxes = [page.locator(part).first.bounding_box() for part in ("#welcome [data-start=file]", ".promise", "#dock")]
     file, promise, dock = [(box["y"], box["y"] + box["height"]) for box in boxes if box]
-    assert (
-        promise[1] <= dock[0]
-        and file[1] <= dock[0] + 1
-        or page.evaluate("(({ scrollHeight, clientHeight }) => scrollHeight > clientHeight)(document.getElementById('welcome'))")
+    assert (promise[1] <= dock[0] and file[1] <= dock[0] + 1) or page.evaluate(
+        "(({ scrollHeight, clientHeight }) => scrollHeight > clientHeight)(document.getElementById('welcome'))"
     ), "what has no room can be scrolled to"
     context.close()
 
