@@ -7,7 +7,7 @@ visit: a loop of four seconds in less than 400 kB.
 import asyncio
 import io
 import itertools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from deployments.config import GraphArgs
 from deployments.pipeline import Pipeline
@@ -18,30 +18,48 @@ from deployments.stream.recording import RecordingWriter, SessionRecorder
 from deployments.stream.session import Session
 from deployments.stream.session_settings import SessionSettings
 
-FPS, WIDTH, HEIGHT, QUALITY = 7, 272, 204, 60
-STEP = 1 / 256
-"""Of the depth: coarser than a stream's, which nobody sees in a picture of this size."""
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What is recorded.
+
+    Attributes:
+        fps: A whole number of frames makes a period of the scene.
+        width, height: Of a picture, pixels.
+        quality: Of its JPEG, 1..100.
+        step: Of the depth; coarser than a stream's where nobody sees it.
+    """
+
+    fps: float = 7
+    width: int = 272
+    height: int = 204
+    quality: int = 60
+    step: float = 1 / 256
 
 
-def record_sample(pipeline: Pipeline, version: str) -> bytes:
+FIRST_VISIT = Pictures()
+
+
+def record_sample(pipeline: Pipeline, version: str, pictures: Pictures = FIRST_VISIT) -> bytes:
     """One period of the scene as a ``.splatcast`` file.
 
     Args:
         pipeline: What makes its splats.
         version: The server's release, which the recording says made it.
+        pictures: Their rate, size and quality.
 
     Raises:
         RuntimeError: The pipeline refused a picture.
     """
-    return asyncio.run(_record(pipeline, version))
+    return asyncio.run(_record(pipeline, version, pictures))
 
 
-async def _record(pipeline: Pipeline, version: str) -> bytes:
+async def _record(pipeline: Pipeline, version: str, wanted: Pictures) -> bytes:
     args = GraphArgs()
     settings = SessionSettings(
         version=version,
         engine=await pipeline.describe(),
-        defaults=replace(args.options, codec=depth_heads.NAME, colors="own", depth_step=STEP, adapt=False),
+        defaults=replace(args.options, codec=depth_heads.NAME, colors="own", depth_step=wanted.step, adapt=False),
         option_limits=args.option_limits,
         limits=args.session,
         quality=args.quality,
@@ -53,10 +71,10 @@ async def _record(pipeline: Pipeline, version: str) -> bytes:
     file = io.BytesIO()
     recorder = SessionRecorder(RecordingWriter(file))
     _hear(session, recorder, 0.0)
-    pictures = encode_clip(PERIOD_S, FPS, WIDTH, HEIGHT, QUALITY)
+    pictures = encode_clip(PERIOD_S, wanted.fps, wanted.width, wanted.height, wanted.quality)
     # The first round is not kept: the engine follows the person over time, and the loop begins where it ends.
     for seq, picture in enumerate(itertools.chain(pictures, pictures)):
-        now_s = seq / FPS
+        now_s = seq / wanted.fps
         is_kept = seq >= len(pictures)
         if is_kept:
             recorder.sent(seq, [picture])

@@ -70,6 +70,25 @@ def test_before_anything_is_asked_the_sample_moves_and_says_what_it_is(open_view
     assert len(pictures) > 2, "it moves"
 
 
+@pytest.mark.parametrize("size", [(390, 844), (844, 390), (320, 568)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_phone_says_where_pictures_go_and_covers_nothing_with_it(
+    launch: Callable[..., Browser], synthetic: AppServer, size: tuple[int, int]
+):
+    context = launch().new_context(
+        viewport={"width": size[0], "height": size[1]}, has_touch=True, is_mobile=True, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    page.goto(synthetic.url)
+    until(page, "window.splatcast?.state.sample")
+    assert "keeps none" in page.inner_text(".promise >> nth=0") and page.is_visible(".promise >> nth=0")
+    boxes = [page.locator(part).first.bounding_box() for part in ("#welcome [data-start=file]", ".promise", "#dock")]
+    file, promise, dock = [(box["y"], box["y"] + box["height"]) for box in boxes if box]
+    assert (promise[1] <= dock[0] and file[1] <= dock[0] + 1) or page.evaluate(
+        "(({ scrollHeight, clientHeight }) => scrollHeight > clientHeight)(document.getElementById('welcome'))"
+    ), "what has no room can be scrolled to"
+    context.close()
+
+
 def test_the_first_live_frame_takes_the_samples_place_without_a_gap(open_viewer: OpenViewer, synthetic: AppServer):
     viewer = open_viewer(f"{synthetic.url}/?{LIVE}", size=(640, 400))
     viewer.wait("splatcast.state.sample")

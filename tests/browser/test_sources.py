@@ -431,22 +431,6 @@ def test_where_nothing_can_be_stored_the_viewer_works_all_the_same(open_viewer: 
     viewer.wait("splatcast.state.settings.mirror")
 
 
-def test_before_any_permission_the_page_shows_the_sample_and_says_what_happens_to_pictures(
-    open_viewer: OpenViewer, synthetic: AppServer
-):
-    viewer = open_viewer(f"{synthetic.url}/", size=(390, 844))
-    viewer.page.wait_for_selector("#welcome-clip", state="visible")
-    look = """() => {
-        const canvas = document.getElementById('welcome-clip');
-        const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-        return data.some((value, i) => i % 4 !== 3 && value > 100);
-    }"""
-    viewer.wait(f"({look})()")
-    assert "keeps none" in viewer.page.inner_text("#welcome")
-    assert viewer.page.locator("#welcome .primary").count() == 1
-    assert viewer.get("stats.sent") == 0
-
-
 def test_a_page_that_draws_slowly_is_not_sent_more_than_it_shows(open_viewer: OpenViewer, synthetic: AppServer):
     viewer = open_viewer(f"{synthetic.url}/?source=camera&autostart=1&max_splats=400&width=160&fps=60")
     # Every animation frame takes a fifth of a second.

@@ -21,8 +21,8 @@ def test_the_recording_is_one_period_of_the_scene_with_its_colours_in_less_than_
     frames = list(reader.frames())
     assert (reader.damaged, reader.cut, len(data) < 400_000) == (0, "", True)
     assert reader.welcome is not None and (reader.welcome.version, reader.welcome.engine.engine) == ("1.2.3", "relief")
-    assert len(frames) == PERIOD_S * sample.FPS
-    assert {round(after.ms - before.ms) for before, after in pairwise(frames)} == {round(1000 / sample.FPS)}
+    assert len(frames) == PERIOD_S * sample.FIRST_VISIT.fps
+    assert {round(after.ms - before.ms) for before, after in pairwise(frames)} == {round(1000 / sample.FIRST_VISIT.fps)}
     assert all(frame.reply.codec == "depth" and wants_picture(frame.reply) and frame.picture for frame in frames)
     # The last frame leads to the first: the scene has gone round once before, and the engine with it.
     first, second, last = frames[0].reply.count, frames[1].reply.count, frames[-1].reply.count

@@ -1,6 +1,7 @@
 // What the viewer does with a `depth` or `planes` reply, in a worker as there, for tests/browser/test_depth.py, test_planes.py and
-// benchmarks/lifting.py.
+// benchmarks/lifting.py and benchmarks/viewer.py.
 
+import { codecNamed } from "../src/codecs/index.js";
 import { GridPainter } from "../src/codecs/pictures.js";
 import type { SplatsMessage } from "../src/stream/messages.js";
 import { BufferPool } from "../src/stream/pool.js";
@@ -14,7 +15,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 type Question =
   | { ask: "paint"; picture: string; width: number; height: number; orientation: number | null }
   | { ask: "decode"; codec: string; data: string; own: string | null; times: number }
-  | { ask: "hand over"; data: string; own: string; onPage: boolean; free: ArrayBuffer };
+  | { ask: "hand over"; codec: string; data: string; own: string; onPage: boolean; free: ArrayBuffer };
 
 const painter = new GridPainter();
 const pool = new BufferPool();
@@ -30,14 +31,20 @@ self.onmessage = async (event: MessageEvent<Question>) => {
 };
 
 /** Decodes a frame, and gives the page what it would show. `free` is the buffer of an earlier one. */
-async function handOver({ data, own, onPage, free }: Question & { ask: "hand over" }): Promise<void> {
+async function handOver({ codec, data, own, onPage, free }: Question & { ask: "hand over" }): Promise<void> {
   pool.give(free);
   decoder.liftsOnPage = onPage;
-  const message = { codec: "depth", data: bytesOf(data) } as SplatsMessage;
+  const bytes = bytesOf(data);
+  const message = { codec, data: bytes, count: countIn(codec, bytes), camera: WEBCAM } as SplatsMessage;
   const picture = bytesOf(own);
   const began = performance.now();
   const { content, count } = await decoder.decode(message, picture, 200_000);
   self.postMessage({ content, count, ms: performance.now() - began }, { transfer: [bufferOf(content)] });
+}
+
+/** What a message would announce; of a depth frame nobody asks. */
+function countIn(codec: string, bytes: Bytes): number {
+  return codec === "depth" ? 0 : codecNamed(codec).count(bytes);
 }
 
 async function answer(question: Exclude<Question, { ask: "hand over" }>): Promise<object> {

@@ -40,7 +40,14 @@ window.measure = async (data, own, rounds, width, height) => {
   // In turn, so that whatever slows the machine slows both; the first round warms up.
   for (let round = 0; round <= rounds; round++) {
     for (const way of ["worker", "gpu"]) {
-      const question = { ask: "hand over", data, own, onPage: way === "gpu", free: free[way] ?? new ArrayBuffer(0) };
+      const question = {
+        ask: "hand over",
+        codec: "depth",
+        data,
+        own,
+        onPage: way === "gpu",
+        free: free[way] ?? new ArrayBuffer(0),
+      };
       const { content, count, ms } = await decode(worker, question);
       // The benchmark's trace is cut by these marks.
       performance.mark(`${round > 0 ? way : "warm-up"} begins`);

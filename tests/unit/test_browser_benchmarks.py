@@ -1,10 +1,10 @@
-"""The benchmark of lifting: what it reads out of a browser's trace."""
+"""Benchmarks in a browser: what they read out of its trace."""
 
 from typing import Any
 
 import pytest
 
-from benchmarks import lifting
+from benchmarks import browser
 from benchmarks.command import BenchmarkError
 
 PAGE, OTHER = 7, 8
@@ -35,13 +35,15 @@ def test_the_longest_task_of_each_round_is_that_of_the_pages_thread_while_the_fr
         task(20100, 60, 50),
         mark("gpu ends", 20200),
     ]
-    assert lifting.longest_tasks_ms(events, "gpu") == [0.4, 0.05]
+    measured = browser.Measured({}, events)
+    assert measured.longest_tasks_ms("gpu") == [0.4, 0.05]
     # A task that goes on into the next round counts there, too.
-    assert lifting.longest_tasks_ms(events, "worker") == [9.0]
+    assert measured.longest_tasks_ms("worker") == [9.0]
+    assert measured.all_tasks_ms("gpu") == [pytest.approx(0.49), 0.05]
 
 
 def test_without_a_browser_nothing_is_measured(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SPLATCAST_CHROMIUM", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(BenchmarkError, match="expected a Chromium"):
-        lifting.find_browser()
+        browser.find_browser()
