@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from deployments.scene.clip import write_fake_camera
 from tests.browser.conftest import FLAGS, STEP_TIMEOUT_S, AppServer, find_chromium
+from tests.browser.headset import WEAR
 from tests.browser.splat_files import ball, drop, file_of
-from tests.server import ROOT
 from tests.vectors.cases import FOLDER, SESSION
 
 SIZES = [(320, 568), (390, 844), (844, 390), (640, 400), (1280, 800)]
@@ -93,8 +93,7 @@ def _unreadable(page: Page, url: str) -> None:
 
 
 def _headset(page: Page, url: str) -> None:
-    page.add_init_script(path=str(ROOT / "web" / "node_modules" / "iwer" / "build" / "iwer.min.js"))
-    page.add_init_script("new IWER.XRDevice(IWER.metaQuest3).installRuntime({ forceInstall: true });")
+    page.add_init_script(WEAR)
     _tray(page, url)
 
 
