@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from deployments.splats.activations import SH_C0
 from deployments.splats.codecs import CODECS
 from deployments.splats.codecs.ply import PlyCodec, property_names
-from deployments.splats.codecs.ply_header import read_header, write_header
+from deployments.splats.codecs.ply_header import read_tables, write_header
 from deployments.splats.coordinates import FRAMES, Frame, to_frame
 from deployments.splats.gaussians import Gaussians
 
@@ -133,9 +133,9 @@ def _ply(g: Gaussians, options: FileOptions) -> U8:
     axes = "x right, y down, z forward" if frame == "opencv" else "x right, y up, z back"
     comments = (f"frame: {frame} ({axes}), the camera is the origin", *comments)
     plain = PlyCodec(normals=options.layout == "inria").encode(g)
-    table = read_header(plain)
-    rows = plain[table.offset :].view(table.dtype)
-    names: Sequence[str] = table.dtype.names or ()
+    rows = read_tables(plain)["vertex"].rows
+    stored_names = rows.dtype.names or ()
+    names: Sequence[str] = stored_names
     if options.layout == "inria":
         names = property_names(3, normals=True)
     elif options.layout == "points":
@@ -144,7 +144,7 @@ def _ply(g: Gaussians, options: FileOptions) -> U8:
     if options.layout in ("rgb", "points"):
         dtype += [(name, "u1") for name in _COLORS]
     out = np.zeros(len(g), np.dtype(dtype))
-    for name in table.dtype.names or ():
+    for name in stored_names:
         stored = _in_degree_3(name, g.sh_degree) if options.layout == "inria" else name
         if stored in (out.dtype.names or ()):
             out[stored] = rows[name]
@@ -176,8 +176,8 @@ def _splat(g: Gaussians, options: FileOptions) -> U8:
 
 
 def _spz(g: Gaussians, options: FileOptions) -> U8:
-    table = read_header(plain := PlyCodec().encode(g))
-    rows = plain[table.offset :].view("<f4").reshape(len(g), len(table.dtype.names or ()))
+    vertices = read_tables(PlyCodec().encode(g))["vertex"].rows
+    rows = vertices.view("<f4").reshape(len(g), len(vertices.dtype.names or ()))
     rest = np.ascontiguousarray(rows[:, 6:-8].reshape(len(g), 3, (g.sh_degree + 1) ** 2 - 1).transpose(0, 2, 1))
     columns = [np.ascontiguousarray(part) for part in (rows[:, :3], rows[:, -7:-4], rows[:, -4:], rows[:, -8], rows[:, 3:6])]
     with tempfile.TemporaryDirectory() as folder:  # gsply writes files only.

@@ -1,13 +1,17 @@
 """``packed`` rounds every number to its nearest step, at any range, and favours no side."""
 
+from dataclasses import replace
+
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from deployments.splats import activations
-from deployments.splats.codecs import CODECS
-from deployments.splats.codecs.packed import HEADER, SPARK_LN_SCALE_RANGE, PackedCodec
+from deployments.splats.codecs import CODECS, BadBytes, Codec
+from deployments.splats.codecs.packed import HEADER, SPARK_LN_SCALE_RANGE, PackedCodec, far_offset
 from deployments.splats.gaussians import Gaussians
 from tests.unit.test_codecs import frame
 from tests.vectors.cases import edges, golden
@@ -81,3 +85,59 @@ def test_a_wider_colour_range_keeps_brighter_colours() -> None:
     g = frame(500)
     rgb = np.clip(activations.dc_to_rgb(g.sh), -1, 2)
     assert np.abs(activations.dc_to_rgb(codec.decode(codec.encode(g)).sh) - rgb).max() <= 1.5 / 255 + 1e-6
+
+
+def wall(z: float, tilt_deg: float) -> tuple[Gaussians, NDArray[np.float64]]:
+    """Gaussians on a tilted wall of 10 by 7 m, and the wall's normal."""
+    g, tilt = frame(20_000), np.radians(tilt_deg)
+    rng = np.random.default_rng(4)
+    along, up = rng.uniform(-5, 5, len(g)), rng.uniform(-3.5, 3.5, len(g))
+    means = np.stack([along * np.cos(tilt), up, z + along * np.sin(tilt)], axis=1).astype(F32)
+    return replace(g, means=means), np.array([-np.sin(tilt), 0, np.cos(tilt)])
+
+
+@pytest.mark.parametrize("tilt_deg", [10, 30, 60])
+def test_a_far_wall_stays_a_plane(tilt_deg: float) -> None:
+    g, normal = wall(40, tilt_deg)
+
+    def worst_mm(codec: Codec) -> float:
+        means = codec.decode(codec.encode(g)).means.astype(float)
+        return float(np.abs((means - [0, 0, 40]) @ normal).max() * 1e3)
+
+    assert worst_mm(CODECS["ply"]) < 0.01
+    assert worst_mm(CODECS["packed"]) < 2
+    halves = g.means.astype(np.float16).astype(float)
+    assert np.abs((halves - [0, 0, 40]) @ normal).max() * 1e3 > 8, "what halves alone would make of it"
+
+
+def test_a_scene_with_something_near_is_stored_as_ever() -> None:
+    g, _ = wall(40, 30)
+    assert far_offset(g.means) == 40
+    for z in (0.5, -3.0, np.nan):
+        near = g.means.copy()
+        near[777, 2] = z
+        assert far_offset(near) == 0
+    assert far_offset(wall(5, 30)[0].means) == 0 and far_offset(g.means[:0]) == 0
+    assert CODECS["packed"].encode(edges())[28:32].tobytes() == bytes(4)
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.float32, st.integers(1, 200), elements=st.floats(-10, 60000, width=32)))
+def test_no_splat_is_rounded_more_coarsely_than_a_half_would(depths: NDArray[np.float32]) -> None:
+    g = frame(len(depths))
+    means = g.means.copy()
+    means[:, 2] = depths
+    offset = far_offset(means)
+    if not offset:
+        return
+    decoded = CODECS["packed"].decode(CODECS["packed"].encode(replace(g, means=means)))
+    # Half a step of a half; and a float32's own, of taking off and adding.
+    assert (np.abs(decoded.means[:, 2].astype(float) - depths) <= np.maximum(depths * (2**-11 + 2**-22), 2**-25)).all()
+
+
+def test_an_offset_that_no_encoder_writes_is_refused() -> None:
+    data = CODECS["packed"].encode(edges())
+    for value in (1.0, -40.0, np.nan, np.inf, 2.0**21):
+        data[28:32] = np.frombuffer(F32(value).tobytes(), np.uint8)
+        with pytest.raises(BadBytes, match="0, or an offset of 8 to 1048576"):
+            CODECS["packed"].decode(data)

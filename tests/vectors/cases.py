@@ -64,11 +64,22 @@ def harmonics() -> Gaussians:
     return Gaussians(ones, ones / F32(8), quats, np.full(3, 0.5, F32), (100 * i + 10 * k + c).astype(F32))
 
 
+def far_wall() -> Gaussians:
+    """48 Gaussians on the plane z = 40 + x / 2, all of them far, at places that no half holds."""
+    column, line = np.meshgrid(np.arange(8), np.arange(6))
+    x = -4.03 + 1.17 * column.ravel()
+    means = np.stack([x, -2.51 + 1.013 * line.ravel(), 40 + x / 2], axis=1).astype(F32)
+    ordinary = edges().take(np.arange(38, 48).repeat(5)[:48])
+    return Gaussians(means, ordinary.scales, ordinary.quats, ordinary.opacities, ordinary.sh)
+
+
 GOLDEN: dict[str, tuple[Codec, Gaussians]] = {
     "edges.ply": (PlyCodec(), edges()),
     "edges.packed": (PackedCodec(), edges()),
     "edges.stream.packed": (PackedCodec(ln_scale_range=FINER_LN_SCALES), edges()),
     "edges.points": (PointsCodec(), edges()),
+    "far.ply": (PlyCodec(), far_wall()),
+    "far.packed": (PackedCodec(), far_wall()),
     "harmonics.ply": (PlyCodec(), harmonics()),
     "harmonics.normals.opengl.ply": (PlyCodec(normals=True, frame="opengl"), harmonics()),
 }
@@ -115,9 +126,20 @@ def scene_frame() -> LayeredDepth:
     return LayeredDepth((DepthView(camera, (DepthLayer((blurred + noise).astype(F32)),), rgb),))
 
 
+def far_frame() -> LayeredDepth:
+    """A slanted wall 35 to 46 m away, and nothing nearer."""
+    width, height = 32, 24
+    u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    inverse = 1 / 40 + (u - 16) / 8000 + (v - 12) / 16000
+    rgb = np.stack([u * 7 % 256, v * 9 % 256, (u + v) * 4 % 256], axis=-1).astype(np.uint8)
+    camera = Camera(width, height, 28.0, 28.0, 16.0, 12.0)
+    return LayeredDepth((DepthView(camera, (DepthLayer(inverse.astype(F32)),), rgb),))
+
+
 LAYERED: dict[str, tuple[LayeredDepth, dict[str, Any]]] = {
     "layers.depth": (layered_frame(), {"step": 1 / 256, "border": 0.03, "min_opacity": 0.3}),
     "scene.depth": (scene_frame(), {"step": 1 / 512, "border": 0.05, "depth_percentile": 95.0}),
+    "far.depth": (far_frame(), {"step": 1 / 4096, "border": 0.03}),
     "dots.depth": (layered_frame(), {"step": 1 / 64, "kind": "points"}),
 }
 """File → the frame it holds, and how it is coded."""

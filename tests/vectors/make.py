@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from deployments.client import read_plane
 from deployments.splats.codecs import planes
 from deployments.splats.codecs.depth import decode_depth, encode_depth, lift_decoded
-from deployments.splats.codecs.packed import PackedCodec
+from deployments.splats.codecs.packed import HEADER, MAGIC, SPARK_LN_SCALE_RANGE, VERSION, PackedCodec
 from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.stages.pack import encode_plane
-from tests.vectors import reference
+from tests.vectors import foreign, reference
 from tests.vectors.cases import (
     FINER_LN_SCALES,
     FOLDER,
@@ -96,6 +96,13 @@ def write_native() -> None:
         print(f"blessed {name}: {len(data)} bytes, {count} splats")
 
 
+def write_foreign() -> None:
+    """PLY files as other programs write them."""
+    for name, written in foreign.FOREIGN.items():
+        (FOLDER / name).write_bytes(written())
+        print(f"blessed {name}")
+
+
 def main() -> None:
     """Write every golden file and ``values.json``."""
     parser = argparse.ArgumentParser(prog="python -m tests.vectors.make", description=(__doc__ or "").split("\n")[0])
@@ -104,8 +111,12 @@ def main() -> None:
     args = parser.parse_args()
     write_layered()
     write_native()
+    write_foreign()
     if args.layered_only:
         return
+    (words,) = spark_words([(FOLDER / foreign.COMPRESSED).read_bytes()], args.spark)
+    head = HEADER.pack(MAGIC, VERSION, len(words), 0, 1, *SPARK_LN_SCALE_RANGE, 0)
+    (FOLDER / f"{foreign.COMPRESSED}.packed").write_bytes(head + words.tobytes())
     values = {}
     for name, (codec, gaussians) in GOLDEN.items():
         data = codec.encode(gaussians).tobytes()

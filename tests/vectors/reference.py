@@ -42,8 +42,8 @@ def read_ply(data: bytes, turned: bool = False) -> Fields:
 
 def read_packed(data: bytes) -> Fields:
     """SparkJS words behind our header."""
-    magic, version, n, rgb_min, rgb_max, ln_min, ln_max, zero = struct.unpack_from("<4sB3xIffffI", data)
-    assert (magic, version, zero, len(data)) == (b"SPPK", 1, 0, 32 + 16 * n)
+    magic, version, n, rgb_min, rgb_max, ln_min, ln_max, z_offset = struct.unpack_from("<4sB3xIfffff", data)
+    assert (magic, version, len(data)) == (b"SPPK", 1, 32 + 16 * n)
     byte = np.frombuffer(data, np.uint8, offset=32).reshape(n, 16)
     p = byte[:, 10:12] / 255 * 2 - 1
     z = 1 - np.abs(p).sum(axis=1)
@@ -54,7 +54,7 @@ def read_packed(data: bytes) -> Fields:
     rgb = rgb_min + byte[:, :3] / 255 * (rgb_max - rgb_min)
     scales = np.exp(ln_min + (byte[:, 12:15] - 1.0) / 254 * (ln_max - ln_min))
     return {
-        "means": np.ascontiguousarray(byte[:, 4:10]).view("<f2").astype(np.float64),
+        "means": np.ascontiguousarray(byte[:, 4:10]).view("<f2").astype(np.float64) + [0, 0, z_offset],
         "scales": np.where(byte[:, 12:15] == 0, 0, scales),
         "quats": np.concatenate([np.cos(half), axis * np.sin(half)], axis=1),
         "opacities": byte[:, 3] / 255,

@@ -13,7 +13,7 @@ import { mutated, randomFrom } from "./mutations.js";
 declare const __VECTORS__: string;
 
 const NAMES = ["layers", "scene", "dots"] as const;
-const RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: -9, lnScaleMax: 2 };
+const RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: -9, lnScaleMax: 2, zOffset: 0 };
 const HEADER = 28;
 const VIEW = 76;
 const LAYER = 24;

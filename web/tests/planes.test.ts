@@ -14,7 +14,7 @@ import { mutated, randomFrom } from "./mutations.js";
 declare const __VECTORS__: string;
 
 const NAMES = ["native", "views"] as const;
-const RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: -9, lnScaleMax: 2 };
+const RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: -9, lnScaleMax: 2, zOffset: 0 };
 const HEADER = 12;
 const VIEW = 108;
 

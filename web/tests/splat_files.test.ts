@@ -12,7 +12,7 @@ import { placeWords, shiftOf } from "../src/recording/placing.js";
 import { pointsOfPly } from "../src/recording/point_ply.js";
 import { WEBCAM } from "../src/view/projection.js";
 
-const RANGE = { rgbMin: 0, rgbMax: 1, lnScaleMin: -12, lnScaleMax: 9 };
+const RANGE = { rgbMin: 0, rgbMax: 1, lnScaleMin: -12, lnScaleMax: 9, zOffset: 0 };
 const COLOUR = 10 | (128 << 8) | (250 << 16);
 
 /** Splats at these places: half opaque, turned about an axis of their own. */
@@ -78,6 +78,11 @@ test("every rotation comes out of the words as it went in, but for its bytes' st
   }
 });
 
+test("words around a far scene's own depth are saved where they are", () => {
+  const view = new DataView(plainSpz(wordsAt([0, 0, 2]), { ...RANGE, zOffset: 500 }).buffer);
+  assert.equal((view.getInt32(21, true) >> 8) / 2 ** view.getUint8(13), -502);
+});
+
 test("packed words come back from their file", () => {
   const words = wordsAt([1, 2, 3], [4, 5, 6]);
   const decoded = packed.decode(packedOf(words, RANGE), new Uint32Array(capacityFor(2) * WORDS), WEBCAM);
@@ -122,6 +127,10 @@ test("words with y up are turned: place, and rotation", () => {
   placeWords(kept, 1, false);
   assert.deepEqual(kept, wordsAt([1, 2, 3]));
 });
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
 
 /** A PLY of points with an element of faces after it. */
 function pointPly(
@@ -186,15 +195,16 @@ test("a PLY of coloured points is read whatever its numbers are, and y up is tur
 
 test("what is no PLY of points is left to others, and one that is broken is refused with its name", () => {
   const whole = pointPly({ place: "float", colour: "uchar" }, [[1, 2, 3, 4, 5, 6]]);
-  const body = 3 * 4 + 1 + 3;
-  for (let size = 0; size < whole.length; size++) {
-    const cut = whole.subarray(0, size);
-    if (size < whole.length - body) assert.equal(pointsOfPly(cut), null);
-    else assert.throws(() => pointsOfPly(cut), DecodeError);
-  }
-  const big = pointPly({ place: "float", colour: "uchar" }, [[1, 2, 3, 4, 5, 6]], [], "binary_big_endian");
-  assert.throws(() => pointsOfPly(big), /expected format binary_little_endian 1.0, got "?format binary_big_endian/);
-  assert.equal(pointsOfPly(new TextEncoder().encode("ply\nelement vertex 2\nproperty float x\nend_header\n")), null);
+  for (let size = 0; size < whole.length; size++) assert.throws(() => pointsOfPly(whole.subarray(0, size)), DecodeError);
+  assert.equal(pointsOfPly(bytesOf("ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nend_header\n")), null);
+});
+
+test("points as text are read too, with colours of any type", () => {
+  const names = ["float x", "float y", "float z", "float red", "float green", "float blue"];
+  const head = ["ply", "format ascii 1.0", "element vertex 1", ...names.map((name) => `property ${name}`), "end_header"];
+  const data = pointsOfPly(bytesOf(`${head.join("\n")}\n1 2 3 1 0.5 0\n`))!;
+  assert.deepEqual([...data.subarray(28)], [255, 128, 0]);
+  assert.equal(new DataView(data.buffer).getFloat32(24, true), 3);
 });
 
 test("a file's name says who reads it", () => {

@@ -271,9 +271,9 @@ test("the pivot is the median of the nearer half in the middle of the picture, a
   const depths = [0x4800, 0x3c00, 0x4400, 0x4000].flatMap((half) => [0, 0, half, 0]);
   const aside = [0, 0x3c00, 0x3c00, 0];
   const words = Uint32Array.from([...depths, ...aside, ...aside, ...aside]);
-  assert.equal(pivotDepth(words, 7, camera), 2);
-  assert.equal(pivotDepth(Uint32Array.from(aside), 1, camera), 1);
-  assert.equal(pivotDepth(words, 0, camera), 0);
+  assert.equal(pivotDepth(words, 7, camera, 0), 2);
+  assert.equal(pivotDepth(Uint32Array.from(aside), 1, camera, 0), 1);
+  assert.equal(pivotDepth(words, 0, camera, 0), 0);
 });
 
 test("the address sets what it names and nothing else", () => {

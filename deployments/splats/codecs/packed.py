@@ -11,7 +11,7 @@ offset  type     meaning
 8       u32      count
 12      f32 × 2  colour of byte 0 and of byte 255 (``rgbMin``, ``rgbMax``)
 20      f32 × 2  ln(scale) of byte 1 and of byte 255 (``lnScaleMin`` …)
-28      u32      0
+28      f32      what is added to every z (``z_offset``): 0 unless all of the scene is far
 ======  =======  =========================================================
 
 then four uint32 words a Gaussian, as SparkJS uploads them to the GPU:
@@ -21,7 +21,7 @@ word  low bits … high bits
 ====  ============================================================================
 w0    red, green, blue, opacity: u8 each
 w1    x, y: f16 each (OpenCV camera frame, model units)
-w2    z: f16, octahedral u, v of the rotation axis: u8 each
+w2    z − z_offset: f16, octahedral u, v of the rotation axis: u8 each
 w3    scale x, y, z: u8 each, rotation angle θ: u8
 ====  ============================================================================
 
@@ -36,10 +36,16 @@ same Gaussians every number is within one step of ours, and of random ones 1 ang
 numbers differ. One exception: a centre beyond ±65504 is moved to it, where SparkJS stores an infinity. SparkJS takes four all-zero
 words for "no splat here"; only a Gaussian that is black, fully transparent and of no size can become that, and nothing is lost.
 
-Error: centre 2⁻¹¹ relative (f16), colour and opacity 1/510, scale half a step of the range ((max − min)/508 in ln: 4.2 % at the
+A half keeps 11 bits, whatever its size: a wall 40 m away would lie in terraces of 31 mm, and no common scale would change that. So a
+scene that has nothing near the camera is stored around its own depth: :func:`far_offset` finds z_offset, and SparkJS draws the words in a
+mesh moved by it. Decoders of before refuse such a frame (their header ends with four zero bytes); every other frame is the same as
+before to the bit.
+
+Error: centre 2⁻¹¹ relative (f16; of z: of z − z_offset), colour and opacity 1/510, scale half a step of the range ((max − min)/508 in ln: 4.2 % at the
 default −12..9), rotation 0.6° in the mean and at most 2° (rotations drawn at random). Harmonics beyond DC are dropped.
 """
 
+import math
 import struct
 from dataclasses import dataclass
 
@@ -49,15 +55,25 @@ from numpy.typing import NDArray
 from deployments.splats.activations import SH_C0, rgb_to_dc
 from deployments.splats.codecs.packed_words import decode_words, encode_words
 from deployments.splats.errors import BadBytes, Buffer, Truncated, as_bytes, check_size, refuse_bad, sample
-from deployments.splats.gaussians import Gaussians
+from deployments.splats.gaussians import FloatArray, Gaussians
 from deployments.splats.kernel import for_kernel
 
 MAGIC, VERSION = b"SPPK", 1
-HEADER = struct.Struct("<4sB3xIffffI")
+HEADER = struct.Struct("<4sB3xIfffff")
 SPLAT_BYTES = 16
 
 SPARK_LN_SCALE_RANGE = (-12.0, 9.0)
 """SparkJS's default: 6 µm to 8 km, in steps of 8.6 %."""
+
+FAR = 8.0
+"""Smallest offset: below, the steps of a half are 4 mm or less in a metric scene."""
+MAX_OFFSET = 2.0**20
+_SAMPLES = 1024
+"""Depths that are looked at first."""
+_BEYOND = 0.02
+"""Share of the splats that may be farther: any offset makes their steps smaller. Those of nearer ones it would make larger."""
+_DEEPEST = 0.5
+"""Half of the depths' span by their middle, at the most, for an offset: it then makes every step half as large or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +107,10 @@ class PackedCodec:
             BadGaussians: A number is not finite, a scale is negative, or a quaternion has no direction.
         """
         g = gaussians
-        n = len(g)
+        n, z_offset = len(g), far_offset(g.means)
         out = np.empty(HEADER.size + SPLAT_BYTES * n, np.uint8)
-        out[: HEADER.size] = np.frombuffer(HEADER.pack(MAGIC, VERSION, n, *self.rgb_range, *self.ln_scale_range, 0), np.uint8)
+        header = HEADER.pack(MAGIC, VERSION, n, *self.rgb_range, *self.ln_scale_range, z_offset)
+        out[: HEADER.size] = np.frombuffer(header, np.uint8)
         rgb_min, rgb_max = self.rgb_range
         ln_min, ln_max = self.ln_scale_range
         rgb_steps, ln_steps = 255 / (rgb_max - rgb_min), 254 / (ln_max - ln_min)
@@ -107,6 +124,7 @@ class PackedCodec:
             np.float32((0.5 - rgb_min) * rgb_steps),
             np.float32(ln_steps),
             np.float32(1 - ln_min * ln_steps),
+            np.float32(z_offset),
             out[HEADER.size :].view("<i4").reshape(n, 4),
         )
         if not good:
@@ -122,7 +140,7 @@ class PackedCodec:
             Truncated: Fewer bytes than the header announces.
         """
         data = as_bytes(self.name, buffer)
-        n, rgb_range, ln_scale_range = _read_header(data)
+        n, rgb_range, ln_scale_range, z_offset = _read_header(data)
         words = for_kernel(data[HEADER.size :].view("<u4").reshape(n, 4))
         steps = np.linspace(*ln_scale_range, 255)
         scale_of = np.concatenate([[0.0], np.exp(steps)]).astype(np.float32)
@@ -132,6 +150,8 @@ class PackedCodec:
         if not decode_words(words, scale_of, rgb_to_dc(rgb_of), means, scales, quats, opacities, sh):
             row = int(np.argmax(~np.isfinite(means).all(axis=1)))
             raise BadBytes(self.name, HEADER.size + SPLAT_BYTES * row + 4, "a finite centre", str(means[row]))
+        if z_offset:
+            means[:, 2] += np.float32(z_offset)
         return Gaussians(means, scales, quats, opacities, sh)
 
     def warm_up(self) -> None:
@@ -140,10 +160,40 @@ class PackedCodec:
             self.decode(self.encode(sample(degree)))
 
 
-def _read_header(data: NDArray[np.uint8]) -> tuple[int, tuple[float, float], tuple[float, float]]:
+def far_offset(means: FloatArray) -> float:
+    """What to take off every z so that halves are fine where the scene is; 0 if something is near, or all is.
+
+    With d the nearest and D the farthest depth, the offset 2·d·D/(d + D) makes the largest |z − offset|/z smallest: (D − d)/(D + d).
+    It is rounded to eighths of its power of two, so that the splats of a still scene are rounded alike in every frame.
+
+    Args:
+        means: float32 [N, 3].
+    """
+    depths = means[:: max(1, len(means) // _SAMPLES), 2]
+    # An offset is at most twice the nearest depth.
+    if not (len(depths) and depths.min() > FAR / 2):
+        return 0.0
+    depths = np.sort(depths)
+    far = float(depths[-1 - int(_BEYOND * len(depths))])
+    # The samples alone say that most scenes are near.
+    return _offset(float(means[:, 2].min()), far) if _offset(float(depths[0]), far) else 0.0
+
+
+def _offset(near: float, far: float) -> float:
+    # NaN fails the comparisons.
+    if not (near > 0 and far - near <= _DEEPEST * (near + far)):
+        return 0.0
+    offset = 2 * near * far / (near + far)
+    if not FAR <= offset <= MAX_OFFSET:
+        return 0.0
+    step = 2.0 ** (math.floor(math.log2(offset)) - 3)
+    return math.floor(offset / step + 0.5) * step
+
+
+def _read_header(data: NDArray[np.uint8]) -> tuple[int, tuple[float, float], tuple[float, float], float]:
     if len(data) < HEADER.size:
         raise Truncated("packed", len(data), f"a header of {HEADER.size} bytes", f"{len(data)}")
-    magic, version, count, rgb_min, rgb_max, ln_min, ln_max, zero = HEADER.unpack(data[: HEADER.size].tobytes())
+    magic, version, count, rgb_min, rgb_max, ln_min, ln_max, z_offset = HEADER.unpack(data[: HEADER.size].tobytes())
     if magic != MAGIC:
         raise BadBytes("packed", 0, f"the magic {MAGIC!r}", f"{magic!r}")
     if version != VERSION:
@@ -155,7 +205,7 @@ def _read_header(data: NDArray[np.uint8]) -> tuple[int, tuple[float, float], tup
         raise BadBytes("packed", 12, "−100 ≤ rgb_min < rgb_max ≤ 100", f"{rgb_min} and {rgb_max}")
     if not (-80 <= ln_min < ln_max <= 80):
         raise BadBytes("packed", 20, "−80 ≤ ln_scale_min < ln_scale_max ≤ 80", f"{ln_min} and {ln_max}")
-    if zero:
-        raise BadBytes("packed", 28, "0", f"{zero}")
+    if not (z_offset == 0 or FAR <= z_offset <= MAX_OFFSET):
+        raise BadBytes("packed", 28, f"0, or an offset of {FAR:.0f} to {MAX_OFFSET:.0f}", f"{z_offset}")
     check_size("packed", data, HEADER.size + SPLAT_BYTES * count, f"the header and {count} splats")
-    return count, (rgb_min, rgb_max), (ln_min, ln_max)
+    return count, (rgb_min, rgb_max), (ln_min, ln_max), z_offset

@@ -41,6 +41,7 @@ def encode_words(
     colour_offset: np.float32,
     ln_gain: np.float32,
     ln_offset: np.float32,
+    z_offset: np.float32,
     words: IntArray,
 ) -> bool:
     """Fill ``words``; False if a value cannot be stored (the words are then not to be used).
@@ -50,6 +51,7 @@ def encode_words(
         sh: Only DC is used. float32 [N, K, 3].
         colour_gain, colour_offset: Colour in steps = DC coefficient · gain + offset.
         ln_gain, ln_offset: Scale in steps = ln(scale) · gain + offset.
+        z_offset: Taken off every z.
         words: int32 [N, 4].
     """
     n = len(words)
@@ -63,7 +65,7 @@ def encode_words(
         transpose(quats[start:stop], block[_QW : _QZ + 1])
         transpose(sh[start:stop, 0], block[_R : _B + 1])
         block[_ALPHA, : stop - start] = opacities[start:stop]
-        bad |= encode_block(block, colour_gain, colour_offset, ln_gain, ln_offset, out)
+        bad |= encode_block(block, colour_gain, colour_offset, ln_gain, ln_offset, z_offset, out)
         transpose(out.T[: stop - start], words[start:stop].T)
     return bool(bad == 0)
 
@@ -83,6 +85,7 @@ def encode_block(
     colour_offset: np.float32,
     ln_gain: np.float32,
     ln_offset: np.float32,
+    z_offset: np.float32,
     out: IntArray,
 ) -> np.int32:
     """The words of a block, a column each. Returns 1 if a number cannot be stored."""
@@ -103,7 +106,7 @@ def encode_block(
         axis = axis if cosine < _ONE else _NO_AXIS
         out[0, i] = to_byte(r) | to_byte(g) << 8 | to_byte(b) << 16 | to_byte(alpha * _FULL) << 24
         out[1, i] = half_bits(x) | half_bits(y) << 16
-        out[2, i] = half_bits(z) | axis << 16
+        out[2, i] = half_bits(z - z_offset) | axis << 16
         out[3, i] = sx | sy << 8 | sz << 16 | angle_byte(cosine) << 24
     return bad
 

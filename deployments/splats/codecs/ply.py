@@ -27,13 +27,16 @@ stored as they are and normalised when read.
 (SparkJS, three.js) turns the scene half a turn about x. ``frame="opengl"`` stores it already turned.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deployments.splats.activations import exp32, log_scale, logit_opacity, sigmoid_logit
-from deployments.splats.codecs.ply_header import VertexTable, read_header, write_header
+from deployments.splats.codecs import ply_compressed
+from deployments.splats.codecs.ply_header import Table, read_tables, write_header
 from deployments.splats.coordinates import FRAMES, Frame, half_turn_x, to_frame
 from deployments.splats.errors import BadBytes, Buffer, as_bytes, no_direction, not_finite, refuse_bad, sample
 from deployments.splats.gaussians import SH_COEFFICIENTS, FloatArray, Gaussians
@@ -91,18 +94,19 @@ class PlyCodec:
         return out
 
     def decode(self, buffer: Buffer) -> Gaussians:
-        """The Gaussians in a PLY, whatever the order of its properties; unknown ones and bytes after the vertices are ignored.
+        """The Gaussians in a PLY, whoever wrote it: properties in any order and of any type, in either order of bytes or as text.
 
-        Spherical harmonics of degree 3 are read up to degree 2.
+        Unknown properties, other elements and bytes after the vertices are ignored. Spherical harmonics of degree 3 are read up to
+        degree 2. SuperSplat's compressed files are read too (:mod:`deployments.splats.codecs.ply_compressed`).
 
         Raises:
-            BadBytes: If it is not a binary little-endian PLY of Gaussians, or a number is not finite.
+            BadBytes: If it is no PLY of Gaussians, or a number is not finite.
             Truncated: If the file ends before its vertices do.
         """
-        data = as_bytes(self.name, buffer)
-        table = read_header(data)
-        columns, rows = _columns(table, data)
-        n, k = table.count, (len(columns) - 14) // 3 + 1
+        tables = read_tables(as_bytes(self.name, buffer))
+        table = tables["vertex"]
+        columns, rows = _columns(tables)
+        n, k = len(rows), (len(columns) - 14) // 3 + 1
         means, scales, quats = (np.empty((n, width), np.float32) for width in (3, 3, 4))
         opacities, sh = np.empty(n, np.float32), np.empty((n, k, 3), np.float32)
         good = _decode(rows, columns, means, scales, quats, opacities, sh)
@@ -131,9 +135,32 @@ def property_names(sh_degree: int, normals: bool = False) -> tuple[str, ...]:
     )
 
 
-def _columns(table: VertexTable, data: NDArray[np.uint8]) -> tuple[NDArray[np.intp], FloatArray]:
+def _columns(tables: Mapping[str, Table]) -> tuple[NDArray[np.intp], FloatArray]:
     """The indices of a file's columns in our order, up to degree 2, and its rows."""
-    names = table.dtype.names or ()
+    table = tables["vertex"]
+    if ply_compressed.is_compressed(tables):
+        columns = ply_compressed.decompress(tables)
+        return _gathered(table, columns, list(columns))
+    names = table.rows.dtype.names or ()
+    if all(table.rows.dtype[name] == np.dtype("<f4") for name in names):
+        wanted = _wanted(table, names)
+        rows = for_kernel(table.rows.view("<f4").reshape(len(table.rows), len(names)))
+        return for_kernel(np.array([names.index(name) for name in wanted])), rows
+    return _gathered(table, table.rows, names)
+
+
+def _gathered(table: Table, columns: Any, names: Sequence[str]) -> tuple[NDArray[np.intp], FloatArray]:
+    """Columns of any type as float32 rows in our order."""
+    wanted = _wanted(table, names)
+    rows = np.empty((len(table.rows), len(wanted)), np.float32)
+    with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is refused as such.
+        for i, name in enumerate(wanted):
+            rows[:, i] = columns[name]
+    return for_kernel(np.arange(len(wanted))), for_kernel(rows)
+
+
+def _wanted(table: Table, names: Sequence[str]) -> list[str]:
+    """A file's columns in our order, up to degree 2."""
     rest = sum(1 for name in names if name.startswith("f_rest_"))
     if rest not in _REST_TO_DEGREE:
         raise BadBytes("ply", 4, "0, 9, 24 or 45 properties f_rest_*", f"{rest}")
@@ -145,23 +172,15 @@ def _columns(table: VertexTable, data: NDArray[np.uint8]) -> tuple[NDArray[np.in
     missing = [name for name in wanted if name not in names]
     if missing:
         raise BadBytes("ply", 4, f"a property '{missing[0]}'", f"only {', '.join(names)[:200] or 'none'}")
-    body = data[table.offset : table.offset + table.count * table.dtype.itemsize]
-    if all(table.dtype[name] == np.dtype("<f4") for name in names):
-        rows = for_kernel(body.view("<f4").reshape(table.count, len(names)))
-        return for_kernel(np.array([names.index(name) for name in wanted])), rows
-    structured = body.view(table.dtype)
-    rows = np.empty((table.count, len(wanted)), np.float32)
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and is refused as such
-        for i, name in enumerate(wanted):
-            rows[:, i] = structured[name]
-    return for_kernel(np.arange(len(wanted))), for_kernel(rows)
+    return wanted
 
 
-def _refuse_row(table: VertexTable, arrays: tuple[FloatArray, ...]) -> None:
-    bad = ~np.all([np.isfinite(a.reshape(table.count, -1)).all(axis=1) for a in arrays], axis=0)
+def _refuse_row(table: Table, arrays: tuple[FloatArray, ...]) -> None:
+    n = len(table.rows)
+    bad = ~np.all([np.isfinite(a.reshape(n, -1)).all(axis=1) for a in arrays], axis=0)
     row = int(np.argmax(bad))
     what = "finite numbers, a scale below e^88.7 and a quaternion with a direction"
-    raise BadBytes("ply", table.offset + row * table.dtype.itemsize, what, f"vertex {row} without")
+    raise BadBytes("ply", table.offset + row * table.rows.dtype.itemsize, what, f"vertex {row} without")
 
 
 @kernel

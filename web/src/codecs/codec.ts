@@ -9,7 +9,7 @@ export interface DecodedSplats {
   readonly count: number;
   /** Packed words, a multiple of 2048 splats. */
   readonly words: Uint32Array<ArrayBuffer>;
-  /** What the bytes in the words span. */
+  /** What the numbers in the words mean. */
   readonly range: SplatRange;
 }
 
@@ -40,15 +40,15 @@ export class DecodeError extends Error {
   }
 }
 
-/** Checks one of our own headers (magic, version, three zero bytes, count) and gives its count. */
-export function checkHeader(codec: string, data: Uint8Array, magic: string, headerBytes: number): number {
+/** Checks one of our own headers (magic, version, three zero bytes, count) and gives its count; `spare`: it ends with a zero. */
+export function checkHeader(codec: string, data: Uint8Array, magic: string, headerBytes: number, spare = true): number {
   if (data.length < headerBytes) throw new DecodeError(codec, `a header of ${headerBytes} bytes`, `${data.length} bytes`);
   const got = String.fromCharCode(...data.subarray(0, 4));
   if (got !== magic) throw new DecodeError(codec, `the magic ${magic}`, JSON.stringify(got));
   if (data[4] !== 1) throw new DecodeError(codec, "version 1", `${data[4]}`);
   if (data[5] || data[6] || data[7]) throw new DecodeError(codec, "zeros in bytes 5 to 7", `${data.subarray(5, 8).join(" ")}`);
   const view = viewOf(data);
-  if (view.getUint32(headerBytes - 4, true) !== 0)
+  if (spare && view.getUint32(headerBytes - 4, true) !== 0)
     throw new DecodeError(codec, `0 at byte ${headerBytes - 4}`, "another number");
   return view.getUint32(8, true);
 }

@@ -9,6 +9,7 @@
 import type { Camera } from "../stream/messages.js";
 import { aligned, DecodeError } from "./codec.js";
 import { DEPTH_NAME, type DepthFrame, type DepthLayer, type DepthView } from "./depth.js";
+import { farOffset } from "./far.js";
 
 /** 32-bit words of a pixel. */
 export const PIXEL_WORDS = 2;
@@ -58,6 +59,8 @@ export interface DepthPixels {
   readonly isRound: boolean;
   /** Pixels that make a splat. */
   readonly count: number;
+  /** What is taken off the z of every splat, see far.ts. */
+  readonly zOffset: number;
 }
 
 /** Views and their layers, in the order in which {@link toPixels} wants their colours. */
@@ -92,7 +95,16 @@ export function toPixels(frame: DepthFrame, rgba: readonly Uint8Array[], into: U
     first += layer.width * layer.height;
   }
   into.fill(0, first * PIXEL_WORDS);
-  return { pixels: into, layers, isRound: frame.kind === "points", count };
+  return { pixels: into, layers, isRound: frame.kind === "points", count, zOffset: offsetOf(into, layers) };
+}
+
+/** By the first camera's layers: z is its depth. Splats of others may be as near as they like, which costs precision only. */
+function offsetOf(pixels: Uint32Array<ArrayBuffer>, layers: readonly PixelLayer[]): number {
+  const inverse = new Float32Array(pixels.buffer, pixels.byteOffset, pixels.length);
+  const own = layers.filter(({ move }) => move === null);
+  const count = own.reduce((sum, { width, height }) => sum + width * height, 0);
+  // The first camera is the first view: its layers come first.
+  return farOffset(count, (i) => (pixels[PIXEL_WORDS * i]! >>> 24 ? 1 / inverse[PIXEL_WORDS * i + 1]! : 0), false);
 }
 
 function place(view: DepthView, layer: DepthLayer, first: number): PixelLayer {

@@ -10,7 +10,13 @@ import { type DepthPixels, MAX_SLOPE, PIXEL_WORDS, type PixelLayer } from "./dep
 import { lnScaleToByte, type SplatRange, WORDS } from "./words.js";
 
 /** What bytes of lifted splats span: the scales that the server's `packed` codec spans as well. */
-export const LIFTED_RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: Math.log(1e-4), lnScaleMax: Math.log(4) };
+export const LIFTED_RANGE: SplatRange = {
+  rgbMin: 0,
+  rgbMax: 1,
+  lnScaleMin: Math.log(1e-4),
+  lnScaleMax: Math.log(4),
+  zOffset: 0,
+};
 
 /** The server's constants, see splats/lifting.py. */
 export const SIGMA_PX = 0.6;
@@ -99,7 +105,7 @@ export class Lifter {
 
   /** Appends the words of a layer's splats after the first `count`; returns how many there are then. */
   private writeWords(frame: DepthPixels, layer: PixelLayer, into: Uint32Array, count: number): number {
-    const { pixels, isRound } = frame;
+    const { pixels, isRound, zOffset } = frame;
     const { width, height, fx, fy, cx, cy, jump, growth, move } = layer;
     const { inverse: w, scaleBytes } = this;
     const pitch = width + 2;
@@ -202,7 +208,7 @@ export class Lifter {
         }
         floats[0] = X;
         floats[1] = Y;
-        floats[2] = Z;
+        floats[2] = Z - zOffset;
         floats[3] = sizeA;
         floats[4] = sizeB;
         floats[5] = sizeC;

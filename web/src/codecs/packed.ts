@@ -3,10 +3,11 @@
 //   0  4 bytes  SPPK            16  f32  rgbMax
 //   4  u8       version, 1      20  f32  lnScaleMin
 //   5  3 bytes  0               24  f32  lnScaleMax
-//   8  u32      count           28  u32  0
+//   8  u32      count           28  f32  zOffset
 //   12 f32      rgbMin          32  u32 [count, 4]  words, see words.ts
 
 import { aligned, type Codec, checkHeader, checkSize, type DecodedSplats, DecodeError, viewOf } from "./codec.js";
+import { isOffset, MAX_OFFSET } from "./far.js";
 import { type SplatRange, WORDS } from "./words.js";
 
 const NAME = "packed";
@@ -14,9 +15,9 @@ const HEADER_BYTES = 32;
 
 export const packed: Codec = {
   name: NAME,
-  count: (data) => checkHeader(NAME, data, "SPPK", HEADER_BYTES),
+  count: (data) => checkHeader(NAME, data, "SPPK", HEADER_BYTES, false),
   decode(data, into): DecodedSplats {
-    const count = checkHeader(NAME, data, "SPPK", HEADER_BYTES);
+    const count = checkHeader(NAME, data, "SPPK", HEADER_BYTES, false);
     checkSize(NAME, data, HEADER_BYTES + 16 * count, count, into);
     const range = readRange(data);
     const bytes = aligned(data);
@@ -28,13 +29,17 @@ export const packed: Codec = {
 };
 
 /** The codec's bytes of some words. */
-export function packedOf(words: Uint32Array, { rgbMin, rgbMax, lnScaleMin, lnScaleMax }: SplatRange): Uint8Array<ArrayBuffer> {
+export function packedOf(
+  words: Uint32Array,
+  { rgbMin, rgbMax, lnScaleMin, lnScaleMax, zOffset }: SplatRange,
+): Uint8Array<ArrayBuffer> {
   const data = new Uint8Array(HEADER_BYTES + 4 * words.length);
   const view = new DataView(data.buffer);
   data.set(new TextEncoder().encode("SPPK"));
   data[4] = 1;
   view.setUint32(8, words.length / WORDS, true);
-  for (const [i, value] of [rgbMin, rgbMax, lnScaleMin, lnScaleMax].entries()) view.setFloat32(12 + 4 * i, value, true);
+  const floats = [rgbMin, rgbMax, lnScaleMin, lnScaleMax, zOffset];
+  for (const [i, value] of floats.entries()) view.setFloat32(12 + 4 * i, value, true);
   // Words in memory are little-endian wherever there is WebGL.
   data.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), HEADER_BYTES);
   return data;
@@ -42,7 +47,8 @@ export function packedOf(words: Uint32Array, { rgbMin, rgbMax, lnScaleMin, lnSca
 
 function readRange(data: Uint8Array): SplatRange {
   const view = viewOf(data);
-  const [rgbMin, rgbMax, lnScaleMin, lnScaleMax] = [12, 16, 20, 24].map((at) => view.getFloat32(at, true)) as [
+  const [rgbMin, rgbMax, lnScaleMin, lnScaleMax, zOffset] = [12, 16, 20, 24, 28].map((at) => view.getFloat32(at, true)) as [
+    number,
     number,
     number,
     number,
@@ -55,7 +61,8 @@ function readRange(data: Uint8Array): SplatRange {
   if (!(lnScaleMin < lnScaleMax && Number.isFinite(lnScaleMax - lnScaleMin))) {
     throw new DecodeError(NAME, "lnScaleMin < lnScaleMax", `${lnScaleMin} and ${lnScaleMax}`);
   }
-  return { rgbMin, rgbMax, lnScaleMin, lnScaleMax };
+  if (!isOffset(zOffset)) throw new DecodeError(NAME, `0, or an offset of 8 to ${MAX_OFFSET} at byte 28`, `${zOffset}`);
+  return { rgbMin, rgbMax, lnScaleMin, lnScaleMax, zOffset };
 }
 
 /** Halves with a full exponent are infinite or NaN; one of them would blank Spark's whole sort. */

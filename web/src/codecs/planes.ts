@@ -11,6 +11,7 @@ import type { Camera } from "../stream/messages.js";
 import { DecodeError, viewOf } from "./codec.js";
 import { crc32, isPose } from "./depth.js";
 import { DEPTH, PlaneDecoder } from "./depth_map.js";
+import { farOffset } from "./far.js";
 import { checkJpeg } from "./jpeg_head.js";
 import type { ReadPixels } from "./pixels.js";
 import { type PixelPlanes, writeView } from "./planes_words.js";
@@ -62,14 +63,14 @@ export class PlanesDecoder {
   /**
    * @param range What bytes of colours (0..1) and scales are to span.
    * @param take Gives room for the words of so many splats.
-   * @returns How many splats there are, and their words; the room left over is cleared.
+   * @returns How many splats there are, their words, and what is to be added to every z; the room left over is cleared.
    * @throws DecodeError Saying what was expected and what came.
    */
   async decode<Words extends Uint32Array>(
     data: Uint8Array,
     range: SplatRange,
     take: (pixels: number) => Words,
-  ): Promise<{ count: number; words: Words }> {
+  ): Promise<{ count: number; words: Words; zOffset: number }> {
     const views = readViews(data);
     let at = HEADER_BYTES + VIEW_BYTES * views.length;
     const size = views.reduce((sum, { sizes }) => sizes.reduce((a, b) => a + b, sum), at);
@@ -92,11 +93,15 @@ export class PlanesDecoder {
     const words = take(pixels);
     if (words.length < pixels * WORDS) throw new DecodeError(NAME, `room for ${pixels} splats`, `${words.length / WORDS}`);
     let count = 0;
+    let zOffset = 0;
     for (const [i, view] of views.entries()) {
-      count = writeView(view, await this.planesOf(view, sections[i]!), range, words, count);
+      const planes = await this.planesOf(view, sections[i]!);
+      // z is the first camera's depth. Splats of others may be as near as they like, which costs precision only.
+      if (i === 0) zOffset = farOffset(view.camera.width * view.camera.height, (at) => depthAt(planes, view, at), false);
+      count = writeView(view, planes, { ...range, zOffset }, words, count);
     }
     words.fill(0, count * WORDS);
-    return { count, words };
+    return { count, words, zOffset };
   }
 
   private async planesOf(view: PlanesView, sections: readonly Uint8Array[]): Promise<PixelPlanes> {
@@ -111,6 +116,11 @@ export class PlanesDecoder {
     const [colour, front, side, opacity, offset] = await reading;
     return { units: this.units, colour: colour!, front: front!, side: side!, opacity: opacity!, offset: offset ?? null };
   }
+}
+
+/** z of a pixel's splat in its view's frame; 0: there is none. */
+function depthAt({ units }: PixelPlanes, { unit }: PlanesView, at: number): number {
+  return units[at] === 0 ? 0 : 1 / (units[at]! * unit);
 }
 
 function pixelsOf(views: readonly PlanesView[]): number {

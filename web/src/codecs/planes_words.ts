@@ -87,7 +87,7 @@ export function writeView(view: PlanesView, planes: PixelPlanes, range: SplatRan
       into[slot] = colour[at]! | (colour[at + 1]! << 8) | (colour[at + 2]! << 16) | (alpha << 24);
       into[slot + 1] = half(centres[3 * j]!) | (half(centres[3 * j + 1]!) << 16);
       const rotation = rotationBytes(matrices, j);
-      into[slot + 2] = half(centres[3 * j + 2]!) | ((rotation & 0xffff) << 16);
+      into[slot + 2] = half(centres[3 * j + 2]! - range.zOffset) | ((rotation & 0xffff) << 16);
       into[slot + 3] =
         scaleByte(xx[j]!, low, high, base, perLn) |
         (scaleByte(yy[j]!, low, high, base, perLn) << 8) |

@@ -1,16 +1,18 @@
-// The `ply` codec: a standard binary little-endian 3DGS PLY. Properties may come in any order, and others may stand between them:
+// The `ply` codec: a 3DGS PLY. Ours and most programs' are plain (little-endian float32, nothing but vertices) and read as they are;
+// ply_plain.ts makes the others so. Properties may come in any order, and others may stand between them:
 //
 //   x y z · scale_0..2 natural logarithms · rot_0..3 wxyz · opacity a logit · f_dc_0..2, colour = 0.5 + 0.28209479·DC
 //
 // f_rest_* (view-dependent colour) and normals are skipped: live frames are drawn with their DC colour.
 
 import { type Codec, checkSize, type DecodedSplats, DecodeError, viewOf } from "./codec.js";
+import { farOffset } from "./far.js";
+import { readHeader } from "./ply_header.js";
+import { checkNames, isPlain, plainPly } from "./ply_plain.js";
 import { DEFAULT_RANGE, lnScaleToByte, quatToBytes, unitToByte, writeSplat } from "./words.js";
 
 const NAME = "ply";
 const SH_C0 = 0.28209479177387814;
-const MAX_HEADER_BYTES = 16384;
-const END = "end_header\n";
 const MAX_CENTRE = 65504;
 const NEEDED = [
   ...["x", "y", "z", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"],
@@ -29,8 +31,9 @@ export interface PlyHeader {
 
 export const ply: Codec = {
   name: NAME,
-  count: (data) => readPlyHeader(data).count,
-  decode(data, into): DecodedSplats {
+  count: (data) => readHeader(data).vertex.count,
+  decode(bytes, into): DecodedSplats {
+    const data = plainPly(bytes);
     const { count, start, properties } = readPlyHeader(data);
     const stride = 4 * properties.length;
     checkSize(NAME, data, start + count * stride, count, into);
@@ -39,6 +42,7 @@ export const ply: Codec = {
       ...[number, number, number, number, number, number, number],
       ...[number, number, number, number, number, number, number],
     ];
+    const zOffset = farOffset(count, (i) => view.getFloat32(start + i * stride + z, true), true);
     for (let i = 0, row = start; i < count; i++, row += stride) {
       const read = (at: number): number => view.getFloat32(row + at, true);
       const centre = [read(x), read(y), read(z)] as const;
@@ -55,35 +59,18 @@ export const ply: Codec = {
       const opacity = unitToByte(1 / (1 + Math.exp(-logit)));
       const scale = (ln: number): number => lnScaleToByte(ln, DEFAULT_RANGE);
       const scales = scale(logs[0]) | (scale(logs[1]) << 8) | (scale(logs[2]) << 16);
-      writeSplat(into, i, ...centre, rgba | (opacity << 24), scales, quatToBytes(...quat));
+      writeSplat(into, i, centre[0], centre[1], centre[2] - zOffset, rgba | (opacity << 24), scales, quatToBytes(...quat));
     }
     into.fill(0, count * 4);
-    return { count, words: into, range: DEFAULT_RANGE };
+    return { count, words: into, range: { ...DEFAULT_RANGE, zOffset } };
   },
 };
 
-/** @throws DecodeError Where it is no header of a PLY of splats. */
+/** @throws DecodeError Where it is no header of a plain PLY of splats. */
 export function readPlyHeader(data: Uint8Array): PlyHeader {
-  const text = String.fromCharCode(...data.subarray(0, MAX_HEADER_BYTES));
-  const end = text.indexOf(END);
-  if (!text.startsWith("ply\n") || end < 0) {
-    throw new DecodeError(NAME, "a header from 'ply' to 'end_header', ended by line feeds", JSON.stringify(text.slice(0, 24)));
-  }
-  const lines = text.slice(0, end).split("\n");
-  if (!lines.includes("format binary_little_endian 1.0")) {
-    throw new DecodeError(NAME, "format binary_little_endian 1.0", lines.find((l) => l.startsWith("format")) ?? "no format");
-  }
-  const elements = lines.filter((line) => line.startsWith("element "));
-  const count = Number(/^element vertex (\d+)$/.exec(elements[0] ?? "")?.[1] ?? Number.NaN);
-  if (elements.length !== 1 || !Number.isSafeInteger(count)) {
-    throw new DecodeError(NAME, "one element, vertex, with its count", elements.join(", ") || "none");
-  }
-  const declared = lines.filter((line) => line.startsWith("property "));
-  const other = declared.find((line) => !/^property float(32)? \w+$/.test(line));
-  if (other) throw new DecodeError(NAME, "float properties only", other);
-  const properties = declared.map((line) => line.split(" ")[2]!);
-  const missing = NEEDED.filter((name) => !properties.includes(name));
-  if (missing.length > 0) throw new DecodeError(NAME, `the properties ${NEEDED.join(" ")}`, `none named ${missing.join(" ")}`);
-  const comments = lines.filter((line) => line.startsWith("comment ")).map((line) => line.slice("comment ".length));
-  return { count, start: end + END.length, properties, comments };
+  const header = readHeader(data);
+  if (!isPlain(header)) throw new DecodeError(NAME, "little-endian vertices of float32", "another PLY");
+  checkNames(header);
+  const properties = header.vertex.properties.map(({ name }) => name);
+  return { count: header.vertex.count, start: header.start, properties, comments: header.comments };
 }

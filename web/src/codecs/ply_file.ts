@@ -14,7 +14,7 @@ const PROPERTIES = [
 
 /**
  * @param words Four a splat; those of no opacity are left out.
- * @param range What the bytes span.
+ * @param range What the words' numbers mean.
  * @param comments Lines for the header.
  */
 export function plyOf(words: Uint32Array, range: SplatRange, comments: readonly string[] = []): Uint8Array<ArrayBuffer> {
@@ -47,7 +47,8 @@ export function plyOf(words: Uint32Array, range: SplatRange, comments: readonly 
   for (let at = 0; at < words.length; at += WORDS) {
     const [rgba, xy, zAxis, scalesAngle] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];
     if (rgba >>> 24 === 0) continue;
-    for (const half of [xy & 0xffff, xy >>> 16, zAxis & 0xffff]) put(halfToFloat(half));
+    for (const half of [xy & 0xffff, xy >>> 16]) put(halfToFloat(half));
+    put(halfToFloat(zAxis & 0xffff) + range.zOffset);
     for (const shift of [0, 8, 16]) put(shades[(rgba >>> shift) & 255]!);
     put(logits[rgba >>> 24]!);
     for (const shift of [0, 8, 16]) put(lnScales[(scalesAngle >>> shift) & 255]!);

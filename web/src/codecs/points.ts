@@ -8,13 +8,14 @@
 
 import { aligned, type Codec, checkHeader, checkSize, type DecodedSplats, DecodeError } from "./codec.js";
 import { OPACITY } from "./depth_pixels.js";
+import { farOffset } from "./far.js";
 import { SIGMA_PX } from "./lift.js";
 import { lnScaleToByte, quatToBytes, type SplatRange, writeSplat } from "./words.js";
 
 const NAME = "points";
 const HEADER_BYTES = 16;
 /** 0.05 mm to 20 m in 5% steps: finer than Spark's default and enough for any scene. */
-const RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: -10, lnScaleMax: 3 };
+const RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: -10, lnScaleMax: 3, zOffset: 0 };
 const ALPHA = Math.round(255 * OPACITY) << 24;
 const UPRIGHT = quatToBytes(1, 0, 0, 0);
 /** Beyond the largest half. */
@@ -31,6 +32,7 @@ export const points: Codec = {
     const rgb = bytes.subarray(HEADER_BYTES + 12 * count);
     // Where a budget has thinned out the grid, every point stands for several pixels.
     const pitchPx = Math.max(1, Math.sqrt((camera.width * camera.height) / Math.max(1, count)));
+    const zOffset = farOffset(count, (i) => xyz[3 * i + 2]!, true);
     const scaleAtOne = (SIGMA_PX * pitchPx) / camera.fx;
     for (let i = 0; i < count; i++) {
       const [x, y, z] = [xyz[3 * i]!, xyz[3 * i + 1]!, xyz[3 * i + 2]!];
@@ -39,10 +41,10 @@ export const points: Codec = {
       }
       const scale = lnScaleToByte(Math.log(Math.max(1e-6, Math.abs(z)) * scaleAtOne), RANGE);
       const rgba = rgb[3 * i]! | (rgb[3 * i + 1]! << 8) | (rgb[3 * i + 2]! << 16) | ALPHA;
-      writeSplat(into, i, x, y, z, rgba, scale | (scale << 8) | (scale << 16), UPRIGHT);
+      writeSplat(into, i, x, y, z - zOffset, rgba, scale | (scale << 8) | (scale << 16), UPRIGHT);
     }
     into.fill(0, count * 4);
-    return { count, words: into, range: RANGE };
+    return { count, words: into, range: { ...RANGE, zOffset } };
   },
 };
 

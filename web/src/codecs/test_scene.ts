@@ -35,7 +35,7 @@ export function aScene(
 
 export function expectedRange(codec: string): object {
   const [lnScaleMin, lnScaleMax] = LN_SCALE[codec as keyof typeof LN_SCALE];
-  return { rgbMin: 0, rgbMax: 1, lnScaleMin, lnScaleMax };
+  return { rgbMin: 0, rgbMax: 1, lnScaleMin, lnScaleMax, zOffset: 0 };
 }
 
 /** The words a decoder must give for {@link sceneAs}. */

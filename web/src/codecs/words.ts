@@ -13,16 +13,19 @@ export const WORDS = 4;
 /** Splats in a row of Spark's texture: capacities are multiples of it, or Spark cuts off the tail. */
 export const ROW = 2048;
 
-/** What the bytes of colours and scales span. */
+/** What the numbers in words mean. */
 export interface SplatRange {
+  /** Colours and scales that bytes span. */
   readonly rgbMin: number;
   readonly rgbMax: number;
   readonly lnScaleMin: number;
   readonly lnScaleMax: number;
+  /** What is added to every z, see far.ts; 0 unless all of the scene is far. */
+  readonly zOffset: number;
 }
 
 /** SparkJS's own. */
-export const DEFAULT_RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: -12, lnScaleMax: 9 };
+export const DEFAULT_RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: -12, lnScaleMax: 9, zOffset: 0 };
 
 /** Smallest capacity Spark draws completely. */
 export function capacityFor(count: number): number {

@@ -3,6 +3,7 @@
 import { viewOf } from "../codecs/codec.js";
 import { codecNamed } from "../codecs/index.js";
 import { readPlyHeader } from "../codecs/ply.js";
+import { plainPly } from "../codecs/ply_plain.js";
 import type { SplatsMessage } from "../stream/messages.js";
 import { WEBCAM } from "../view/projection.js";
 import { RecordingError } from "./format.js";
@@ -27,7 +28,7 @@ export async function readSplats(file: Blob): Promise<SplatFile> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const begins = (magic: string): boolean => String.fromCharCode(...bytes.subarray(0, magic.length)) === magic;
   const points = begins("ply") ? pointsOfPly(bytes) : begins("SPPT") ? bytes : null;
-  const data = points ?? bytes;
+  const data = points ?? (begins("ply") ? plainPly(bytes) : bytes);
   const name = points ? "points" : begins("ply") ? "ply" : "packed";
   const count = codecNamed(name).count(data);
   if (name === "ply") placePly(data);

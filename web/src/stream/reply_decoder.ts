@@ -52,8 +52,9 @@ export class ReplyDecoder {
     if (message.codec === DEPTH_NAME) return this.lift(this.depth.decode(message.data), own, budget);
     if (message.codec === PLANES_NAME) {
       const take = (pixels: number) => this.pool.take(pixels, budget);
-      const { count, words } = await this.planes.decode(message.data, LIFTED_RANGE, take);
-      return { count, content: { words, range: LIFTED_RANGE }, pivot: pivotDepth(words, count, message.camera) };
+      const { count, words, zOffset } = await this.planes.decode(message.data, LIFTED_RANGE, take);
+      const range = { ...LIFTED_RANGE, zOffset };
+      return { count, content: { words, range }, pivot: pivotDepth(words, count, message.camera, zOffset) };
     }
     const codec = codecNamed(message.codec);
     const count = codec.count(message.data);
@@ -63,7 +64,7 @@ export class ReplyDecoder {
     if (count > message.data.byteLength)
       throw new Error(`${message.codec}: ${count} splats can't be in ${message.data.byteLength} bytes`);
     const { words, range } = codec.decode(message.data, this.pool.take(count, budget), message.camera);
-    return { count, content: { words, range }, pivot: pivotDepth(words, count, message.camera) };
+    return { count, content: { words, range }, pivot: pivotDepth(words, count, message.camera, range.zOffset) };
   }
 
   private async lift(frame: DepthFrame, own: Uint8Array<ArrayBuffer> | null, budget: number): Promise<DecodedReply> {
@@ -83,7 +84,8 @@ export class ReplyDecoder {
     const pixels = toPixels(frame, colors, this.scratch);
     const words = this.pool.take(frame.pixels, budget);
     this.lifter.lift(pixels, LIFTED_RANGE, words);
-    return { count: pixels.count, content: { words, range: LIFTED_RANGE }, pivot: pivotOfPixels(pixels) };
+    const range = { ...LIFTED_RANGE, zOffset: pixels.zOffset };
+    return { count: pixels.count, content: { words, range }, pivot: pivotOfPixels(pixels) };
   }
 
   private async colorsOf(view: DepthView, layer: DepthLayer, own: Uint8Array<ArrayBuffer> | null): Promise<Uint8Array> {

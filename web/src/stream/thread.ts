@@ -8,7 +8,7 @@ import type { Engine, FrameOptions, Limits, SplatsMessage } from "./messages.js"
 /** State of the WebSocket; `waiting` is the pause before the next attempt, after `closed` there is none. */
 export type ConnectionStatus = "connecting" | "open" | "waiting" | "closed";
 
-/** Spark's packed words. */
+/** Spark's packed words, and what their numbers mean. */
 export interface PackedWords {
   readonly words: Uint32Array<ArrayBuffer>;
   readonly range: SplatRange;

@@ -42,6 +42,7 @@ uniform usampler2D pixels;
 uniform Layer layers[${MAX_LAYERS}];
 uniform int layerCount;
 uniform bool isRound;
+uniform float zOffset;
 layout(location = 0) out uvec4 words;
 
 const float PI = 3.14159265358979;
@@ -156,7 +157,7 @@ void main() {
   words = uvec4(
     pixel.x,
     halfOf(place.x) | (halfOf(place.y) << 16),
-    halfOf(place.z) | axisBits(q.yzw),
+    halfOf(place.z - zOffset) | axisBits(q.yzw),
     scaleByte(scales.x) | (scaleByte(scales.y) << 8) | (scaleByte(scales.z) << 16) | (theta << 24));
 }`;
 
@@ -196,6 +197,7 @@ export class GpuLifter {
       layers: { value: this.layers },
       layerCount: { value: 0 },
       isRound: { value: false },
+      zOffset: { value: 0 },
     },
     depthTest: false,
     depthWrite: false,
@@ -222,6 +224,7 @@ export class GpuLifter {
     uniforms["pixels"]!.value = this.upload(frame.pixels);
     uniforms["layerCount"]!.value = frame.layers.length;
     uniforms["isRound"]!.value = frame.isRound;
+    uniforms["zOffset"]!.value = frame.zOffset;
     for (const [i, { first, width, height, fx, fy, cx, cy, jump, growth, move }] of frame.layers.entries()) {
       const layer = this.layers[i]!;
       layer.grid.set(first, width, height);

@@ -14,13 +14,13 @@ const MIDDLE = 0.5;
  *
  * @returns Model units; 0 when there is no splat in front of the camera.
  */
-export function pivotDepth(words: Uint32Array, count: number, camera: Camera): number {
+export function pivotDepth(words: Uint32Array, count: number, camera: Camera, zOffset: number): number {
   const step = Math.max(1, Math.floor(count / SAMPLES));
   const widest = (MIDDLE * camera.width) / (2 * camera.fx);
   const all: number[] = [];
   const middle: number[] = [];
   for (let i = 0; i < count; i += step) {
-    const z = halfToFloat(words[i * WORDS + 2]! & 0xffff);
+    const z = halfToFloat(words[i * WORDS + 2]! & 0xffff) + zOffset;
     if (!(z > 0)) continue;
     all.push(z);
     if (Math.abs(halfToFloat(words[i * WORDS + 1]! & 0xffff)) < widest * z) middle.push(z);

@@ -75,8 +75,7 @@ export class Stage {
   /** The words that are shown, where the page's memory has them; after {@link dispose} as well. */
   get content(): PackedWords | null {
     const words = this.splats.packedArray as Uint32Array<ArrayBuffer> | null;
-    const { rgbMin, rgbMax, lnScaleMin, lnScaleMax } = { ...DEFAULT_RANGE, ...this.splats.splatEncoding };
-    return words && !this.splats.target ? { words, range: { rgbMin, rgbMax, lnScaleMin, lnScaleMax } } : null;
+    return words && !this.splats.target ? { words, range: this.range } : null;
   }
 
   /** Gives up the context and Spark's worker. Nothing is drawn afterwards. */
@@ -139,15 +138,21 @@ export class Stage {
       this.splats.numSplats = capacity;
     }
     this.lifter.lift(frame, this.splats.target!);
-    this.replaced(capacity, LIFTED_RANGE);
+    this.replaced(capacity, { ...LIFTED_RANGE, zOffset: frame.zOffset });
   }
 
   /** Lets Spark know of other splats. */
   private replaced(capacity: number, range: SplatRange): void {
     this.shrinkSpares(capacity);
+    const { zOffset, ...bytes } = range;
     const encoding = this.splats.splatEncoding;
-    if (!encoding || (Object.keys(range) as (keyof SplatRange)[]).some((key) => encoding[key] !== range[key])) {
-      this.splats.splatEncoding = { ...range };
+    if (!encoding || (Object.keys(bytes) as (keyof typeof bytes)[]).some((key) => encoding[key] !== bytes[key])) {
+      this.splats.splatEncoding = bytes;
+    }
+    // Spark takes in where the mesh is when it takes in the words.
+    if (this.mesh.position.z !== zOffset) {
+      this.mesh.position.z = zOffset;
+      this.mesh.updateMatrixWorld();
     }
     if (this.exactOrder) this.mesh.updateMappingVersion();
     else this.mesh.updateVersion();
@@ -181,9 +186,13 @@ export class Stage {
 
   /** The splats that are shown; zeros are none. Waits for the GPU where that made them. Not to be kept: the next frame overwrites it. */
   get shown(): { words: Uint32Array; range: SplatRange } {
-    const { target, packedArray, maxSplats, splatEncoding } = this.splats;
-    const range = { ...DEFAULT_RANGE, ...splatEncoding };
-    return { words: target ? this.wordsIn(target, maxSplats) : packedArray!, range };
+    const { target, packedArray, maxSplats } = this.splats;
+    return { words: target ? this.wordsIn(target, maxSplats) : packedArray!, range: this.range };
+  }
+
+  private get range(): SplatRange {
+    const { rgbMin, rgbMax, lnScaleMin, lnScaleMax } = { ...DEFAULT_RANGE, ...this.splats.splatEncoding };
+    return { rgbMin, rgbMax, lnScaleMin, lnScaleMax, zOffset: this.mesh.position.z };
   }
 
   private wordsIn(target: THREE.WebGLArrayRenderTarget, capacity: number): Uint32Array {
