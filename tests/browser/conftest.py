@@ -65,7 +65,9 @@ class AppServer:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while True:
             assert self._process.poll() is None, f"the server ended with {self._process.returncode}"
-            assert time.monotonic() < deadline_s, f"the server did not answer within {START_TIMEOUT_S:g} s"
+            if time.monotonic() > deadline_s:
+                self.kill()
+                pytest.fail(f"the server did not answer within {START_TIMEOUT_S:g} s")
             try:
                 with urllib.request.urlopen(f"{self.url}/healthz", timeout=5):
                     return
