@@ -13,6 +13,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from deployments.scene.clip import write_fake_camera
 from tests.browser.conftest import FLAGS, STEP_TIMEOUT_S, AppServer, find_chromium
+from tests.browser.headset import WEAR
+from tests.browser.splat_files import ball, drop, file_of
+from tests.vectors.cases import FOLDER, SESSION
 
 SIZES = [(320, 568), (390, 844), (844, 390), (640, 400), (1280, 800)]
 STREAM = "max_splats=20000&width=320&fps=4&min_inference_px=504&min_splats=20000"
@@ -69,12 +72,42 @@ def _error(page: Page, url: str) -> None:
     _until(page, "splatcast.state.problems.length > 0")
 
 
+def _replay(page: Page, url: str) -> None:
+    _first(page, url)
+    recording = (FOLDER / SESSION).read_bytes()
+    drop(page, "a recording with a rather long name of 2026-11-26.splatcast", recording)
+    _until(page, "splatcast.state.shown !== null && splatcast.stats.fps > 0")
+    page.wait_for_timeout(1500)
+
+
+def _splats(page: Page, url: str) -> None:
+    _first(page, url)
+    drop(page, "ball.spz", file_of(ball(), format="spz"))
+    _until(page, "splatcast.state.shown !== null")
+
+
+def _unreadable(page: Page, url: str) -> None:
+    _first(page, url)
+    drop(page, "scene.spz", b"NGSP and nothing")
+    _until(page, "splatcast.state.problems.length > 0")
+
+
+def _headset(page: Page, url: str) -> None:
+    page.add_init_script(WEAR)
+    _tray(page, url)
+
+
 STATES: dict[str, Callable[[Page, str], None]] = {
     "first": _first,
     "live": _live,
     "points": lambda page, url: _live(page, url, "&representation=points"),
     "figures": _figures,
     "tray": _tray,
+    "stereo": lambda page, url: _live(page, url, "&stereo=parallel"),
+    "replay": _replay,
+    "splats": _splats,
+    "unreadable": _unreadable,
+    "headset": _headset,
     "settings": _settings,
     "keys": _keys,
     "error": _error,

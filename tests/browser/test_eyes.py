@@ -9,16 +9,13 @@ from numpy.typing import NDArray
 
 from deployments.splats.gaussians import Gaussians
 from tests.browser.conftest import AppServer, Viewer
+from tests.browser.headset import WEAR
 from tests.browser.splat_files import drop, file_of
-from tests.server import ROOT
 
 pytestmark = pytest.mark.browser
 
 OpenViewer = Callable[..., Viewer]
 RED, BLUE = (2.0, -1.5, -1.5), (-1.5, -1.5, 2.0)
-IWER = (ROOT / "web" / "node_modules" / "iwer" / "build" / "iwer.min.js").read_text(encoding="utf-8")
-"""Immersive Web Emulation Runtime (MIT): a `navigator.xr` with a headset."""
-WEAR = f"{IWER}; window.headset = new IWER.XRDevice(IWER.metaQuest3); headset.installRuntime({{ forceInstall: true }});"
 
 
 def two_balls() -> Gaussians:

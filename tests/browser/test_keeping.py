@@ -92,6 +92,10 @@ def test_a_file_of_another_program_plays_as_far_as_it_goes(open_viewer: OpenView
     viewer.wait("splatcast.state.replay?.frames === 2")
     viewer.wait("splatcast.state.shown?.codec === 'packed'")
     viewer.wait("splatcast.state.shown?.codec === 'depth'")
+    # It has figures like a stream, and they stop with it.
+    viewer.wait("Number(document.getElementById('fps').textContent) > 0")
+    viewer.page.keyboard.press("Space")
+    viewer.wait("document.getElementById('fps').textContent === '–'")
 
     drop(viewer.page, "cut.splatcast", golden[:-1])
     viewer.wait("splatcast.state.replay?.frames === 1")

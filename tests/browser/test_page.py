@@ -7,6 +7,9 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.axe import findings
 from tests.browser.conftest import AppServer, Viewer
+from tests.browser.headset import WEAR
+from tests.browser.splat_files import drop
+from tests.vectors.cases import FOLDER, SESSION
 
 pytestmark = pytest.mark.browser
 
@@ -25,6 +28,17 @@ TARGETS = """() => [...document.querySelectorAll('button, select, .segments span
     .map((part) => [part.id || part.textContent, part.getBoundingClientRect()])
     .filter(([, { width, height }]) => Math.min(width, height) < 42)
     .map(([name]) => name)"""
+
+
+# Controls of the dock that stick out of it.
+SPILLS = """() => {
+    const dock = document.getElementById('dock').getBoundingClientRect();
+    return [...document.querySelectorAll('#dock :is(button, select, input, p)')]
+        .filter((part) => part.checkVisibility() && !part.classList.contains('visually-hidden'))
+        .filter((part) => { const { left, right } = part.getBoundingClientRect();
+                            return left < dock.left || right > dock.right; })
+        .map((part) => part.id || part.className);
+}"""
 
 
 def assert_nothing_overlaps(page: Page, state: str) -> None:
@@ -61,6 +75,11 @@ def test_nothing_covers_anything_at_any_size(open_viewer: OpenViewer, synthetic:
     page.set_input_files("#file", {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
     viewer.problem("file_unreadable")
     assert_nothing_overlaps(page, "with a card")
+    drop(page, "a recording whose name says much about it.splatcast", (FOLDER / SESSION).read_bytes())
+    viewer.wait("splatcast.state.replay?.frames === 2")
+    assert_nothing_overlaps(page, "a recording plays")
+    assert page.evaluate(TARGETS) == []
+    assert page.evaluate(SPILLS) == []
 
 
 def test_a_window_that_becomes_narrow_closes_the_figures_and_covers_nothing(open_viewer: OpenViewer, synthetic: AppServer):
@@ -77,7 +96,7 @@ def test_a_window_that_becomes_narrow_closes_the_figures_and_covers_nothing(open
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["laptop", "phone"])
 def test_axe_finds_nothing_in_any_state(open_viewer: OpenViewer, relief: AppServer, theme: str, size: tuple[int, int]):
-    viewer = open_viewer(f"{relief.url}/?theme={theme}", size=size)
+    viewer = open_viewer(f"{relief.url}/?theme={theme}", size=size, before=WEAR)
     page = viewer.page
     found: dict[str, list[str]] = {}
 
@@ -107,6 +126,12 @@ def test_axe_finds_nothing_in_any_state(open_viewer: OpenViewer, relief: AppServ
         look("tray")
     page.keyboard.press("h")
     look("panels hidden")
+    page.keyboard.press("h")
+    page.keyboard.press("x")
+    look("side by side")
+    drop(page, "recording.splatcast", (FOLDER / SESSION).read_bytes())
+    viewer.wait("splatcast.state.replay?.frames === 2")
+    look("a recording plays")
     page.goto(f"{relief.url}/?embed&theme={theme}")
     viewer.wait("splatcast.state.connection === 'open'")
     look("embedded")

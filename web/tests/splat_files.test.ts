@@ -78,6 +78,11 @@ test("every rotation comes out of the words as it went in, but for its bytes' st
   }
 });
 
+test("words around a far scene's own depth are saved where they are", () => {
+  const view = new DataView(plainSpz(wordsAt([0, 0, 2]), { ...RANGE, zOffset: 500 }).buffer);
+  assert.equal((view.getInt32(21, true) >> 8) / 2 ** view.getUint8(13), -502);
+});
+
 test("packed words come back from their file", () => {
   const words = wordsAt([1, 2, 3], [4, 5, 6]);
   const decoded = packed.decode(packedOf(words, RANGE), new Uint32Array(capacityFor(2) * WORDS), WEBCAM);
@@ -122,6 +127,10 @@ test("words with y up are turned: place, and rotation", () => {
   placeWords(kept, 1, false);
   assert.deepEqual(kept, wordsAt([1, 2, 3]));
 });
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
 
 /** A PLY of points with an element of faces after it. */
 function pointPly(
@@ -186,14 +195,16 @@ test("a PLY of coloured points is read whatever its numbers are, and y up is tur
 
 test("what is no PLY of points is left to others, and one that is broken is refused with its name", () => {
   const whole = pointPly({ place: "float", colour: "uchar" }, [[1, 2, 3, 4, 5, 6]]);
-  for (let size = 0; size < whole.length; size++) {
-    const cut = whole.subarray(0, size);
-    assert.throws(() => pointsOfPly(cut), DecodeError);
-  }
-  const text = pointPly({ place: "float", colour: "uchar" }, [[1, 2, 3, 4, 5, 6]], [], "ascii");
-  assert.throws(() => pointsOfPly(text), /expected points in a binary file, got format ascii/);
-  const bare = "ply\nformat binary_little_endian 1.0\nelement vertex 0\nproperty float x\nend_header\n";
-  assert.equal(pointsOfPly(new TextEncoder().encode(bare)), null);
+  for (let size = 0; size < whole.length; size++) assert.throws(() => pointsOfPly(whole.subarray(0, size)), DecodeError);
+  assert.equal(pointsOfPly(bytesOf("ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nend_header\n")), null);
+});
+
+test("points as text are read too, with colours of any type", () => {
+  const names = ["float x", "float y", "float z", "float red", "float green", "float blue"];
+  const head = ["ply", "format ascii 1.0", "element vertex 1", ...names.map((name) => `property ${name}`), "end_header"];
+  const data = pointsOfPly(bytesOf(`${head.join("\n")}\n1 2 3 1 0.5 0\n`))!;
+  assert.deepEqual([...data.subarray(28)], [255, 128, 0]);
+  assert.equal(new DataView(data.buffer).getFloat32(24, true), 3);
 });
 
 test("a file's name says who reads it", () => {

@@ -29,13 +29,17 @@ export const packed: Codec = {
 };
 
 /** The codec's bytes of some words. */
-export function packedOf(words: Uint32Array, { rgbMin, rgbMax, lnScaleMin, lnScaleMax }: SplatRange): Uint8Array<ArrayBuffer> {
+export function packedOf(
+  words: Uint32Array,
+  { rgbMin, rgbMax, lnScaleMin, lnScaleMax, zOffset }: SplatRange,
+): Uint8Array<ArrayBuffer> {
   const data = new Uint8Array(HEADER_BYTES + 4 * words.length);
   const view = new DataView(data.buffer);
   data.set(new TextEncoder().encode("SPPK"));
   data[4] = 1;
   view.setUint32(8, words.length / WORDS, true);
-  for (const [i, value] of [rgbMin, rgbMax, lnScaleMin, lnScaleMax].entries()) view.setFloat32(12 + 4 * i, value, true);
+  const floats = [rgbMin, rgbMax, lnScaleMin, lnScaleMax, zOffset];
+  for (const [i, value] of floats.entries()) view.setFloat32(12 + 4 * i, value, true);
   // Words in memory are little-endian wherever there is WebGL.
   data.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), HEADER_BYTES);
   return data;

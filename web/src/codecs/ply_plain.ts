@@ -54,12 +54,24 @@ export function plainPly(data: Uint8Array): Uint8Array {
 }
 
 function writerOf(header: Header, data: Uint8Array): Write {
-  const isText = header.format === "ascii";
-  const places = isText ? new Map<string, number>() : placesOf(header, data);
-  if (isCompressed(header)) return decompressor(header, data, places);
+  if (isCompressed(header)) return decompressor(header, data, header.format === "ascii" ? new Map() : placesOf(header, data));
   checkNames(header);
-  if (isText) checkLength(header, data);
-  return isText ? (put) => fromText(header, data, put) : (put) => fromRows(header, data, places.get("vertex")!, put);
+  return columnsOf(header, data, PLAIN);
+}
+
+/**
+ * Hands over these columns of the vertices, row by row.
+ *
+ * @param names Columns that are there.
+ * @throws DecodeError Where the file ends before the vertices do.
+ */
+export function columnsOf(header: Header, data: Uint8Array, names: readonly string[]): Write {
+  if (header.format !== "ascii") {
+    const start = placesOf(header, data).get("vertex")!;
+    return (put) => fromRows(header, data, start, names, put);
+  }
+  checkLength(header, data);
+  return (put) => fromText(header, data, names, put);
 }
 
 /** @throws DecodeError Where one of {@link PLAIN} is missing. */
@@ -68,7 +80,13 @@ export function checkNames({ vertex }: Header): void {
   if (missing.length > 0) throw new DecodeError(NAME, `the properties ${PLAIN.join(" ")}`, `none named ${missing.join(" ")}`);
 }
 
-function fromRows(header: Header, data: Uint8Array, start: number, put: (value: number) => void): void {
+function fromRows(
+  header: Header,
+  data: Uint8Array,
+  start: number,
+  names: readonly string[],
+  put: (value: number) => void,
+): void {
   const { properties, count } = header.vertex;
   const view = viewOf(data);
   const offsets = new Map<string, { offset: number; read: (at: number) => number }>();
@@ -77,7 +95,7 @@ function fromRows(header: Header, data: Uint8Array, start: number, put: (value: 
     offsets.set(name, { offset, read: reader(view, type, header.format === "binary_little_endian") });
     offset += BYTES[type];
   }
-  const columns = PLAIN.map((name) => offsets.get(name)!);
+  const columns = names.map((name) => offsets.get(name)!);
   const stride = strideOf(header.vertex);
   for (let i = 0, row = start; i < count; i++, row += stride)
     for (const column of columns) put(column.read(row + column.offset));
@@ -89,8 +107,13 @@ function checkLength({ vertex, start }: Header, data: Uint8Array): void {
   if (least > data.length - start) throw new DecodeError(NAME, `${vertex.count} lines of vertices`, `${data.length} bytes`);
 }
 
-function fromText({ vertex, elements, start }: Header, data: Uint8Array, put: (value: number) => void): void {
-  const columns = PLAIN.map((name) => vertex.properties.findIndex((property) => property.name === name));
+function fromText(
+  { vertex, elements, start }: Header,
+  data: Uint8Array,
+  names: readonly string[],
+  put: (value: number) => void,
+): void {
+  const columns = names.map((name) => vertex.properties.findIndex((property) => property.name === name));
   const decoder = new TextDecoder("latin1");
   let at = start;
   const line = (): string[] => {

@@ -26,7 +26,7 @@ const CENTRE_BITS = 23;
 
 /**
  * @param words Four a splat; those of no opacity are left out.
- * @param range What the bytes span.
+ * @param range What the words' numbers mean.
  */
 export async function spzOf(words: Uint32Array, range: SplatRange): Promise<Blob> {
   const gzip = new CompressionStream("gzip");
@@ -44,7 +44,7 @@ export function plainSpz(words: Uint32Array, range: SplatRange): Uint8Array<Arra
   for (let at = 0; at < words.length; at += WORDS) {
     if (words[at]! >>> 24 === 0) continue;
     kept.push(at);
-    for (const part of centreAt(words, at, range.zOffset)) farthest = Math.max(farthest, Math.abs(part));
+    for (const part of centreAt(words, at, range)) farthest = Math.max(farthest, Math.abs(part));
   }
   const fractionBits = Math.min(MOST_FRACTION_BITS, CENTRE_BITS - 1 - Math.floor(Math.log2(farthest)));
   const count = kept.length;
@@ -60,7 +60,7 @@ export function plainSpz(words: Uint32Array, range: SplatRange): Uint8Array<Arra
   const [shades, scales, quats] = [opacities + count, opacities + 4 * count, opacities + 7 * count];
   kept.forEach((at, i) => {
     const [rgba, zAxis, scalesAngle] = [words[at]!, words[at + 2]!, words[at + 3]!];
-    centreAt(words, at, range.zOffset).forEach((part, axis) => {
+    centreAt(words, at, range).forEach((part, axis) => {
       const fixed = Math.round(part * 2 ** fractionBits);
       const to = HEADER_BYTES + 9 * i + 3 * axis;
       for (let byte = 0; byte < 3; byte++) bytes[to + byte] = fixed >> (8 * byte);
@@ -77,7 +77,7 @@ export function plainSpz(words: Uint32Array, range: SplatRange): Uint8Array<Arra
 }
 
 /** In the file's frame. */
-function centreAt(words: Uint32Array, at: number, zOffset: number): [x: number, y: number, z: number] {
+function centreAt(words: Uint32Array, at: number, { zOffset }: SplatRange): [x: number, y: number, z: number] {
   const [xy, z] = [words[at + 1]!, words[at + 2]!];
   return [halfToFloat(xy & 0xffff), -halfToFloat(xy >>> 16), -(halfToFloat(z & 0xffff) + zOffset)];
 }

@@ -84,8 +84,9 @@ export class Hud {
     const live = isMoving(this.store.get()) && stats.fps > 0;
     setText(byId("fps"), live ? stats.fps.toFixed(stats.fps < 9.95 ? 1 : 0) : "–");
     setText(byId("age"), live ? stats.ageP50Ms.toFixed(0) : "–");
-    setText(byId("age-p50"), live ? stats.ageP50Ms.toFixed(0) : "–");
-    setText(byId("age-p95"), live ? `· ${stats.ageP95Ms.toFixed(0)} ms` : "");
+    const [unit, ms, digits] = stats.ageP95Ms < 1000 ? (["ms", 1, 0] as const) : (["s", 1000, 1] as const);
+    setText(byId("age-p50"), live ? (stats.ageP50Ms / ms).toFixed(digits) : "–");
+    setText(byId("age-p95"), live ? `· ${(stats.ageP95Ms / ms).toFixed(digits)} ${unit}` : "");
     setText(byId("kilobytes"), live ? `${stats.kilobytesPerFrame.toFixed(0)} KB` : "–");
     if (shown) {
       setText(byId("splats"), shown.count.toLocaleString("en"));
@@ -152,7 +153,7 @@ export class Hud {
     };
     const entries = Object.entries(all).filter(([, count]) => count > 0);
     const total = entries.reduce((sum, [, count]) => sum + count, 0);
-    setText(byId("dropped-total"), stats.sent ? `${total} of ${stats.sent}` : "none");
+    setText(byId("dropped-total"), stats.sent ? `${total} of ${stats.sent}` : total > 0 ? String(total) : "none");
     const list = byId("drops");
     const lines = entries.map(([reason, count]) => ({ text: REASONS[reason] ?? reason, count: String(count) }));
     const key = JSON.stringify(lines);
