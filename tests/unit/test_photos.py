@@ -13,6 +13,8 @@ from pathlib import Path, PurePath
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from deployments.models import load_model
@@ -116,6 +118,20 @@ def test_names_keep_apart_on_disks_that_ignore_capitals_or_compose_letters() -> 
     found = sources._names(paths, ".ply")
     assert len({sources._folded(name) for name in found}) == len(paths)
     assert found[:2] == ["A.jpg.ply", "a.jpg~2.ply"]
+
+
+FOLDERS = st.sampled_from(["a", "A", "é", "e\u0301", "a.ply", "a.jpg", "a.jpg.ply", "a~2", "clip", "clip.mp4"])
+NAMES = st.sampled_from(["a", "a.jpg", "a.png", "a.mp4", "A.jpg", "a.jpg.png", "a~2.jpg", "clip.mp4"])
+PHOTOS = st.builds(lambda folders, name: PurePath(*folders, name), st.lists(FOLDERS, max_size=2), NAMES)
+
+
+@given(st.lists(PHOTOS, max_size=12, unique=True))
+def test_no_two_photos_and_no_photo_and_folder_get_one_name(paths: list[PurePath]) -> None:
+    found = [sources._folded(name) for name in sources._names(paths, ".ply")]
+    assert len(set(found)) == len(found)
+    folders = {parent.as_posix() for name in found for parent in PurePath(name).parents}
+    files_ = {name for name, path in zip(found, paths, strict=True) if not sources.is_video(path)}
+    assert not files_ & folders and not files_ & {name for name in found if name not in files_}
 
 
 def test_a_video_gets_a_folder_that_is_not_one_of_the_photos(tmp_path: Path) -> None:
