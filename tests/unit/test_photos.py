@@ -19,6 +19,7 @@ from PIL import Image
 
 from deployments.models import load_model
 from deployments.ops.command import asks_for_files
+from deployments.ops.command import main as splatcast
 from deployments.photos import sources
 from deployments.photos.command import main
 from deployments.photos.errors import CommandError, PhotoFailed
@@ -384,6 +385,15 @@ def test_the_server_and_the_files_are_told_apart() -> None:
         assert not asks_for_files(server)
     for made in (["photo.jpg", "-o", "out"], ["-o", "out", "photo.jpg"], ["--out=x", "p"], ["-oout", "p"], ["photos"]):
         assert asks_for_files(made)
+
+
+def test_one_command_does_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = folder(tmp_path, "1.jpg") / "1.jpg"
+    assert splatcast([str(photo), "-o", str(tmp_path / "out"), *QUICK]) == 0
+    assert files(tmp_path / "out") == ["1.ply"]
+    with pytest.raises(SystemExit) as ended:
+        splatcast(["--help"])
+    assert ended.value.code == 0 and "splatcast PHOTO … -o DIR" in " ".join(capsys.readouterr().out.split())
 
 
 def start(*arguments: object) -> "subprocess.Popen[str]":
