@@ -111,8 +111,9 @@ def _names(paths: Sequence[PurePath], suffix: str) -> list[str]:
     long = [path.as_posix() + ("" if is_video(path) else suffix) for path in paths]
     short = [path.with_suffix("").as_posix() + ("" if is_video(path) else suffix) for path in paths]
     counts = Counter(map(_folded, short))
-    kept = set(map(_folded, long)) | {_folded(parent.as_posix()) for path in paths for parent in path.parents}
-    used, names = set[str](), []
+    folders = {_folded(parent.as_posix()) for path in paths for parent in path.parents}
+    kept = folders.union(map(_folded, long))
+    used, names = set(folders), []
     for path, brief, full in zip(paths, short, long, strict=True):
         # A video named without a suffix would have a folder where its own name is.
         name = brief if counts[_folded(brief)] == 1 and (_folded(brief) not in kept or not path.suffix) else full

@@ -13,10 +13,13 @@ from pathlib import Path, PurePath
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from deployments.models import load_model
 from deployments.ops.command import asks_for_files
+from deployments.ops.command import main as splatcast
 from deployments.photos import sources
 from deployments.photos.command import main
 from deployments.photos.errors import CommandError, PhotoFailed
@@ -116,6 +119,20 @@ def test_names_keep_apart_on_disks_that_ignore_capitals_or_compose_letters() -> 
     found = sources._names(paths, ".ply")
     assert len({sources._folded(name) for name in found}) == len(paths)
     assert found[:2] == ["A.jpg.ply", "a.jpg~2.ply"]
+
+
+FOLDERS = st.sampled_from(["a", "A", "é", "e\u0301", "a.ply", "a.jpg", "a.jpg.ply", "a~2", "clip", "clip.mp4"])
+NAMES = st.sampled_from(["a", "a.jpg", "a.png", "a.mp4", "A.jpg", "a.jpg.png", "a~2.jpg", "clip.mp4"])
+PHOTOS = st.builds(lambda folders, name: PurePath(*folders, name), st.lists(FOLDERS, max_size=2), NAMES)
+
+
+@given(st.lists(PHOTOS, max_size=12, unique=True))
+def test_no_two_photos_and_no_photo_and_folder_get_one_name(paths: list[PurePath]) -> None:
+    found = [sources._folded(name) for name in sources._names(paths, ".ply")]
+    assert len(set(found)) == len(found)
+    folders = {parent.as_posix() for name in found for parent in PurePath(name).parents}
+    files_ = {name for name, path in zip(found, paths, strict=True) if not sources.is_video(path)}
+    assert not files_ & folders and not files_ & {name for name in found if name not in files_}
 
 
 def test_a_video_gets_a_folder_that_is_not_one_of_the_photos(tmp_path: Path) -> None:
@@ -368,6 +385,15 @@ def test_the_server_and_the_files_are_told_apart() -> None:
         assert not asks_for_files(server)
     for made in (["photo.jpg", "-o", "out"], ["-o", "out", "photo.jpg"], ["--out=x", "p"], ["-oout", "p"], ["photos"]):
         assert asks_for_files(made)
+
+
+def test_one_command_does_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = folder(tmp_path, "1.jpg") / "1.jpg"
+    assert splatcast([str(photo), "-o", str(tmp_path / "out"), *QUICK]) == 0
+    assert files(tmp_path / "out") == ["1.ply"]
+    with pytest.raises(SystemExit) as ended:
+        splatcast(["--help"])
+    assert ended.value.code == 0 and "splatcast PHOTO … -o DIR" in " ".join(capsys.readouterr().out.split())
 
 
 def start(*arguments: object) -> "subprocess.Popen[str]":
