@@ -21,6 +21,7 @@ from deployments.http.admitted import AdmittedPipeline
 from deployments.pipeline import Overloaded
 from deployments.splats.codecs import CODECS
 from deployments.splats.files import FORMATS, FileOptions
+from deployments.splats.gaussians import SH_COEFFICIENTS
 from deployments.stream.errors import BadMessage, FrameEmpty, FrameError, FrameTooLarge, ImageBroken, UnsupportedImage
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.messages import Engine
@@ -88,10 +89,15 @@ class Photos:
         unit = "metres" if engine.metric else "the model's own"
         comments = (f"unit: {unit}", f"engine: {engine.name} ({engine.label})", f"licence: {engine.licence} {engine.licence_note}")
         wishes: dict[str, Any] = {key: query.pop(key) for key in ("format", "layout", "frame") if key in query}
+        changes: dict[str, Any] = {key: _number(value) for key, value in query.items()}
+        if "sh_degree" in changes:
+            wishes["sh_degree"] = changes["sh_degree"]
         try:
             file = FileOptions(**wishes, comments=comments)
             options = replace(self._args.options, representation="points" if file.is_points else "splats")
-            return limits.apply(options, {key: _number(value) for key, value in query.items()}), file
+            # What is beyond the model's harmonics is padded in the file.
+            changes |= {"sh_degree": min(file.sh_degree, max(SH_COEFFICIENTS))} if "sh_degree" in changes else {}
+            return limits.apply(options, changes), file
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
         except BadMessage as error:

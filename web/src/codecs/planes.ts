@@ -97,8 +97,7 @@ export class PlanesDecoder {
     for (const [i, view] of views.entries()) {
       const planes = await this.planesOf(view, sections[i]!);
       // z is the first camera's depth. Splats of others may be as near as they like, which costs precision only.
-      if (i === 0)
-        zOffset = farOffset(view.camera.width * view.camera.height, (at) => depthAt(planes, view, at), false);
+      if (i === 0) zOffset = farOffset(view.camera.width * view.camera.height, (at) => depthAt(planes, view, at), false);
       count = writeView(view, planes, { ...range, zOffset }, words, count);
     }
     words.fill(0, count * WORDS);
