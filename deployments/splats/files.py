@@ -50,7 +50,7 @@ Layout = Literal["standard", "inria", "rgb", "points"]
 LAYOUTS: tuple[Layout, ...] = ("standard", "inria", "rgb", "points")
 
 _COLORS = ("red", "green", "blue")
-_FLOAT, _U16, _POINTS = 5126, 5123, 0  # glTF's numbers.
+_FLOAT, _U16, _POINTS, _ARRAY_BUFFER = 5126, 5123, 0, 34962  # glTF's numbers.
 _KHR = "KHR_gaussian_splatting"
 MAX_DEGREE = 3
 """Of the harmonics that other tools know; ours have 2 at the most."""
@@ -214,8 +214,8 @@ def _glb(g: Gaussians, options: FileOptions) -> U8:
     primitive["attributes"] = {name: i for i, name in enumerate(attributes)}
     views: list[dict[str, Any]] = []
     for array in attributes.values():
-        views.append({"buffer": 0, "byteOffset": sum(view["byteLength"] for view in views), "byteLength": array.nbytes})
-    size = sum(view["byteLength"] for view in views)
+        views.append({"buffer": 0, "byteOffset": _bytes_of(views), "byteLength": array.nbytes, "target": _ARRAY_BUFFER})
+    size = _bytes_of(views)
     about: dict[str, Any] = {"asset": asset, "scene": 0, "scenes": [{}]}
     if len(g):  # Neither an accessor nor a buffer may be empty.
         about |= {"scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}], "meshes": [{"primitives": [primitive]}]}
@@ -229,6 +229,10 @@ def _glb(g: Gaussians, options: FileOptions) -> U8:
         chunks += struct.pack("<I4s", size, b"BIN\0")
     header = struct.pack("<4sII", b"glTF", 2, 12 + len(chunks) + size)
     return _joined(header + chunks, *(np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in attributes.values()))
+
+
+def _bytes_of(views: list[dict[str, Any]]) -> int:
+    return sum(view["byteLength"] for view in views)
 
 
 def _accessors(attributes: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:

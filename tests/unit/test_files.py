@@ -124,6 +124,44 @@ def test_spark_shows_the_other_files_as_it_shows_the_ply(suffix: str, steps: flo
             assert column.max() <= steps, name
 
 
+CORNERS = {(1, 0, 0): (-1, -0.7, 4), (0, 1, 0): (1, -0.7, 4), (0, 0, 1): (-1, 0.7, 4), (1, 1, 1): (0, 0, 2.5)}
+"""A picture that is like none of its mirror images: colour → where, in the OpenCV frame. Upper left is red."""
+
+
+def corners() -> Gaussians:
+    n = len(CORNERS)
+    quats, dc = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1)), (np.array([*CORNERS], np.float32) - 0.5) / SH_C0
+    means = np.array([*CORNERS.values()], np.float32)
+    return Gaussians(means, np.full((n, 3), 0.1, np.float32), quats, np.full(n, 0.9, np.float32), dc[:, None].astype(np.float32))
+
+
+@needs_spark
+@pytest.mark.parametrize(
+    ("suffix", "options", "turns"),
+    [
+        ("spz", {}, False),
+        ("ply", {"frame": "opengl"}, False),
+        ("splat", {"frame": "opengl"}, False),
+        ("ply", {}, True),
+        ("ply", {"layout": "inria"}, True),
+        ("ply", {"layout": "rgb"}, True),
+        ("splat", {}, True),
+    ],
+)
+def test_sparks_camera_sees_the_picture_and_no_mirror_image_of_it(suffix: str, options: dict[str, Any], turns: bool) -> None:
+    # three.js's camera is where the capture camera was, at the origin; it looks along −z, and y is up. A mesh of a file in OpenCV's
+    # frame is turned by half a turn about x, as the viewer does it.
+    (words,) = spark_words([file(corners(), format=suffix, **options)], suffix=suffix)
+    assert len(words) == len(CORNERS)
+    x, y, z = np.ascontiguousarray(words[:, 1:3]).view(np.float16)[:, :3].T.astype(float)
+    y, z = (-y, -z) if turns else (y, z)
+    for colour, (right, down, depth) in CORNERS.items():
+        bytes_of = words[:, :1].view(np.uint8)[:, :3]
+        (i,) = np.flatnonzero(np.abs(bytes_of / 255.0 - colour).max(axis=1) < 0.05)
+        assert -z[i] > 0, "in front of the camera"
+        assert np.allclose([x[i] / -z[i], y[i] / -z[i], -z[i]], [right / depth, -down / depth, depth], atol=0.01)
+
+
 def glb(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """What a GLB says, and its attributes, by the glTF 2.0 specification alone."""
     magic, version, size, length, kind = struct.unpack_from("<4sIII4s", data)
