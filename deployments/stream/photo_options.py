@@ -6,6 +6,7 @@ from typing import Any
 
 from deployments.splats.codecs import CODECS
 from deployments.splats.files import FileOptions
+from deployments.splats.gaussians import SH_COEFFICIENTS
 from deployments.stream.errors import BadMessage
 from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions, OptionLimits
@@ -33,10 +34,15 @@ def photo_options(
     if (name := wishes.get("format", "ply")) in CODECS and name not in limits.codecs:
         raise ValueError(f"format: this server does not offer {name}")
     about_file: dict[str, Any] = {name: value for name, value in wishes.items() if name in FILE_NAMES}
+    changes: dict[str, Any] = {name: _number(value) for name, value in wishes.items() if name not in FILE_NAMES}
+    if "sh_degree" in changes:
+        about_file["sh_degree"] = changes["sh_degree"]
     file = FileOptions(**about_file, comments=comments)
     options = replace(defaults, representation="points" if file.is_points else "splats")
+    if "sh_degree" in changes:
+        changes["sh_degree"] = min(file.sh_degree, max(SH_COEFFICIENTS))  # What is beyond the model's is padded in the file.
     try:
-        return limits.apply(options, {name: _number(value) for name, value in wishes.items() if name not in FILE_NAMES}), file
+        return limits.apply(options, changes), file
     except BadMessage as error:
         raise ValueError(error.reason) from None
 

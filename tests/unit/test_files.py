@@ -4,6 +4,7 @@ import io
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import gsply
 import numpy as np
@@ -123,22 +124,114 @@ def test_spark_shows_the_other_files_as_it_shows_the_ply(suffix: str, steps: flo
             assert column.max() <= steps, name
 
 
-def test_a_glb_is_points_with_colours_and_y_up() -> None:
-    g = frame()
-    data = file(g, format="glb", comments=("licence: Apache-2.0",))
+CORNERS = {(1, 0, 0): (-1, -0.7, 4), (0, 1, 0): (1, -0.7, 4), (0, 0, 1): (-1, 0.7, 4), (1, 1, 1): (0, 0, 2.5)}
+"""A picture that is like none of its mirror images: colour → where, in the OpenCV frame. Upper left is red."""
+
+
+def corners() -> Gaussians:
+    n = len(CORNERS)
+    quats, dc = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1)), (np.array([*CORNERS], np.float32) - 0.5) / SH_C0
+    means = np.array([*CORNERS.values()], np.float32)
+    return Gaussians(means, np.full((n, 3), 0.1, np.float32), quats, np.full(n, 0.9, np.float32), dc[:, None].astype(np.float32))
+
+
+@needs_spark
+@pytest.mark.parametrize(
+    ("suffix", "options", "turns"),
+    [
+        ("spz", {}, False),
+        ("ply", {"frame": "opengl"}, False),
+        ("splat", {"frame": "opengl"}, False),
+        ("ply", {}, True),
+        ("ply", {"layout": "inria"}, True),
+        ("ply", {"layout": "rgb"}, True),
+        ("splat", {}, True),
+    ],
+)
+def test_sparks_camera_sees_the_picture_and_no_mirror_image_of_it(suffix: str, options: dict[str, Any], turns: bool) -> None:
+    # three.js's camera is where the capture camera was, at the origin; it looks along −z, and y is up. A mesh of a file in OpenCV's
+    # frame is turned by half a turn about x, as the viewer does it.
+    (words,) = spark_words([file(corners(), format=suffix, **options)], suffix=suffix)
+    assert len(words) == len(CORNERS)
+    x, y, z = np.ascontiguousarray(words[:, 1:3]).view(np.float16)[:, :3].T.astype(float)
+    y, z = (-y, -z) if turns else (y, z)
+    for colour, (right, down, depth) in CORNERS.items():
+        bytes_of = words[:, :1].view(np.uint8)[:, :3]
+        (i,) = np.flatnonzero(np.abs(bytes_of / 255.0 - colour).max(axis=1) < 0.05)
+        assert -z[i] > 0, "in front of the camera"
+        assert np.allclose([x[i] / -z[i], y[i] / -z[i], -z[i]], [right / depth, -down / depth, depth], atol=0.01)
+
+
+def glb(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What a GLB says, and its attributes, by the glTF 2.0 specification alone."""
     magic, version, size, length, kind = struct.unpack_from("<4sIII4s", data)
     assert (magic, version, size, kind) == (b"glTF", 2, len(data), b"JSON") and length % 4 == 0
     about = json.loads(data[20 : 20 + length])
     binary_length, binary_kind = struct.unpack_from("<I4s", data, 20 + length)
     body = data[28 + length :]
     assert binary_kind == b"BIN\0" and len(body) == binary_length == about["buffers"][0]["byteLength"]
-    positions = np.frombuffer(body, "<f4", 3 * len(g)).reshape(-1, 3)
-    assert np.array_equal(positions, half_turn_x(g).means)
+    arrays = {}
+    for name, index in about["meshes"][0]["primitives"][0]["attributes"].items():
+        accessor = about["accessors"][index]
+        view = about["bufferViews"][accessor["bufferView"]]
+        assert view["byteOffset"] % 4 == 0
+        columns = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}[accessor["type"]]
+        dtype = {5126: "<f4", 5123: "<u2"}[accessor["componentType"]]
+        found = np.frombuffer(body, dtype, accessor["count"] * columns, view["byteOffset"])
+        assert found.nbytes == view["byteLength"]
+        arrays[name] = found.reshape(-1, columns)
+    return about, arrays
+
+
+def linear(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("layout", ["standard", "points"])
+def test_a_glb_is_points_with_linear_colours_and_y_up(layout: str) -> None:
+    g = frame()
+    about, arrays = glb(file(g, format="glb", layout=layout, comments=("unit: metres", "licence: Apache-2.0")))
+    assert np.array_equal(arrays["POSITION"], half_turn_x(g).means)
     accessor = about["accessors"][0]
-    assert np.allclose(accessor["min"], positions.min(0)) and np.allclose(accessor["max"], positions.max(0))
-    colours = np.frombuffer(body, np.uint8, offset=12 * len(g)).reshape(-1, 4)
-    assert np.abs(colours[:, :3] - rgb_of(g)).max() <= 0.5 and (colours[:, 3] == 255).all()
-    assert about["asset"]["extras"]["comments"] == ["licence: Apache-2.0"]
+    assert np.allclose(accessor["min"], arrays["POSITION"].min(0)) and np.allclose(accessor["max"], arrays["POSITION"].max(0))
+    colours = arrays["COLOR_0"] / 65535
+    assert np.abs(colours[:, :3] - linear(np.rint(rgb_of(g)) / 255)).max() <= 1e-5
+    assert about["asset"]["extras"]["comments"] == ["unit: metres", "licence: Apache-2.0"]
+    assert about["asset"]["copyright"] == "Apache-2.0"
+    if layout == "points":
+        assert set(arrays) == {"POSITION", "COLOR_0"} and "extensionsUsed" not in about and (colours[:, 3] == 1).all()
+    else:
+        assert np.allclose(colours[:, 3], g.opacities, atol=1e-5)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_a_glb_has_the_splats_of_the_extension(degree: int) -> None:
+    g = frame(min(degree, 2))
+    about, arrays = glb(file(g, format="glb", sh_degree=degree))
+    turned, name = half_turn_x(g), "KHR_gaussian_splatting"
+    assert about["extensionsUsed"] == [name] and "extensionsRequired" not in about
+    extension = about["meshes"][0]["primitives"][0]["extensions"][name]
+    assert extension == {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}
+    assert np.allclose(arrays[f"{name}:ROTATION"], turned.quats[:, [1, 2, 3, 0]], atol=1e-6)
+    assert np.array_equal(arrays[f"{name}:SCALE"], g.scales) and np.array_equal(arrays[f"{name}:OPACITY"][:, 0], g.opacities)
+    for band in range(degree + 1):
+        for i in range(2 * band + 1):
+            found, at = arrays[f"{name}:SH_DEGREE_{band}_COEF_{i}"], band * band + i
+            assert np.array_equal(found, turned.sh[:, at] if band < 3 else np.zeros((len(g), 3), np.float32))
+    assert f"{name}:SH_DEGREE_{degree + 1}_COEF_0" not in arrays
+
+
+@pytest.mark.parametrize(("of_model", "asked"), [(0, 1), (1, 3), (2, 3), (2, 0)])
+def test_harmonics_are_padded_as_readers_need(of_model: int, asked: int) -> None:
+    g, degree = frame(of_model), max(of_model, asked)
+    seen, bands = vertices(file(g, sh_degree=asked)), (degree + 1) ** 2 - 1
+    assert len(seen.dtype.names or ()) == 14 + 3 * bands
+    rest = np.stack([seen[f"f_rest_{i}"] for i in range(3 * bands)], 1).reshape(-1, 3, bands)
+    own = SH_COEFFICIENTS[of_model] - 1
+    assert np.array_equal(rest[:, :, :own], g.sh[:, 1:].transpose(0, 2, 1)) and not rest[:, :, own:].any()
+    read = gsply.read_spz(_saved(file(g, format="spz", sh_degree=asked), "f.spz"))
+    assert read.shN.reshape(len(g), -1, 3).shape[1] == bands
+    assert np.abs(read.shN.reshape(len(g), -1, 3)[:, own:]).max(initial=0) < 0.01
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -161,11 +254,14 @@ def test_numbers_that_no_file_can_hold_are_refused(name: str) -> None:
         ({"format": "obj"}, "one of ply, splat, spz, glb"),
         ({"layout": "odd"}, "one of standard, inria, rgb, points"),
         ({"frame": "left"}, "one of opencv, opengl"),
-        ({"format": "spz", "layout": "rgb"}, "layouts are for ply"),
+        ({"format": "spz", "layout": "rgb"}, "ply has them all, glb standard and points"),
+        ({"format": "glb", "layout": "inria"}, "ply has them all, glb standard and points"),
+        ({"sh_degree": 4}, "a whole number from 0 to 3"),
+        ({"sh_degree": "two"}, "a whole number from 0 to 3"),
         ({"format": "glb", "frame": "opencv"}, "y up"),
     ],
 )
-def test_what_a_file_cannot_be_is_refused_with_what_it_can(options: dict[str, str], words: str) -> None:
+def test_what_a_file_cannot_be_is_refused_with_what_it_can(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         FileOptions(**options)
 
@@ -189,6 +285,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
         ("?format=spz", b"\x1f\x8b", ".spz"),
         ("?format=splat", b"", ".splat"),
         ("?format=glb", b"glTF", ".glb"),
+        ("?format=glb&layout=points", b"glTF", ".glb"),
+        ("?sh_degree=3", b"ply\n", ".ply"),
         ("?format=packed", b"SPPK", ".sppk"),
     ],
 )
@@ -201,7 +299,8 @@ def test_the_server_answers_with_the_file_that_is_asked_for(client: TestClient, 
         assert [line.split(":")[0] for line in about] == ["frame", "unit", "engine", "licence"]
 
 
-@pytest.mark.parametrize("query", ["layout=odd", "frame=left", "format=obj", "format=spz&layout=rgb"])
+@pytest.mark.parametrize("query", ["layout=odd", "frame=left", "format=obj", "format=spz&layout=rgb", "sh_degree=4"])
 def test_the_server_refuses_other_files(client: TestClient, query: str) -> None:
     answer = client.post(f"/api/splat?{query}", content=jpeg())
-    assert answer.status_code == 400 and ("expected one of" in answer.json()["message"] or "for ply" in answer.json()["message"])
+    assert answer.status_code == 400
+    assert any(words in answer.json()["message"] for words in ("expected one of", "ply has them all", "from 0 to 3"))

@@ -54,7 +54,7 @@ def read_packed(data: bytes) -> Fields:
     rgb = rgb_min + byte[:, :3] / 255 * (rgb_max - rgb_min)
     scales = np.exp(ln_min + (byte[:, 12:15] - 1.0) / 254 * (ln_max - ln_min))
     return {
-        "means": np.ascontiguousarray(byte[:, 4:10]).view("<f2").astype(np.float64) + [0, 0, z_offset],
+        "means": np.ascontiguousarray(byte[:, 4:10]).view("<f2").astype(np.float64) + np.array([0, 0, z_offset]),
         "scales": np.where(byte[:, 12:15] == 0, 0, scales),
         "quats": np.concatenate([np.cos(half), axis * np.sin(half)], axis=1),
         "opacities": byte[:, 3] / 255,

@@ -36,13 +36,14 @@ same Gaussians every number is within one step of ours, and of random ones 1 ang
 numbers differ. One exception: a centre beyond ±65504 is moved to it, where SparkJS stores an infinity. SparkJS takes four all-zero
 words for "no splat here"; only a Gaussian that is black, fully transparent and of no size can become that, and nothing is lost.
 
-A half keeps 11 bits, whatever its size: a wall 40 m away would lie in terraces of 31 mm, and no common scale would change that. So a
-scene that has nothing near the camera is stored around its own depth: :func:`far_offset` finds z_offset, and SparkJS draws the words in a
-mesh moved by it. Decoders of before refuse such a frame (their header ends with four zero bytes); every other frame is the same as
-before to the bit.
+A half keeps 11 bits, whatever its size: a wall 40 m away would lie in terraces of 31 mm, and no common scale would change
+that. So a scene that has nothing near the camera is stored around its own depth: :func:`far_offset` finds z_offset, and SparkJS
+draws the words in a mesh moved by it. Decoders of before refuse such a frame (their header ends with four zero bytes); every
+other frame is the same as before to the bit.
 
-Error: centre 2⁻¹¹ relative (f16; of z: of z − z_offset), colour and opacity 1/510, scale half a step of the range ((max − min)/508 in ln: 4.2 % at the
-default −12..9), rotation 0.6° in the mean and at most 2° (rotations drawn at random). Harmonics beyond DC are dropped.
+Error: centre 2⁻¹¹ relative (f16; of z: of z − z_offset), colour and opacity 1/510, scale half a step of the range ((max − min)/508
+in ln: 4.2 % at the default −12..9), rotation 0.6° in the mean and at most 2° (rotations drawn at random). Harmonics beyond DC are
+dropped.
 """
 
 import math
@@ -163,8 +164,9 @@ class PackedCodec:
 def far_offset(means: FloatArray) -> float:
     """What to take off every z so that halves are fine where the scene is; 0 if something is near, or all is.
 
-    With d the nearest and D the farthest depth, the offset 2·d·D/(d + D) makes the largest |z − offset|/z smallest: (D − d)/(D + d).
-    It is rounded to eighths of its power of two, so that the splats of a still scene are rounded alike in every frame.
+    With d the nearest and D the farthest depth, the offset 2·d·D/(d + D) makes the largest |z − offset|/z least,
+    (D − d)/(D + d). It is rounded to eighths of its power of two,
+    so that the splats of a still scene are rounded alike in every frame.
 
     Args:
         means: float32 [N, 3].
