@@ -20,6 +20,7 @@ from benchmarks.subjects import CAMERA_QUALITY, CAMERA_SIZE, network_like
 from deployments.models.relief.model import ReliefModel
 from deployments.pipeline import DecodedCapture, PredictedCapture, Prediction
 from deployments.scene.clip import Cast, Eye, Person, render_scene, sample_clip, scene_camera
+from deployments.splats import lifting
 from deployments.splats.camera import Camera
 from deployments.splats.codecs.depth import Jpeg, decode_depth, lift_decoded
 from deployments.splats.gaussians import Gaussians
@@ -115,7 +116,7 @@ def scene(name: str, px: int, t_s: float = 0.5) -> Shot:
         found = []
         for yaw, pitch in orbit():
             eye = Eye(yaw, pitch, pivot)
-            view = render_scene(t_s, *size, cast, eye)
+            view = render_scene(t_s, *CAMERA_SIZE, cast, eye)
             found.append(Place(_name(yaw, pitch), eye.pose(), view.camera, view.rgb / np.float32(255), _inside(view.depth, eye, view.camera)))
         return found
 
@@ -125,7 +126,7 @@ def scene(name: str, px: int, t_s: float = 0.5) -> Shot:
 def motorcycle(px: int) -> Shot:
     """A cluttered photograph with network-like depth of its measured disparity; the true view is the stereo pair's other picture."""
     subject = subjects.motorcycle(px)
-    camera = subject.layered.views[0].camera
+    camera = lifting.scale_camera(subject.layered.views[0].camera, *CAMERA_SIZE)
     other, shift = _other_eye(camera)
     pivot = pivot_of(subject.layered)
 
@@ -133,7 +134,7 @@ def motorcycle(px: int) -> Shot:
         found = []
         for yaw, pitch in orbit():
             pose = Eye(yaw, pitch, pivot).pose()
-            truth = subject.layered.views[0].picture / np.float32(255) if yaw == pitch == 0 else None
+            truth = simplejpeg.decode_jpeg(subject.jpeg.data, "RGB") / np.float32(255) if yaw == pitch == 0 else None
             found.append(Place(_name(yaw, pitch), pose, camera, truth, _outline(subject.layered, pose, camera)))
         pose = np.hstack([np.eye(3), [[-subjects._BASELINE_M], [0], [0]]]).astype(np.float32)
         moved = Camera(camera.width, camera.height, camera.fx, camera.fy, camera.cx + shift, camera.cy)
@@ -171,13 +172,15 @@ def _of_relief(name: str, jpegs: list[bytes], px: int) -> Shot:
         assert isinstance(found, Prediction) and isinstance(found.scene, LayeredDepth), str(found)
         layered, state = found.scene, found.state
     view, pivot = layered.views[0], pivot_of(layered)
+    whole = simplejpeg.decode_jpeg(jpegs[-1], "RGB")
+    camera = lifting.scale_camera(view.camera, whole.shape[1], whole.shape[0])
 
     def places() -> list[Place]:
         found = []
         for yaw, pitch in orbit():
             pose = Eye(yaw, pitch, pivot).pose()
-            truth = view.picture / np.float32(255) if yaw == pitch == 0 else None
-            found.append(Place(_name(yaw, pitch), pose, view.camera, truth, _outline(layered, pose, view.camera)))
+            truth = whole / np.float32(255) if yaw == pitch == 0 else None
+            found.append(Place(_name(yaw, pitch), pose, camera, truth, _outline(layered, pose, camera)))
         return found
 
     return Shot(name, layered, Jpeg(jpegs[-1]), places)

@@ -22,6 +22,7 @@ class FrameRequest:
 
     Attributes:
         options: What the client asks for.
+        arrived_s: When the frame arrived, by the session's clock; what follows a stream over time goes by this. 0: nobody knows.
         codecs: What the client decodes; ``auto`` chooses among these. Empty: ``packed`` and ``points``.
         state: The session's small opaque state: what the model last returned (empty at first) and, after the predict stage, what it
             has now returned. This keeps replicas stateless.
@@ -42,6 +43,7 @@ class FrameRequest:
     batch_size: int = 1
     file: FileOptions | None = None
     pictures: tuple[Jpeg, ...] = ()
+    arrived_s: float = 0.0
 
     def codec_for(self, kind: SplatKind, holds_depth: bool) -> str:
         """The reply's codec: the client's own choice, or for ``auto`` the smallest that it decodes and the prediction fits.

@@ -342,7 +342,7 @@ class Session:
                 self._drop("superseded", self._queue.waiting.seq)
             options = self._options if self._greeted else self._original_options
             codecs = self._option_limits.codecs if self._greeted else ()
-            self._queue.arrive(seq, captured_ms, views, FrameRequest(options, codecs), now_s)
+            self._queue.arrive(seq, captured_ms, views, FrameRequest(options, codecs, arrived_s=now_s), now_s)
 
     def _why_not(self, views: tuple[bytes, ...], size: int) -> FrameError | None:
         """What is wrong with a frame, as far as can be told without decoding it."""

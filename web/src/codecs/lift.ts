@@ -13,7 +13,7 @@ import { lnScaleToByte, type SplatRange, WORDS } from "./words.js";
 export const LIFTED_RANGE: SplatRange = { rgbMin: 0, rgbMax: 1, lnScaleMin: Math.log(1e-4), lnScaleMax: Math.log(4) };
 
 /** The server's constants, see splats/lifting.py. */
-export const SIGMA_PX = 0.6;
+export const SIGMA_PX = 0.68;
 export const THICKNESS = 0.15;
 export const MIN_W = 0.01;
 /** Longest axis of a splat in pixels: that of the steepest slope, and a little for the corners of the picture. */
