@@ -11,7 +11,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from deployments.models.alignment import Reference, align
+from deployments.models.calm import Memory, hold_still
 from deployments.models.da3 import network as da3_network
 from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Scale, Wish
 from deployments.models.da3.picture import PATCH_PX, prepare
@@ -80,7 +81,7 @@ class DepthAnything3:
         device: ``cuda``, ``cuda:N``, ``cpu``; ``auto``: a GPU if there is one.
         backbone: ``bfloat16`` or ``float32``; ``auto``: bfloat16 on a GPU. Heads are float32 always.
         longest_px: Longest side of the picture for the network where the client asks for none; 0: 504 on a GPU, 280 on a CPU.
-        calm: Hold each session's scale still; see :mod:`deployments.models.alignment`.
+        calm: Hold each session's scale and what does not move still; see :mod:`deployments.models.alignment` and ``calm``.
         compile: ``none``; ``blocks``: the transformer's, with Triton, 20 s at the start; ``all``: the heads, too, 20 s more for
             each size and batch; ``auto``: blocks on a GPU, if there is the C compiler that Triton needs.
         fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
@@ -214,7 +215,7 @@ class DepthAnything3:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
             wishes = [_wish(job.capture.request, job.kind) for job in jobs]
-            calmed = [_Calmed(job.capture.request.state) for job in jobs]
+            calmed = [_Calmed(job.capture.request, self._calm) for job in jobs]
             results = self._run(
                 [job.pictures for job in jobs],
                 jobs[0].k,
@@ -262,7 +263,8 @@ class DepthAnything3:
             )
             scene = Gaussians(means, scales, quats, opacities, sh, grid=(views, height, width) if result.pruned is None else None)
         else:
-            scene = layered_depth(result.parts[0], job.pictures, cameras, result.poses, calmed.factor)
+            inverse = calmed.hold_still(result.parts[0], job.pictures)
+            scene = layered_depth(inverse, job.pictures, cameras, result.poses, calmed.factor)
         return Prediction(scene, job.kind, cameras[0], calmed.state, result.pruned or {}, posed)
 
 
@@ -274,20 +276,40 @@ def _wish(request: FrameRequest, kind: SplatKind) -> Wish:
 
 
 class _Calmed:
-    """A session's scale: see :mod:`deployments.models.alignment`.
+    """A session's scale and what of it holds still: see :mod:`deployments.models.alignment` and :mod:`deployments.models.calm`.
 
     Attributes:
-        state: The session's state, before and after.
         factor: For all lengths of its frame.
     """
 
-    def __init__(self, state: bytes) -> None:
-        self.state, self.factor = state, 1.0
+    def __init__(self, request: FrameRequest, calm: bool) -> None:
+        self.factor = 1.0
+        self._before = request.state
+        self._memory = Memory.from_bytes(request.state)
+        self._strength = request.options.calm if calm else 0.0
+        self._elapsed_s = self._memory.elapsed_s(request.arrived_s)
+        self._memory = replace(self._memory, at_s=request.arrived_s)
+
+    @property
+    def state(self) -> bytes:
+        """The session's state after the frame."""
+        return self._memory.to_bytes() if self._strength > 0 else self._before
 
     def align(self, log_depth: NDArray[np.float32]) -> float:
-        self.factor, reference = align(Reference.from_bytes(self.state), log_depth)
-        self.state = reference.to_bytes() if reference else b""
+        """The factor for all lengths of the frame."""
+        if self._strength > 0:
+            before = Reference.from_bytes(self._memory.reference)
+            self.factor, reference = align(before, log_depth, self._elapsed_s)
+            self._memory = replace(self._memory, reference=reference.to_bytes() if reference else b"")
         return self.factor
+
+    def hold_still(self, inverse: NDArray[np.float32], pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The frame's inverse depth, calmed where it is of one view. float32 [V, H, W]."""
+        if self._strength <= 0 or len(pictures) > 1:
+            return inverse
+        held, coarse, colors = hold_still(self._memory, inverse[0], pictures[0], self._elapsed_s, self._strength)
+        self._memory = replace(self._memory, inverse=coarse, colors=colors)
+        return held[None]
 
 
 def _can_compile() -> bool:
