@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.command import BenchmarkError, between, command, describe_machine, names, new_parser, publish, start_report
 from benchmarks.figures import table
-from benchmarks.picture import still
+from benchmarks.picture import calm, still
 from benchmarks.picture.shots import SHOTS, Shot
 from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
@@ -73,6 +73,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--shots", type=names, default=list(USUAL), help=f"of {', '.join(SHOTS)} (%(default)s)")
     parser.add_argument("--px", type=between(64, 1008, int), default=504, help="width of the grids (%(default)s)")
     parser.add_argument("--options", type=_options, nargs="+", default=[FrameOptions()], help="sets of options, each key=value,…")
+    parser.add_argument("--calm", type=between(0, 1), nargs="*", default=[0.0, 1.0], help="strengths to measure over time; none: skip")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet to this file, or to one a shot if it has a {}")
     args = parser.parse_args(argv)
     if unknown := set(args.shots) - set(SHOTS):
@@ -91,7 +92,12 @@ def main(argv: list[str]) -> int:
         path = Path(str(args.sheet).replace("{}", name))
         cv2.imwrite(str(path), picture[..., ::-1])
     report["shots"] = found
-    publish(report, f"{describe_machine(report)}\n\n{describe(found)}", args.out)
+    text = f"{describe_machine(report)}\n\n{describe(found)}"
+    if args.calm:
+        report["calm"] = [calm.measure(strength) for strength in args.calm]
+        rows = [[row["calm"], *(f"{row[key]:.2f}" for key in list(calm.HEADS)[1:])] for row in report["calm"]]
+        text += f"\n\n{table(list(calm.HEADS.values()), rows)}"
+    publish(report, text, args.out)
     return 0
 
 

@@ -23,9 +23,10 @@ REFERENCE_SHAPE = (12, 16)
 _HEADER = struct.Struct("<2sBf")  # magic, strange frames in a row, log scale
 _MAGIC = b"a1"
 _FOLLOW_S = 0.35  # time constant of a difference in content
-_LET_GO_S = 2.5  # of the correction: at ten frames a second a flicker of 15 % leaves 0.6 %; the network's own scale is back after 10 s
+_LET_GO_S = 4.0  # of the correction: at ten frames a second a flicker of 15 % leaves 0.4 %; the network's own scale is back after 15 s
 _STRANGE_SPREAD = 0.25  # median distance of the cells from the median scale, log; noise and moving people stay below 0.1
 _STRANGE_FRAMES = 2
+_FITS = 0.06  # distance from the median scale of a cell that did not change, log
 _LARGEST = math.log(3.0)  # no flicker is larger: such a jump is another scene
 
 
@@ -83,6 +84,8 @@ def align(
         if before.strange + 1 >= _STRANGE_FRAMES:
             return 1.0, Reference(_filled(log_depth, seen))
         return math.exp(before.log_scale), Reference(before.log_depth, before.log_scale, before.strange + 1)
+    # Somebody who covers a third of the picture pulls the median of all cells by 1 %, and that of those that fit not at all.
+    shift = float(np.median(difference[np.abs(difference - shift) <= max(_FITS, spread)]))
     shift *= math.exp(-elapsed_s / _LET_GO_S)
     now = np.where(seen, log_depth + np.float32(shift), before.log_depth)
     followed: NDArray[np.float32] = before.log_depth + np.float32(1 - math.exp(-elapsed_s / _FOLLOW_S)) * (now - before.log_depth)

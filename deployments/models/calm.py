@@ -10,11 +10,14 @@ By seconds, not by frames: the memory fades with the time since the last frame. 
 import math
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from deployments.models.alignment import Reference, align
+from deployments.stream.frames import FrameRequest
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -31,6 +34,7 @@ _FADE_S = 0.7
 """Of the memory: at ten frames a second a frame counts by a seventh, and noise falls to a quarter."""
 _SAME_LEVELS, _SAME_DEPTH = 2.5, 0.04
 """Colour levels and fraction of depth within which a cell stayed what it was; at twice as much it did not."""
+_CUT_LEVELS = 20.0
 _EDGE = 0.05
 """Deviation within a cell, as a fraction of its mean, above which it lies across an edge."""
 
@@ -89,13 +93,29 @@ class Memory:
         return min(now_s - self.at_s, _LONGEST_S) if known else MISSING_S
 
 
-def hold_still(memory: Memory, inverse: F32, picture: U8, elapsed_s: float, strength: float) -> tuple[F32, F32, F32]:
+def coarse_colors(picture: U8) -> F32:
+    """Mean colours of the cells. uint8 [H, W, 3] → float32 [*``GRID``, 3]."""
+    return cv2.resize(picture, (GRID[1], GRID[0]), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def is_cut(memory: Memory, colors: F32) -> bool:
+    """Whether most of the picture is another, beyond a change of exposure: the scene is a new one, however alike its depth."""
+    return memory.colors is not None and float(np.mean(_change(memory.colors, colors) > _CUT_LEVELS)) > 0.5
+
+
+def _change(before: F32, colors: F32) -> F32:
+    """Of each cell's colour, levels; what moves all cells alike is exposure. float32 ``GRID``."""
+    change = colors - before
+    return np.asarray(np.abs(change - np.median(change, axis=(0, 1))).max(axis=-1), np.float32)
+
+
+def hold_still(memory: Memory, inverse: F32, colors: F32, elapsed_s: float, strength: float) -> tuple[F32, F32, F32]:
     """A frame's depth, drawn towards the memory's where the picture did not move.
 
     Args:
         memory: Of the frames before.
         inverse: 1/z; 0 where there is no surface. float32 [H, W].
-        picture: sRGB of the same pixels. uint8 [H, W, 3].
+        colors: Of :func:`coarse_colors`. float32 [*``GRID``, 3].
         elapsed_s: Since the frame before, seconds.
         strength: 0: the frame stays as it is; 1: fully.
 
@@ -104,16 +124,13 @@ def hold_still(memory: Memory, inverse: F32, picture: U8, elapsed_s: float, stre
     """
     size = GRID[1], GRID[0]
     mean = cv2.resize(inverse, size, interpolation=cv2.INTER_AREA)
-    colors = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     if memory.inverse is None or memory.colors is None or strength <= 0:
         return inverse, mean, colors
     spread = cv2.resize(inverse * inverse, size, interpolation=cv2.INTER_AREA) - mean * mean
     smooth = (spread <= (_EDGE * mean) ** 2) & (mean > 0) & (memory.inverse > 0)
     off = np.where(smooth, np.log(np.where(smooth, memory.inverse, 1) / np.where(smooth, mean, 1)), 0)
-    # A change of exposure moves all cells alike.
-    change = colors - memory.colors
-    change = np.abs(change - np.median(change, axis=(0, 1))).max(axis=-1)
-    # Nor is a cell still whose neighbour moved: what moves blurs beyond its outline.
+    change = _change(memory.colors, colors)
+    # No cell is still whose neighbour moved: what moves blurs beyond its outline.
     still = cv2.erode(np.clip(2 - change / _SAME_LEVELS, 0, 1).astype(np.float32), np.ones((3, 3), np.uint8))
     weight = still * np.clip(2 - np.abs(off) / _SAME_DEPTH, 0, 1).astype(np.float32) * smooth
     # Cells across an edge follow their neighbours on the same terms.
@@ -122,6 +139,57 @@ def hold_still(memory: Memory, inverse: F32, picture: U8, elapsed_s: float, stre
     drawn = np.where(smooth, weight * off, np.minimum(still, np.clip(known * 3, 0, 1)) * around)
     kept = np.float32(strength * math.exp(-elapsed_s / _FADE_S))
     factor = np.exp(kept * drawn).astype(np.float32)
-    colors += (kept * still)[..., None] * (memory.colors - colors)
+    colors = colors + (kept * still)[..., None] * (memory.colors - colors)
     held = inverse * cv2.resize(factor, (inverse.shape[1], inverse.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return held, mean * factor, colors
+    return held, mean * factor, np.asarray(colors, np.float32)
+
+
+class Calmed:
+    """A session's scale and what of it holds still: one frame of one session.
+
+    Args:
+        request: The frame's.
+        picture: Its first view. uint8 [H, W, 3].
+        calm: Whether the engine holds anything still at all; how much, the client says.
+
+    Attributes:
+        factor: For all lengths of the frame.
+    """
+
+    def __init__(self, request: FrameRequest, picture: U8, calm: bool) -> None:
+        self.factor = 1.0
+        self._held = False
+        self._before = request.state
+        self._memory = Memory.from_bytes(request.state)
+        self._strength = request.options.calm if calm else 0.0
+        self._elapsed_s = self._memory.elapsed_s(request.arrived_s)
+        self._colors = coarse_colors(picture)
+        if is_cut(self._memory, self._colors):
+            self._memory = Memory()
+        self._memory = replace(self._memory, at_s=request.arrived_s)
+
+    @property
+    def state(self) -> bytes:
+        """The session's state after the frame."""
+        if self._strength <= 0:
+            return self._before
+        # Without depth to hold, as of Gaussians, colours still tell a cut.
+        nothing = np.zeros(GRID, np.float32)
+        seen = self._memory if self._held else replace(self._memory, inverse=nothing, colors=self._colors)
+        return seen.to_bytes()
+
+    def align(self, log_depth: F32) -> float:
+        """The factor for all lengths of the frame."""
+        if self._strength > 0:
+            before = Reference.from_bytes(self._memory.reference)
+            self.factor, reference = align(before, log_depth, self._elapsed_s)
+            self._memory = replace(self._memory, reference=reference.to_bytes() if reference else b"")
+        return self.factor
+
+    def hold_still(self, inverse: F32) -> F32:
+        """The frame's inverse depth, calmed where it is of one view. float32 [V, H, W]."""
+        if self._strength <= 0 or len(inverse) > 1:
+            return inverse
+        held, coarse, colors = hold_still(self._memory, inverse[0], self._colors, self._elapsed_s, self._strength)
+        self._memory, self._held = replace(self._memory, inverse=coarse, colors=colors), True
+        return held[None]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deployments.models.calm import GRID, MISSING_S, Memory, hold_still
+from deployments.models.calm import GRID, MISSING_S, Memory, coarse_colors, hold_still, is_cut
 
 HEIGHT, WIDTH = 288, 384
 
@@ -17,7 +17,7 @@ def picture(rng: np.random.Generator, shift: int = 0) -> np.ndarray:
 def run(frames, strength: float = 1.0, elapsed_s: float = 0.1) -> list[np.ndarray]:
     memory, out = Memory(), []
     for inverse, rgb in frames:
-        held, coarse, colors = hold_still(memory, inverse.astype(np.float32), rgb, elapsed_s, strength)
+        held, coarse, colors = hold_still(memory, inverse.astype(np.float32), coarse_colors(rgb), elapsed_s, strength)
         memory = Memory.from_bytes(Memory(1.0, b"", coarse, colors).to_bytes())
         out.append(held)
     return out
@@ -67,10 +67,21 @@ def test_another_scene_is_shown_as_it_is_at_once() -> None:
     assert np.abs(run(frames)[-1] - 0.51).max() < 0.001
 
 
+def test_another_picture_is_a_cut_and_neither_another_exposure_nor_somebody_who_moves() -> None:
+    rng = np.random.default_rng(8)
+    before = picture(rng)
+    memory = Memory(1.0, b"", np.full(GRID, 0.5, np.float32), coarse_colors(before))
+    walked = before.copy()
+    walked[40:, 100:240] = 128
+    assert not is_cut(Memory(), coarse_colors(before))
+    assert not any(is_cut(memory, coarse_colors(rgb)) for rgb in (picture(rng), np.clip(before.astype(int) - 15, 0, 255).astype(np.uint8), walked))
+    assert is_cut(memory, coarse_colors(picture(rng, 120)))
+
+
 def test_strength_0_gives_the_frame_itself() -> None:
     inverse, rgb = np.full((HEIGHT, WIDTH), 0.5, np.float32), picture(np.random.default_rng(4))
     memory = Memory(1.0, b"", np.full(GRID, 0.51, np.float32), np.zeros((*GRID, 3), np.float32))
-    assert hold_still(memory, inverse, rgb, 0.1, 0.0)[0] is inverse
+    assert hold_still(memory, inverse, coarse_colors(rgb), 0.1, 0.0)[0] is inverse
 
 
 def test_pixels_without_depth_have_none_afterwards_and_none_is_made_up() -> None:

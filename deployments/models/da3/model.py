@@ -11,7 +11,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -21,8 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deployments.models.alignment import Reference, align
-from deployments.models.calm import Memory, hold_still
+from deployments.models.calm import Calmed
 from deployments.models.da3 import network as da3_network
 from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Scale, Wish
 from deployments.models.da3.picture import PATCH_PX, prepare
@@ -211,11 +210,11 @@ class DepthAnything3:
         cut = np.stack([_centre(picture, height, width) for picture in pictures])
         return _Job(index, capture, cut, (), kind, k)
 
-    def _together_or_alone(self, jobs: list[_Job]) -> list[tuple[Result, "_Calmed"] | FrameError]:
+    def _together_or_alone(self, jobs: list[_Job]) -> list[tuple[Result, Calmed] | FrameError]:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
             wishes = [_wish(job.capture.request, job.kind) for job in jobs]
-            calmed = [_Calmed(job.capture.request, self._calm) for job in jobs]
+            calmed = [Calmed(job.capture.request, job.pictures[0], self._calm) for job in jobs]
             results = self._run(
                 [job.pictures for job in jobs],
                 jobs[0].k,
@@ -248,7 +247,7 @@ class DepthAnything3:
         self._proven_s = time.monotonic()
         return results
 
-    def _finish(self, job: _Job, result: Result, calmed: "_Calmed") -> Prediction:
+    def _finish(self, job: _Job, result: Result, calmed: Calmed) -> Prediction:
         """A result in our convention."""
         views, height, width = job.pictures.shape[:3]
         if job.sizes:
@@ -263,7 +262,7 @@ class DepthAnything3:
             )
             scene = Gaussians(means, scales, quats, opacities, sh, grid=(views, height, width) if result.pruned is None else None)
         else:
-            inverse = calmed.hold_still(result.parts[0], job.pictures)
+            inverse = calmed.hold_still(result.parts[0])
             scene = layered_depth(inverse, job.pictures, cameras, result.poses, calmed.factor)
         return Prediction(scene, job.kind, cameras[0], calmed.state, result.pruned or {}, posed)
 
@@ -273,43 +272,6 @@ def _wish(request: FrameRequest, kind: SplatKind) -> Wish:
     # Without a border to cut, all Gaussians stay, in the order of their pixels: what ``planes`` needs.
     needs_grid = request.file is None and request.codec_for(kind, holds_depth=False) == planes_heads.NAME
     return Wish(options.min_opacity, 0.0 if needs_grid else options.border, options.max_splats)
-
-
-class _Calmed:
-    """A session's scale and what of it holds still: see :mod:`deployments.models.alignment` and :mod:`deployments.models.calm`.
-
-    Attributes:
-        factor: For all lengths of its frame.
-    """
-
-    def __init__(self, request: FrameRequest, calm: bool) -> None:
-        self.factor = 1.0
-        self._before = request.state
-        self._memory = Memory.from_bytes(request.state)
-        self._strength = request.options.calm if calm else 0.0
-        self._elapsed_s = self._memory.elapsed_s(request.arrived_s)
-        self._memory = replace(self._memory, at_s=request.arrived_s)
-
-    @property
-    def state(self) -> bytes:
-        """The session's state after the frame."""
-        return self._memory.to_bytes() if self._strength > 0 else self._before
-
-    def align(self, log_depth: NDArray[np.float32]) -> float:
-        """The factor for all lengths of the frame."""
-        if self._strength > 0:
-            before = Reference.from_bytes(self._memory.reference)
-            self.factor, reference = align(before, log_depth, self._elapsed_s)
-            self._memory = replace(self._memory, reference=reference.to_bytes() if reference else b"")
-        return self.factor
-
-    def hold_still(self, inverse: NDArray[np.float32], pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The frame's inverse depth, calmed where it is of one view. float32 [V, H, W]."""
-        if self._strength <= 0 or len(pictures) > 1:
-            return inverse
-        held, coarse, colors = hold_still(self._memory, inverse[0], pictures[0], self._elapsed_s, self._strength)
-        self._memory = replace(self._memory, inverse=coarse, colors=colors)
-        return held[None]
 
 
 def _can_compile() -> bool:
