@@ -26,6 +26,7 @@ from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
 
 USUAL = ("one", "three", "table", "across", "motorcycle", "relief", "relief-coffee")
+TURNS = tuple((f"+{degrees}°", f"-{degrees}°") for degrees in (10, 15, 20))
 SHOWN = ("0°", "+15°", "-15°", "pitch +8°", "other eye")
 """Places on the sheet."""
 
@@ -48,10 +49,24 @@ def describe(found: dict[str, dict[str, Any]]) -> str:
                     f"{shot}, {way}" if way else shot, report["bytes"] / 1e3, report["splats"],
                     *(mean("psnr", *at) for at in sides[:5]), *(f"{mean('ssim', *sides[i]):.4f}" for i in (0, 2)),
                     *(f"{100 * mean('wrong', *sides[i]):.2f}" for i in (0, 2, 3)),
-                    *(f"{100 * mean('holes', *at):.2f}" for at in (sides[0], ("+10°", "-10°"), ("+15°", "-15°"), ("+20°", "-20°"), sides[5])),
+                    *(f"{100 * mean('holes', *at):.2f}" for at in (sides[0], *TURNS, sides[5])),
                 ]
             )  # fmt: skip
-    heads = ["", "kB without JPEG", "splats", "PSNR 0°", "±5°", "±10°", "±15°", "±20°", "SSIM 0°", "±10°", "wrong % 0°", "±10°", "±15°"]
+    heads = [
+        "",
+        "kB without JPEG",
+        "splats",
+        "PSNR 0°",
+        "±5°",
+        "±10°",
+        "±15°",
+        "±20°",
+        "SSIM 0°",
+        "±10°",
+        "wrong % 0°",
+        "±10°",
+        "±15°",
+    ]
     return table([*heads, "holes % 0°", "±10°", "±15°", "±20°", "pitch"], rows)
 
 
@@ -73,7 +88,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--shots", type=names, default=list(USUAL), help=f"of {', '.join(SHOTS)} (%(default)s)")
     parser.add_argument("--px", type=between(64, 1008, int), default=504, help="width of the grids (%(default)s)")
     parser.add_argument("--options", type=_options, nargs="+", default=[FrameOptions()], help="sets of options, each key=value,…")
-    parser.add_argument("--calm", type=between(0, 1), nargs="*", default=[0.0, 1.0], help="strengths to measure over time; none: skip")
+    parser.add_argument(
+        "--calm", type=between(0, 1), nargs="*", default=[0.0, 1.0], help="strengths to measure over time; none: skip"
+    )
     parser.add_argument("--sheet", type=Path, help="write a contact sheet to this file, or to one a shot if it has a {}")
     args = parser.parse_args(argv)
     if unknown := set(args.shots) - set(SHOTS):
@@ -115,7 +132,9 @@ def _options(text: str) -> FrameOptions:
 def _words(options: FrameOptions) -> str:
     """What is not as it is by default."""
     default = FrameOptions()
-    return ",".join(f"{key}={getattr(options, key)}" for key in FrameOptions.__slots__ if getattr(options, key) != getattr(default, key))
+    return ",".join(
+        f"{key}={getattr(options, key)}" for key in FrameOptions.__slots__ if getattr(options, key) != getattr(default, key)
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ reach 6, and true depth is what they are added to. The camera adds ±2 levels to
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -16,8 +17,8 @@ from deployments.models.calm import Calmed
 from deployments.models.relief.model import ReliefModel
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.scene.clip import Cast, Person, SceneFrame, render_scene
-from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.splats.layer_lifting import lift_and_prune
+from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.stream.frames import FrameRequest
 from deployments.stream.options import FrameOptions
 
@@ -124,7 +125,7 @@ def _flicker(shown: list[F32], still: SceneFrame) -> float:
     for inverse in shown[-4:]:
         view = DepthView(still.camera, (DepthLayer(inverse),), still.rgb)
         drawn.append(draw(lift_and_prune(LayeredDepth((view,)))[0], still.camera))
-    return 255 * float(np.mean([np.abs(a - b).mean() for a, b in zip(drawn, drawn[1:], strict=False)]))
+    return 255 * float(np.mean([np.abs(a - b).mean() for a, b in pairwise(drawn)]))
 
 
 def _walk(calm: float) -> dict[str, float]:

@@ -19,7 +19,7 @@ from benchmarks import subjects
 from benchmarks.subjects import CAMERA_QUALITY, CAMERA_SIZE, network_like
 from deployments.models.relief.model import ReliefModel
 from deployments.pipeline import DecodedCapture, PredictedCapture, Prediction
-from deployments.scene.clip import Cast, Eye, Person, render_scene, sample_clip, scene_camera
+from deployments.scene.clip import Cast, Eye, Person, render_scene, sample_clip
 from deployments.splats import lifting
 from deployments.splats.camera import Camera
 from deployments.splats.codecs.depth import Jpeg, decode_depth, lift_decoded
@@ -117,14 +117,15 @@ def scene(name: str, px: int, t_s: float = 0.5) -> Shot:
         for yaw, pitch in orbit():
             eye = Eye(yaw, pitch, pivot)
             view = render_scene(t_s, *CAMERA_SIZE, cast, eye)
-            found.append(Place(_name(yaw, pitch), eye.pose(), view.camera, view.rgb / np.float32(255), _inside(view.depth, eye, view.camera)))
+            seen = _inside(view.depth, eye, view.camera)
+            found.append(Place(_name(yaw, pitch), eye.pose(), view.camera, view.rgb / np.float32(255), seen))
         return found
 
     return Shot(name, layered, jpeg, places)
 
 
 def motorcycle(px: int) -> Shot:
-    """A cluttered photograph with network-like depth of its measured disparity; the true view is the stereo pair's other picture."""
+    """A cluttered photograph with network-like depth of its measured disparity; its stereo pair's other picture is a true view."""
     subject = subjects.motorcycle(px)
     camera = lifting.scale_camera(subject.layered.views[0].camera, *CAMERA_SIZE)
     other, shift = _other_eye(camera)

@@ -48,7 +48,14 @@ def figures(place: Place, picture: F32, light: F32) -> dict[str, float]:
     off = np.abs(picture - place.truth)[seen]
     error = float(np.mean(off.astype(np.float64) ** 2))
     _, alike = structural_similarity(
-        place.truth, picture, channel_axis=2, data_range=1.0, full=True, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        place.truth,
+        picture,
+        channel_axis=2,
+        data_range=1.0,
+        full=True,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
     )
     return {
         "psnr": min(BEST_DB, -10 * float(np.log10(max(error, 1e-12)))),

@@ -23,7 +23,9 @@ REFERENCE_SHAPE = (12, 16)
 _HEADER = struct.Struct("<2sBf")  # magic, strange frames in a row, log scale
 _MAGIC = b"a1"
 _FOLLOW_S = 0.35  # time constant of a difference in content
-_LET_GO_S = 4.0  # of the correction: at ten frames a second a flicker of 15 % leaves 0.4 %; the network's own scale is back after 15 s
+_LET_GO_S = (
+    2.5  # of the correction: at ten frames a second a flicker of 15 % leaves 0.6 %; the network's own scale is back after 10 s
+)
 _STRANGE_SPREAD = 0.25  # median distance of the cells from the median scale, log; noise and moving people stay below 0.1
 _STRANGE_FRAMES = 2
 _FITS = 0.06  # distance from the median scale of a cell that did not change, log
@@ -59,9 +61,7 @@ class Reference:
         return Reference(log_depth, log_scale, strange) if math.isfinite(log_scale) else None
 
 
-def align(
-    before: Reference | None, log_depth: NDArray[np.float32], elapsed_s: float = 0.1
-) -> tuple[float, Reference | None]:
+def align(before: Reference | None, log_depth: NDArray[np.float32], elapsed_s: float = 0.1) -> tuple[float, Reference | None]:
     """The factor for the next frame.
 
     Args:

@@ -1,4 +1,4 @@
-"""What does not move in the picture holds still in depth, too: a network's own flicker, and a camera's noise, stay out of the splats.
+"""What stands still in the picture holds still in depth: a network's own flicker, and a camera's noise, stay out of the splats.
 
 The session's memory is a coarse map of inverse depth and of the picture's colours. Where a cell's colour stays what it was and its
 depth nearly so, the frame's depth is drawn towards the memory's, by a smooth factor; where something moves, nothing is: it is never
@@ -95,7 +95,7 @@ class Memory:
 
 def coarse_colors(picture: U8) -> F32:
     """Mean colours of the cells. uint8 [H, W, 3] → float32 [*``GRID``, 3]."""
-    return cv2.resize(picture, (GRID[1], GRID[0]), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray(cv2.resize(picture, (GRID[1], GRID[0]), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def is_cut(memory: Memory, colors: F32) -> bool:

@@ -25,7 +25,7 @@ BLINK = 17  # 0 open … 1 shut
 POSE_SIZE = 18
 
 FRONT = np.array([1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0], np.float64)
-"""The eye of the scene's camera itself: the turn from an eye's frame to the camera's, row-major, then the eye's place. float64 [12]."""
+"""The eye of the scene's camera itself: the turn from an eye's frame to the camera's, row by row, then its place. float64 [12]."""
 
 SKIN, HAIR, SWEATER, EYE, COLLAR = 1, 2, 3, 4, 5
 

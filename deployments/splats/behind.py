@@ -331,16 +331,16 @@ def _push(coarse: F32, fine: F32) -> None:
     h, w = coarse.shape[0], coarse.shape[1]
     for i in range(height):
         y = (np.float32(i) + np.float32(0.5)) * np.float32(0.5) - np.float32(0.5)
-        i0 = max(int(math.floor(y)), 0)
-        i1 = min(int(math.floor(y)) + 1, h - 1)
+        i0 = max(math.floor(y), 0)
+        i1 = min(math.floor(y) + 1, h - 1)
         fy = min(max(y - np.float32(i0), np.float32(0.0)), np.float32(1.0))
         for j in range(width):
             known = fine[i, j, 3]
             if known >= np.float32(1.0):
                 continue
             x = (np.float32(j) + np.float32(0.5)) * np.float32(0.5) - np.float32(0.5)
-            j0 = max(int(math.floor(x)), 0)
-            j1 = min(int(math.floor(x)) + 1, w - 1)
+            j0 = max(math.floor(x), 0)
+            j1 = min(math.floor(x) + 1, w - 1)
             fx = min(max(x - np.float32(j0), np.float32(0.0)), np.float32(1.0))
             for c in range(3):
                 top = coarse[i0, j0, c] + fx * (coarse[i0, j1, c] - coarse[i0, j0, c])
@@ -370,7 +370,7 @@ _OFFSETS = np.array(
 
 @kernel
 def _mend_rim(w: F32, picture: U8, behind: F32, colors: U8, offsets: I32, opacity: U8) -> int:
-    """Put the pixels of ``w`` beside an edge on the side whose colour they have, hide them, or make them sheer; count the latter."""
+    """Put pixels beside an edge on the side whose colour they have, hide them, or make them sheer; how many of the latter."""
     zero, least, clear, like = np.float32(0.0), np.float32(1.0 - EDGE), np.float32(_CLEAR), np.float32(_ALIKE)
     height, width = w.shape
     rows, columns = behind.shape
@@ -405,7 +405,7 @@ def _mend_rim(w: F32, picture: U8, behind: F32, colors: U8, offsets: I32, opacit
             py, px, surface = -1, -1, zero
             for m in range(1, 3):
                 inwards = np.float32(-m * _RIM_PX) if is_near else np.float32(length + m * _RIM_PX)
-                y, x = int(round(v + dy / length * inwards)), int(round(u + dx / length * inwards))
+                y, x = round(v + dy / length * inwards), round(u + dx / length * inwards)
                 if 0 <= y < height and 0 <= x < width and before[y, x] * least > back:
                     surface = max(surface, before[y, x] * (np.float32(1.0) - np.float32(m) * np.float32(_ROUND_OFF)))
                     if px < 0:
@@ -446,7 +446,7 @@ def _mend_rim(w: F32, picture: U8, behind: F32, colors: U8, offsets: I32, opacit
 
 @kernel
 def _smooth_rim(w: F32, behind: F32, marked: U8) -> None:
-    """The nearer side of a rim as the mean of its neighbours: splinters of a blurred edge would fly apart when seen from the side."""
+    """The nearer side of a rim as the mean of its neighbours: splinters of a blurred edge fly apart when seen from the side."""
     zero, least = np.float32(0.0), np.float32(1.0 - EDGE)
     height, width = w.shape
     rows, columns = behind.shape

@@ -22,8 +22,8 @@ from deployments.splats.kernel import for_kernel, inline, kernel
 F32 = NDArray[np.float32]
 
 SIGMA_PX = 0.68
-"""Standard deviation of a splat seen from the capture viewpoint, pixels. At 0.6, 5 % of what is behind shows through, as dots; above
-0.7 the picture blurs (``python -m benchmarks.picture``)."""
+"""Standard deviation of a splat seen from the capture viewpoint, pixels. At 0.6, 5 % of what is behind shows through, as dots;
+above 0.7 the picture blurs (``python -m benchmarks.picture``)."""
 
 OPACITY = 0.98
 """Of every splat: surfaces hide what is behind them. Below 1, so that the logit stays small."""

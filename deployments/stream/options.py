@@ -30,9 +30,9 @@ class FrameOptions:
         min_opacity: Gaussians fainter than this are pruned, 0..1.
         border: Fraction of the picture cut on each side, 0..0.45.
         depth_percentile: Gaussians farther than this percentile of the frame's depths are pruned, 1..100 (100: none).
-        calm: How much a model that predicts depth holds still what does not move in the picture, 0..1; 0: every frame stands alone.
-        behind_deg: How far to the side surfaces are continued behind nearer ones' edges, degrees, 0..30; 0: not at all. A model that
-            predicts depth only.
+        calm: How much a model that predicts depth holds still what does not move, 0..1; 0: every frame stands alone.
+        behind_deg: How far to the side surfaces go on behind nearer ones' edges, degrees, 0..30; 0: not at all. For models that
+            predict depth.
         inference_px: Longest side of the picture the model works on, pixels; 0 leaves it to the model.
         sh_degree: Spherical-harmonics degree, 0..2, for models that have them.
         adapt: Whether the server may lower ``max_splats`` and ``inference_px``, and raise ``depth_step``, to keep the stream's age

@@ -108,7 +108,9 @@ def test_nothing_to_do_leaves_the_frame_as_it_is() -> None:
     assert continue_behind(plain, 15).views[0] is plain.views[0]
     nothing = LayeredDepth((DepthView(CAMERA, (DepthLayer(np.zeros((HEIGHT, WIDTH), np.float32)),), layered.views[0].picture),))
     assert continue_behind(nothing, 15).views[0] is nothing.views[0] and pivot_depth(nothing.views[0]) == 1
-    tiny = LayeredDepth((DepthView(Camera(2, 1, 2, 2, 1, 0.5), (DepthLayer(np.ones((1, 2), np.float32)),), np.zeros((1, 2, 3), np.uint8)),))
+    tiny = LayeredDepth(
+        (DepthView(Camera(2, 1, 2, 2, 1, 0.5), (DepthLayer(np.ones((1, 2), np.float32)),), np.zeros((1, 2, 3), np.uint8)),)
+    )
     assert continue_behind(tiny, 15).views[0] is tiny.views[0]
 
 

@@ -74,7 +74,10 @@ def test_another_picture_is_a_cut_and_neither_another_exposure_nor_somebody_who_
     walked = before.copy()
     walked[40:, 100:240] = 128
     assert not is_cut(Memory(), coarse_colors(before))
-    assert not any(is_cut(memory, coarse_colors(rgb)) for rgb in (picture(rng), np.clip(before.astype(int) - 15, 0, 255).astype(np.uint8), walked))
+    assert not any(
+        is_cut(memory, coarse_colors(rgb))
+        for rgb in (picture(rng), np.clip(before.astype(int) - 15, 0, 255).astype(np.uint8), walked)
+    )
     assert is_cut(memory, coarse_colors(picture(rng, 120)))
 
 
@@ -94,7 +97,9 @@ def test_pixels_without_depth_have_none_afterwards_and_none_is_made_up() -> None
 
 def test_the_memory_comes_back_from_its_bytes_and_is_small() -> None:
     rng = np.random.default_rng(7)
-    memory = Memory(12.5, b"reference", rng.random(GRID).astype(np.float32), (rng.integers(0, 2041, (*GRID, 3)) / 8).astype(np.float32))
+    memory = Memory(
+        12.5, b"reference", rng.random(GRID).astype(np.float32), (rng.integers(0, 2041, (*GRID, 3)) / 8).astype(np.float32)
+    )
     state = memory.to_bytes()
     again = Memory.from_bytes(state)
     assert len(state) < 32_000 and (again.at_s, again.reference) == (12.5, b"reference")
