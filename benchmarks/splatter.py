@@ -45,6 +45,11 @@ def turn(gaussians: Gaussians, yaw_deg: float, pivot_z: float) -> Gaussians:
 
 def draw(gaussians: Gaussians, camera: Camera, blur: float = BLUR) -> F32:
     """The picture before black, 0..1. float32 [H, W, 3]."""
+    return draw_and_light(gaussians, camera, blur)[0]
+
+
+def draw_and_light(gaussians: Gaussians, camera: Camera, blur: float = BLUR) -> tuple[F32, F32]:
+    """The picture before black, 0..1, float32 [H, W, 3]; and how much of the black shows, 0..1, float32 [H, W]."""
     picture = np.zeros((camera.height, camera.width, 3), np.float32)
     light = np.ones((camera.height, camera.width), np.float32)
     colors = np.maximum(0.5 + SH_C0 * gaussians.sh[:, 0], 0).astype(np.float32)
@@ -52,7 +57,7 @@ def draw(gaussians: Gaussians, camera: Camera, blur: float = BLUR) -> F32:
     fields = (gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities, colors)
     lens = (camera.fx, camera.fy, camera.cx, camera.cy)
     _draw(*(np.ascontiguousarray(field, np.float32) for field in fields), order, lens, blur, picture, light)
-    return np.clip(picture, 0, 1)
+    return np.clip(picture, 0, 1), light
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]

@@ -5,7 +5,7 @@ robust against anything that moves, as long as it covers less than half the pict
 follows their scale only very slowly, so that the network's long-term scale counts and not that of the first frame.
 
 A different scene does not fit the reference at any scale: the differences spread. One such frame gets the last scale (a hand in
-front of the camera); the second one starts a new reference. At two frames a second or more, that is within a second.
+front of the camera); the second one starts a new reference. The rest goes by seconds, whatever the frame rate.
 
 The reference has 775 bytes and travels with the session: replicas keep nothing.
 """
@@ -22,12 +22,11 @@ REFERENCE_SHAPE = (12, 16)
 
 _HEADER = struct.Struct("<2sBf")  # magic, strange frames in a row, log scale
 _MAGIC = b"a1"
-STATE_BYTES = _HEADER.size + 4 * REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
-"""Of a reference."""
-_FOLLOW = 0.25  # of a difference in content, each frame
-_LET_GO = 0.04  # of the correction, each frame: a flicker of 15 % leaves 0.6 %; the network's own scale is back after 100 frames
+_FOLLOW_S = 0.35  # time constant of a difference in content
+_LET_GO_S = 2.5  # of the correction: at ten frames a second a flicker of 15 % leaves 0.6 %; the network's scale is back after 10 s
 _STRANGE_SPREAD = 0.25  # median distance of the cells from the median scale, log; noise and moving people stay below 0.1
 _STRANGE_FRAMES = 2
+_FITS = 0.06  # distance from the median scale of a cell that did not change, log
 _LARGEST = math.log(3.0)  # no flicker is larger: such a jump is another scene
 
 
@@ -46,25 +45,27 @@ class Reference:
     strange: int = 0
 
     def to_bytes(self) -> bytes:
-        """775 bytes. In half precision, the slow steps of ``_LET_GO`` would round to nothing."""
+        """775 bytes. In half precision, the slow steps of ``_LET_GO_S`` would round to nothing."""
         return _HEADER.pack(_MAGIC, self.strange, self.log_scale) + self.log_depth.astype("<f4").tobytes()
 
     @staticmethod
     def from_bytes(state: bytes) -> "Reference | None":
         """The reference, or None for bytes that are not one (a new session, another engine's state)."""
-        if len(state) != STATE_BYTES or not state.startswith(_MAGIC):
+        cells = REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
+        if len(state) != _HEADER.size + 4 * cells or not state.startswith(_MAGIC):
             return None
         _, strange, log_scale = _HEADER.unpack_from(state)
-        log_depth = np.frombuffer(state, "<f4", offset=_HEADER.size).reshape(REFERENCE_SHAPE)
+        log_depth = np.frombuffer(state, "<f4", cells, _HEADER.size).reshape(REFERENCE_SHAPE)
         return Reference(log_depth, log_scale, strange) if math.isfinite(log_scale) else None
 
 
-def align(before: Reference | None, log_depth: NDArray[np.float32]) -> tuple[float, Reference | None]:
+def align(before: Reference | None, log_depth: NDArray[np.float32], elapsed_s: float = 0.1) -> tuple[float, Reference | None]:
     """The factor for the next frame.
 
     Args:
         before: The reference so far; None at the start.
         log_depth: Coarse log depth of the frame, from the network. float32 ``REFERENCE_SHAPE``.
+        elapsed_s: Since the frame before, seconds.
 
     Returns:
         The factor by which to multiply every length of the frame, and the new reference.
@@ -81,9 +82,11 @@ def align(before: Reference | None, log_depth: NDArray[np.float32]) -> tuple[flo
         if before.strange + 1 >= _STRANGE_FRAMES:
             return 1.0, Reference(_filled(log_depth, seen))
         return math.exp(before.log_scale), Reference(before.log_depth, before.log_scale, before.strange + 1)
-    shift -= _LET_GO * shift
+    # Somebody who covers a third of the picture pulls the median of all cells by 1 %, and that of those that fit not at all.
+    shift = float(np.median(difference[np.abs(difference - shift) <= max(_FITS, spread)]))
+    shift *= math.exp(-elapsed_s / _LET_GO_S)
     now = np.where(seen, log_depth + np.float32(shift), before.log_depth)
-    followed: NDArray[np.float32] = before.log_depth + np.float32(_FOLLOW) * (now - before.log_depth)
+    followed: NDArray[np.float32] = before.log_depth + np.float32(1 - math.exp(-elapsed_s / _FOLLOW_S)) * (now - before.log_depth)
     return math.exp(shift), Reference(followed, shift)
 
 

@@ -19,7 +19,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.scene.person import BLINK, BODY, BODY_YAW, HEAD, POSE_SIZE, draw_person
+from deployments.scene.person import BLINK, BODY, BODY_YAW, FRONT, HEAD, POSE_SIZE, draw_person
 from deployments.scene.room import draw_room
 from deployments.splats.camera import Camera
 
@@ -50,26 +50,83 @@ class SceneFrame:
     camera: Camera
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in the scene.
+
+    Attributes:
+        x_m, y_m, z_m: How far they are from the clip's person, metres.
+        delay_s: How far they are in the clip's motion.
+    """
+
+    x_m: float = 0.0
+    y_m: float = 0.0
+    z_m: float = 0.0
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who and what is in the scene.
+
+    Attributes:
+        people: In any order; who is farther away is drawn first.
+        crowded: Whether a table with things on it stands before the camera.
+    """
+
+    people: tuple[Person, ...] = (Person(),)
+    crowded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Eye:
+    """Where the scene is seen from: an orbit about a point straight ahead of the camera, as a viewer's.
+
+    Attributes:
+        yaw_deg: To the right, as seen from above: positive shows more of the left side of things.
+        pitch_deg: Upwards: positive looks down on things.
+        pivot_m: The point's distance, metres.
+    """
+
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    pivot_m: float = 1.0
+
+    def pose(self) -> NDArray[np.float32]:
+        """Rotation and translation from the camera's frame to the eye's. float32 [3, 4]."""
+        (cy, sy), (cp, sp) = ((math.cos(a), math.sin(a)) for a in map(math.radians, (self.yaw_deg, self.pitch_deg)))
+        turn = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+        pivot = np.array([0, 0, self.pivot_m])
+        return np.hstack([turn, (pivot - turn @ pivot)[:, None]]).astype(np.float32)
+
+
 def scene_camera(width: int, height: int) -> Camera:
     """The scene's camera: 60° across the longer side, principal point in the middle."""
     focal_px = max(width, height) / 2 / math.tan(math.radians(HORIZONTAL_FOV_DEG / 2))
     return Camera(width, height, focal_px, focal_px, width / 2, height / 2)
 
 
-def render_scene(t_s: float, width: int = 640, height: int = 480) -> SceneFrame:
+def render_scene(t_s: float, width: int = 640, height: int = 480, cast: Cast | None = None, eye: Eye | None = None) -> SceneFrame:
     """The scene at one moment.
 
     Args:
         t_s: Seconds since the clip's start; any value, as the scene is periodic.
         width, height: Size of the picture, pixels.
+        cast: Who and what is in it; None: one person, as in the clip.
+        eye: Where it is seen from; None: from the camera's own place.
 
     Returns:
         Picture, exact z-depth and intrinsics. The same arguments give the same bits.
     """
-    camera = scene_camera(width, height)
-    room_rgb, room_depth = _room(width, height)
+    cast, camera, place = cast or Cast(), scene_camera(width, height), _place(eye)
+    room_rgb, room_depth = _room(width, height, cast.crowded, tuple(place))
     rgb, depth = room_rgb.copy(), room_depth.copy()
-    draw_person(rgb, depth, _pose(t_s), camera.fx, camera.fy, camera.cx, camera.cy)
+    for person in sorted(cast.people, key=lambda person: -person.z_m):
+        pose = _pose(t_s + person.delay_s)
+        pose[[HEAD, BODY]] += person.x_m
+        pose[[HEAD + 1, BODY + 1]] += person.y_m
+        pose[[HEAD + 2, BODY + 2]] += person.z_m
+        draw_person(rgb, depth, pose, place, camera.fx, camera.fy, camera.cx, camera.cy)
     return SceneFrame(_display(rgb), depth, camera)
 
 
@@ -154,9 +211,18 @@ def _srgb_table() -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=4)
-def _room(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _room(width: int, height: int, crowded: bool, eye: tuple[float, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     camera = scene_camera(width, height)
-    return draw_room(width, height, camera.fx, camera.fy, camera.cx, camera.cy)
+    return draw_room(width, height, np.array(eye), camera.fx, camera.fy, camera.cx, camera.cy, crowded=crowded)
+
+
+def _place(eye: Eye | None) -> NDArray[np.float64]:
+    """The eye as the kernels read it. float64 [12]."""
+    if eye is None:
+        return FRONT
+    pose = eye.pose().astype(np.float64)
+    back = pose[:, :3].T
+    return np.concatenate([back.ravel(), -back @ pose[:, 3]])
 
 
 def sample_clip() -> bytes:

@@ -24,11 +24,15 @@ BODY_YAW = 15  # cosine, sine
 BLINK = 17  # 0 open … 1 shut
 POSE_SIZE = 18
 
+FRONT = np.array([1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0], np.float64)
+"""The eye of the scene's camera itself: the turn from an eye's frame to the camera's, row by row, then its place. float64 [12]."""
+
 SKIN, HAIR, SWEATER, EYE, COLLAR = 1, 2, 3, 4, 5
 
 _HEAD_BOUND_M = 0.185
 _MAX_STEPS = 64
-_NEAR_M, _FAR_M = 0.42, 1.6
+_NEAR_M = 0.42
+_BEHIND_M = 0.8  # of a person's origin: nothing of them is farther
 _TILE = 8
 
 
@@ -218,8 +222,8 @@ def _albedo(px: float, py: float, pz: float, material: int, q: F64) -> tuple[flo
 
 
 @compiled
-def _shade(px: float, py: float, pz: float, material: int, q: F64) -> tuple[float, float, float]:
-    """Linear colour towards the camera: a warm key light from the window, a cool fill, a lamp behind as rim light."""
+def _shade(px: float, py: float, pz: float, material: int, q: F64, eye: F64) -> tuple[float, float, float]:
+    """Linear colour towards the eye: a warm key light from the window, a cool fill, a lamp behind as rim light."""
     e = 0.0006
     nx = ny = nz = 0.0
     for k in range(4):  # the four corners of a tetrahedron
@@ -248,8 +252,9 @@ def _shade(px: float, py: float, pz: float, material: int, q: F64) -> tuple[floa
     key = max((nx * lx + ny * ly + nz * lz + wrap) / (1.0 + wrap), 0.0) * (0.18 + 0.82 * lit)
     fill = max(0.3 + 0.7 * (nx * 0.83 - ny * 0.10 - nz * 0.55), 0.0) * ao
     sky = (0.55 - 0.45 * ny) * ao
-    view = math.sqrt(px * px + py * py + pz * pz)
-    vx, vy, vz = -px / view, -py / view, -pz / view
+    vx, vy, vz = eye[9] - px, eye[10] - py, eye[11] - pz
+    view = math.sqrt(vx * vx + vy * vy + vz * vz)
+    vx, vy, vz = vx / view, vy / view, vz / view
     facing = max(nx * vx + ny * vy + nz * vz, 0.0)
     rim = (1.0 - facing) ** 3 * max(0.62 * nx - 0.25 * ny + 0.3 + 0.6 * nz, 0.0) * ao
     hx, hy, hz = lx + vx, ly + vy, lz + vz
@@ -263,14 +268,24 @@ def _shade(px: float, py: float, pz: float, material: int, q: F64) -> tuple[floa
 
 
 @compiled
-def _draw_pixel(rgb: F32, depth: F32, q: F64, fx: float, v: int, u: int, dx: float, dy: float, start: float) -> None:
+def turned(eye: F64, dx: float, dy: float) -> tuple[float, float, float]:
+    """The direction (dx, dy, 1) of an eye's frame in the camera's."""
+    return eye[0] * dx + eye[1] * dy + eye[2], eye[3] * dx + eye[4] * dy + eye[5], eye[6] * dx + eye[7] * dy + eye[8]
+
+
+@compiled
+def _draw_pixel(
+    rgb: F32, depth: F32, q: F64, eye: F64, fx: float, v: int, u: int, dx: float, dy: float, start: float, far: float
+) -> None:
     """March the ray (dx, dy, 1) from distance ``start``, and blend what it hits into pixel (v, u)."""
     n = math.sqrt(dx * dx + dy * dy + 1.0)
     pixel = 1.0 / (n * fx)  # a pixel's width at distance 1
-    rx, ry, rz = dx / n, dy / n, 1.0 / n
+    rx, ry, rz = turned(eye, dx, dy)
+    rx, ry, rz = rx / n, ry / n, rz / n
+    ox, oy, oz = eye[9], eye[10], eye[11]
     t, nearest, t_nearest, hit, material = start, 1e9, start, False, 0
     for _ in range(_MAX_STEPS):
-        d, material = _scene(rx * t, ry * t, rz * t, q)
+        d, material = _scene(ox + rx * t, oy + ry * t, oz + rz * t, q)
         if d < 0.04 * pixel * t:
             hit = True
             t += d
@@ -278,54 +293,60 @@ def _draw_pixel(rgb: F32, depth: F32, q: F64, fx: float, v: int, u: int, dx: flo
         if d < nearest * t:
             nearest, t_nearest = d / t, t
         t += 0.94 * d
-        if t > _FAR_M:
+        if t > far:
             break
     cover = 1.0
     if not hit:
         # A ray that runs out of steps is in a crease, not at an outline.
-        cover = 0.5 - nearest / pixel if t > _FAR_M else 1.0
+        cover = 0.5 - nearest / pixel if t > far else 1.0
         if cover <= 0.0 or nearest > 0.6 * pixel:
             return
         t = t_nearest
-        d, material = _scene(rx * t, ry * t, rz * t, q)
-    r, g, b = _shade(rx * t, ry * t, rz * t, material, q)
+        d, material = _scene(ox + rx * t, oy + ry * t, oz + rz * t, q)
+    if t / n > depth[v, u]:
+        return
+    r, g, b = _shade(ox + rx * t, oy + ry * t, oz + rz * t, material, q, eye)
     rgb[v, u, 0] += cover * (r - rgb[v, u, 0])
     rgb[v, u, 1] += cover * (g - rgb[v, u, 1])
     rgb[v, u, 2] += cover * (b - rgb[v, u, 2])
     if hit:
-        depth[v, u] = t * rz
+        depth[v, u] = t / n
 
 
 @compiled
-def draw_person(rgb: F32, depth: F32, q: F64, fx: float, fy: float, cx: float, cy: float) -> None:
-    """March the person into a picture that already holds the room.
+def draw_person(rgb: F32, depth: F32, q: F64, eye: F64, fx: float, fy: float, cx: float, cy: float) -> None:
+    """March the person into a picture that already holds the room, and whoever is farther away.
 
     Silhouettes are anti-aliased by coverage: a ray that misses by less than half a pixel is blended over the room.
 
     Args:
         rgb: Linear colour, written in place. float32 [H, W, 3].
-        depth: z-depth, metres, written in place where the person covers at least half a pixel. float32 [H, W].
+        depth: z-depth in the eye's frame, metres, written in place where the person covers at least half a pixel. float32 [H, W].
         q: Pose. float64 [POSE_SIZE].
+        eye: Who looks; see :data:`FRONT`. float64 [12].
         fx, fy, cx, cy: Intrinsics, pixels.
     """
     height, width = depth.shape
+    far = math.sqrt((q[12] - eye[9]) ** 2 + (q[13] - eye[10]) ** 2 + (q[14] - eye[11]) ** 2) + _BEHIND_M
     for top in range(0, height, _TILE):
         for left in range(0, width, _TILE):
             # A cone around the tile's middle shows where its rays may start, and finds the many tiles without the person.
             dx, dy = (left + 0.5 * _TILE - cx) / fx, (top + 0.5 * _TILE - cy) / fy
             n = math.sqrt(dx * dx + dy * dy + 1.0)
+            rx, ry, rz = turned(eye, dx, dy)
+            rx, ry, rz = rx / n, ry / n, rz / n
             spread = 0.75 * _TILE / (n * min(fx, fy))
             start = _NEAR_M
             for _ in range(_MAX_STEPS):
-                d, _ = _scene(dx / n * start, dy / n * start, start / n, q)
+                d, _ = _scene(eye[9] + rx * start, eye[10] + ry * start, eye[11] + rz * start, q)
                 if d < 1.1 * spread * start:
                     break
                 start += 0.94 * (d - spread * start)
-                if start > _FAR_M:
+                if start > far:
                     break
-            if start > _FAR_M:
+            if start > far:
                 continue
             start *= 1.0 - spread
             for v in range(top, min(top + _TILE, height)):
                 for u in range(left, min(left + _TILE, width)):
-                    _draw_pixel(rgb, depth, q, fx, v, u, (u + 0.5 - cx) / fx, (v + 0.5 - cy) / fy, start)
+                    _draw_pixel(rgb, depth, q, eye, fx, v, u, (u + 0.5 - cx) / fx, (v + 0.5 - cy) / fy, start, far)

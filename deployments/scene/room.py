@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.scene.person import compiled
+from deployments.scene.person import compiled, turned
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
@@ -80,6 +80,22 @@ def _furniture() -> F64:
     return np.array(rows, np.float64)
 
 
+def _near_things() -> F64:
+    """A table with a cup, a jug and a stack of books, a floor lamp's pole and a hanging ball: what has edges at every distance."""
+    rows = [
+        (_BOX, -0.10, 0.62, 1.25, 0.95, 0.025, 0.40, 0.30, 0.18, 0.10, 0.0),
+        (_BALL, -0.30, 0.50, 1.05, 0.055, 0.085, 0.055, 0.82, 0.80, 0.76, 0.0),
+        (_BALL, 0.02, 0.46, 1.35, 0.085, 0.135, 0.085, 0.10, 0.28, 0.50, 0.0),
+        (_BALL, 0.02, 0.30, 1.35, 0.045, 0.060, 0.045, 0.10, 0.28, 0.50, 0.0),
+        (_BOX, 0.42, 0.56, 1.20, 0.15, 0.035, 0.11, 0.66, 0.12, 0.10, 0.0),
+        (_BOX, 0.40, 0.50, 1.21, 0.13, 0.025, 0.10, 0.14, 0.36, 0.20, 0.0),
+        (_BOX, 0.72, 0.10, 1.70, 0.012, 1.20, 0.012, 0.10, 0.10, 0.11, 0.0),
+        (_BALL, -0.62, -0.42, 1.55, 0.12, 0.12, 0.12, 0.75, 0.28, 0.06, 0.15),
+        (_BOX, -0.62, -0.90, 1.55, 0.004, 0.37, 0.004, 0.10, 0.10, 0.11, 0.0),
+    ]
+    return np.array(rows, np.float64)
+
+
 @compiled
 def _wall(x: float, y: float) -> tuple[float, float, float]:
     """Linear colour of a point on the back wall: plaster, a darker panel below, a landscape in the window."""
@@ -105,18 +121,20 @@ def _wall(x: float, y: float) -> tuple[float, float, float]:
 
 
 @compiled
-def _cast(dx: float, dy: float, items: F64) -> tuple[float, float, float, float]:
-    """z-depth and linear colour along the ray (dx, dy, 1) from the camera."""
-    z = WALL_M
-    r, g, b = _wall(dx * z, dy * z)
+def _cast(eye: F64, du: float, dv: float, items: F64) -> tuple[float, float, float, float]:
+    """z-depth and linear colour along the ray (du, dv, 1) of an eye's frame."""
+    dx, dy, dz = turned(eye, du, dv)
+    z = (WALL_M - eye[11]) / dz if dz > 1e-6 else 1e6
+    r, g, b = _wall(eye[9] + dx * z, eye[10] + dy * z)
     for i in range(items.shape[0]):
-        px, py, pz, a, bb, c = items[i, 1], items[i, 2], items[i, 3], items[i, 4], items[i, 5], items[i, 6]
+        px, py, pz = items[i, 1] - eye[9], items[i, 2] - eye[10], items[i, 3] - eye[11]
+        a, bb, c = items[i, 4], items[i, 5], items[i, 6]
         nx = ny = nz = 0.0
         if items[i, 0] == _BOX:
             near, far, axis = -1e9, 1e9, 2
             for k in range(3):
-                d = dx if k == 0 else (dy if k == 1 else 1.0)
-                p, h = items[i, 1 + k], items[i, 4 + k]
+                d = dx if k == 0 else (dy if k == 1 else dz)
+                p, h = items[i, 1 + k] - eye[9 + k], items[i, 4 + k]
                 inv = 1.0 / d if abs(d) > 1e-9 else 1e9
                 t0, t1 = (p - h) * inv, (p + h) * inv
                 if t0 > t1:
@@ -132,9 +150,9 @@ def _cast(dx: float, dy: float, items: F64) -> tuple[float, float, float, float]
             elif axis == 1:
                 ny = -1.0 if dy > 0.0 else 1.0
             else:
-                nz = -1.0
+                nz = -1.0 if dz > 0.0 else 1.0
         else:
-            ex, ey, ez = dx / a, dy / bb, 1.0 / c
+            ex, ey, ez = dx / a, dy / bb, dz / c
             ox, oy, oz = -px / a, -py / bb, -pz / c
             qa = ex * ex + ey * ey + ez * ez
             qb = ex * ox + ey * oy + ez * oz
@@ -144,11 +162,11 @@ def _cast(dx: float, dy: float, items: F64) -> tuple[float, float, float, float]
             t = (-qb - math.sqrt(disc)) / qa
             if t <= 0.0 or t >= z:
                 continue
-            nx, ny, nz = (dx * t - px) / (a * a), (dy * t - py) / (bb * bb), (t - pz) / (c * c)
+            nx, ny, nz = (dx * t - px) / (a * a), (dy * t - py) / (bb * bb), (dz * t - pz) / (c * c)
             n = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz)
             nx, ny, nz = nx * n, ny * n, nz * n
         z = t
-        x, y = dx * t, dy * t
+        x, y = eye[9] + dx * t, eye[10] + dy * t
         lx, ly = x - 1.02, y - 0.36
         lamp = 0.5 * math.exp(-(lx * lx + ly * ly) / 0.25)
         day = 0.38 + 0.62 * max(-0.62 * nx - 0.5 * ny - 0.6 * nz, 0.0)
@@ -161,26 +179,34 @@ def _cast(dx: float, dy: float, items: F64) -> tuple[float, float, float, float]
 
 
 @compiled
-def _render(rgb: F32, depth: F32, items: F64, fx: float, fy: float, cx: float, cy: float) -> None:
+def _render(rgb: F32, depth: F32, items: F64, eye: F64, fx: float, fy: float, cx: float, cy: float) -> None:
     height, width = depth.shape
     for v in range(height):
         for u in range(width):
             # Depth is that of the pixel centre; colour is the mean of 3 × 3 rays.
-            depth[v, u] = _cast((u + 0.5 - cx) / fx, (v + 0.5 - cy) / fy, items)[0]
+            depth[v, u] = _cast(eye, (u + 0.5 - cx) / fx, (v + 0.5 - cy) / fy, items)[0]
             for s in range(9):
                 du, dv = (s % 3 + 0.5) / 3.0, (s // 3 + 0.5) / 3.0
-                _, r, g, b = _cast((u + du - cx) / fx, (v + dv - cy) / fy, items)
+                _, r, g, b = _cast(eye, (u + du - cx) / fx, (v + dv - cy) / fy, items)
                 rgb[v, u, 0] += r / 9.0
                 rgb[v, u, 1] += g / 9.0
                 rgb[v, u, 2] += b / 9.0
 
 
-def draw_room(width: int, height: int, fx: float, fy: float, cx: float, cy: float) -> tuple[F32, F32]:
-    """The empty room.
+def draw_room(
+    width: int, height: int, eye: F64, fx: float, fy: float, cx: float, cy: float, *, crowded: bool = False
+) -> tuple[F32, F32]:
+    """The room without people.
+
+    Args:
+        width, height: Size of the picture, pixels.
+        eye: Who looks; see :data:`deployments.scene.person.FRONT`. float64 [12].
+        fx, fy, cx, cy: Intrinsics, pixels.
+        crowded: With things that stand near the camera, at several distances, as well.
 
     Returns:
-        Linear colour, float32 [H, W, 3], and z-depth in metres, float32 [H, W].
+        Linear colour, float32 [H, W, 3], and z-depth in the eye's frame, metres, float32 [H, W].
     """
     rgb, depth = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
-    _render(rgb, depth, _furniture(), fx, fy, cx, cy)
+    _render(rgb, depth, np.concatenate([_furniture(), _near_things()]) if crowded else _furniture(), eye, fx, fy, cx, cy)
     return rgb, depth

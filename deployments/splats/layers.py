@@ -158,6 +158,16 @@ def resize_layers(layered: LayeredDepth, width: int, height: int) -> LayeredDept
     return replace(layered, views=tuple(_resize_view(view, across, down) for view in layered.views))
 
 
+def count_surfaces(layered: LayeredDepth, border: float = 0.0) -> int:
+    """Pixels of all layers that have a surface and do not lie in the border that is cut: about as many splats as are drawn."""
+    total = 0
+    for view in layered.views:
+        for layer in view.layers:
+            y, x = round(border * layer.height), round(border * layer.width)
+            total += int(np.count_nonzero(layer.inverse_depth[y : layer.height - y, x : layer.width - x] > 0))
+    return total
+
+
 def resize_picture(picture: U8, width: int, height: int) -> U8:
     """A picture on a grid no larger than it: each cell is the mean of the pixels it covers. uint8 [height, width, 3]."""
     out = np.empty((height, width, 3), np.uint8)

@@ -13,7 +13,8 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from deployments.pipeline import PredictedCapture, Prediction
-from deployments.splats import pruning
+from deployments.splats import behind, pruning
+from deployments.splats.behind import continue_behind
 from deployments.splats.camera import PosedCamera
 from deployments.splats.codecs import CODECS, Codec, depth, depth_heads, original, planes, planes_heads
 from deployments.splats.codecs.packed import PackedCodec
@@ -21,7 +22,7 @@ from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.splats.files import encode_file
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_and_prune
-from deployments.splats.layers import LayeredDepth, resize_layers
+from deployments.splats.layers import LayeredDepth, count_surfaces, resize_layers
 from deployments.splats.lifting import fit_grid
 from deployments.splats.reading import read_frame, read_layers
 from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians, WrongViewCount
@@ -32,6 +33,8 @@ JPEG_QUALITY, JPEG_COARSE_QUALITY = 88, 75
 """Of pictures that are coded here. A pixel of theirs is a splat, so colours are not subsampled, but in the coarse rendition."""
 COARSE_SIDE, COARSE_STEP = 0.6, 1 / 128
 """Of the coarse rendition of a ``depth`` frame: its grid's sides, and the step: about a third of the bytes."""
+BEHIND_QUALITY = 65
+"""Of the colours of layers behind, which are smooth."""
 FAR_MORE = 6.0
 """Pixels of the camera's picture for one of the grid, above which it is coded anew: 640×480 shown on 304×228 is just below."""
 
@@ -76,6 +79,7 @@ class Packer:
     def warm_up(self) -> None:
         """Compile or load every kernel, so that no user's first frame waits for it."""
         pruning.warm_up()
+        behind.warm_up()
         depth.warm_up()
         planes.warm_up(encode_plane, _decode_jpeg)
         for codec in self._codecs.values():
@@ -94,7 +98,7 @@ class Packer:
             return predicted
         began_s = time.perf_counter()
         prediction, request = predicted.prediction, predicted.request
-        packed = self._pack(prediction, request)
+        packed = self._pack(_continued(prediction, request), request)
         if isinstance(packed, FrameError):
             return packed
         request.timings["pack"] = (time.perf_counter() - began_s) * 1e3
@@ -177,8 +181,16 @@ class Packer:
         return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request)
 
 
+def _continued(prediction: Prediction, request: FrameRequest) -> Prediction:
+    """Layered depth with what its front layer hides, as far as the client wants it; points are what was seen, and no more."""
+    scene = prediction.scene
+    if not isinstance(scene, LayeredDepth) or prediction.kind == "points":
+        return prediction
+    return replace(prediction, scene=continue_behind(scene, request.options.behind_deg))
+
+
 def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameRequest) -> PackedFrame:
-    options, camera, before = request.options, prediction.camera, layered.pixels
+    options, camera, before = request.options, prediction.camera, count_surfaces(layered, request.options.border)
     if before > options.max_splats:
         # A smaller grid, not a thinned one: its splats stay closed, and it is what costs fewer bytes.
         share = options.max_splats / before
@@ -191,10 +203,10 @@ def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameReq
         border=options.border,
         min_opacity=options.min_opacity,
         depth_percentile=options.depth_percentile,
-        encode_jpeg=functools.partial(_jpeg, subsampling="420"),  # Layers behind are smooth.
+        encode_jpeg=_encode_behind,
     )
-    surfaces = sum(int(np.count_nonzero(layer.inverse_depth > 0)) for view in layered.views for layer in view.layers)
-    pruned = {**dict.fromkeys(pruning.REASONS, 0), "budget": before - layered.pixels}
+    surfaces = count_surfaces(layered)
+    pruned = {**dict.fromkeys(pruning.REASONS, 0), "budget": before - count_surfaces(layered, options.border)}
     return PackedFrame(depth_heads.NAME, prediction.kind, surfaces, data, layered.views[0].camera, pruned, request)
 
 
@@ -251,3 +263,7 @@ def _jpegs(layered: LayeredDepth, coded: Sequence[depth.Jpeg]) -> list[depth.Jpe
 
 def _jpeg(picture: NDArray[np.uint8], subsampling: str = "444", quality: int = JPEG_QUALITY) -> bytes:
     return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, "RGB", subsampling)  # type: ignore[no-any-return]
+
+
+def _encode_behind(picture: NDArray[np.uint8]) -> bytes:
+    return _jpeg(picture, "420", BEHIND_QUALITY)

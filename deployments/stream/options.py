@@ -30,6 +30,9 @@ class FrameOptions:
         min_opacity: Gaussians fainter than this are pruned, 0..1.
         border: Fraction of the picture cut on each side, 0..0.45.
         depth_percentile: Gaussians farther than this percentile of the frame's depths are pruned, 1..100 (100: none).
+        calm: How much a model that predicts depth holds still what does not move, 0..1; 0: every frame stands alone.
+        behind_deg: How far to the side surfaces go on behind nearer ones' edges, degrees, 0..30; 0: not at all. For models that
+            predict depth.
         inference_px: Longest side of the picture the model works on, pixels; 0 leaves it to the model.
         sh_degree: Spherical-harmonics degree, 0..2, for models that have them.
         adapt: Whether the server may lower ``max_splats`` and ``inference_px``, and raise ``depth_step``, to keep the stream's age
@@ -48,6 +51,8 @@ class FrameOptions:
     min_opacity: float = 0.1
     border: float = 0.03
     depth_percentile: float = 100.0
+    calm: float = 1.0
+    behind_deg: float = 15.0
     inference_px: int = 0
     sh_degree: int = 0
     adapt: bool = True
@@ -116,6 +121,8 @@ class OptionLimits:
                 "min_opacity": (0.0, 1.0, False),
                 "border": (0.0, 0.45, False),
                 "depth_percentile": (1.0, 100.0, False),
+                "calm": (0.0, 1.0, False),
+                "behind_deg": (0.0, 30.0, False),
                 "inference_px": (0, self.max_inference_px, True),
                 "sh_degree": (0, 2, True),
                 "min_splats": (1, self.max_splats, True),

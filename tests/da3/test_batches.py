@@ -225,13 +225,14 @@ def test_each_session_is_calmed_by_its_own_state(checkpoints: Any) -> None:
     model, _ = engine(checkpoints["micro"], calm=True)
     (first,) = predictions(model.predict([capture(0)]))
     from deployments.models.alignment import Reference
+    from deployments.models.calm import Memory
 
-    reference = Reference.from_bytes(first.state)
+    reference = Reference.from_bytes(Memory.from_bytes(first.state).reference)
     assert reference is not None
-    far = Reference(reference.log_depth + np.float32(0.2)).to_bytes()
+    far = Memory(0.0, Reference(reference.log_depth + np.float32(0.2)).to_bytes()).to_bytes()
     mine = DecodedCapture(capture(0).views, FrameRequest(FrameOptions(), state=far))
     held, fresh = predictions(model.predict([mine, capture(0)]))
-    factor = np.exp(0.2 * 0.96)
+    factor = np.exp(0.2 * np.exp(-0.1 / 2.5))
     np.testing.assert_allclose(held.as_gaussians().means, fresh.as_gaussians().means * np.float32(factor), rtol=2e-3)
     np.testing.assert_allclose(held.as_gaussians().scales, fresh.as_gaussians().scales * np.float32(factor), rtol=2e-3)
     same(fresh, first)

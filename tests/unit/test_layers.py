@@ -12,7 +12,7 @@ from deployments.scene.clip import render_scene
 from deployments.splats.camera import Camera
 from deployments.splats.layer_lifting import HIDDEN_GROWTH, lift_and_prune, lift_layers
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth, resize_layers, resize_picture
-from deployments.splats.lifting import lift_depth, resolve_edges
+from deployments.splats.lifting import SIGMA_PX, lift_depth, resolve_edges
 from deployments.splats.pruning import prune
 from tests.unit.splatter import psnr, splat
 
@@ -107,7 +107,7 @@ def test_a_layer_behind_has_its_own_colours_grid_and_larger_splats() -> None:
     hidden = lifted.take(np.arange(18 * 24, len(lifted)))
     assert np.allclose(hidden.means[:, 2], 4) and (hidden.opacities > 0.9).all()
     assert np.allclose((0.5 + 0.28209479 * hidden.sh) * 255, 40, atol=0.01)
-    pixel = 4 / 11 * 0.6
+    pixel = 4 / 11 * SIGMA_PX
     assert np.allclose(hidden.scales[:, :2], pixel * HIDDEN_GROWTH, rtol=0.02)
     x = 22 / 2 * hidden.means[:, 0] / hidden.means[:, 2] + 6
     assert np.allclose(x.reshape(5, 6), np.arange(3, 9) + 0.5, atol=1e-4)

@@ -5,7 +5,6 @@ in ``forward.py``, its Gaussians in ``adapter.py``, its weights in ``weights.py`
 """
 
 import logging
-import math
 import os
 import shutil
 import sysconfig
@@ -22,16 +21,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deployments.models.alignment import STATE_BYTES, Reference, align
 from deployments.models.da3 import network as da3_network
 from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Settle, Wish
-from deployments.models.da3.known import Known, scale_to
+from deployments.models.da3.known import Known
 from deployments.models.da3.picture import PATCH_PX, prepare
 from deployments.models.da3.registry import Kind, default_kind
 from deployments.models.da3.resize import device_steps
+from deployments.models.da3.settled import Settled
 from deployments.models.da3.weights import find
 from deployments.models.errors import ModelUnavailable
-from deployments.models.rig import Rig, steady
 from deployments.models.views import layered_depth
 from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
@@ -85,10 +83,8 @@ class DepthAnything3:
         device: ``cuda``, ``cuda:N``, ``cpu``; ``auto``: a GPU if there is one.
         backbone: ``bfloat16`` or ``float32``; ``auto``: bfloat16 on a GPU. Heads are float32 always.
         longest_px: Longest side of the picture for the network where the client asks for none; 0: 504 on a GPU, 280 on a CPU.
-        calm: Hold each session's scale still, and the poses of its cameras; see :mod:`deployments.models.alignment` and
-            :mod:`deployments.models.rig`.
-        compile: ``none``; ``blocks``: the transformer's, with Triton, 20 s at the start; ``all``: the heads, too, 20 s more for
-            each size and batch; ``auto``: blocks on a GPU, if there is the C compiler that Triton needs.
+        calm: Hold each session's scale, what does not move, and the poses of its cameras still; see
+            :mod:`deployments.models.alignment`, ``calm`` and ``rig``.
         fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
             metres of metric-large are in proportion to it.
         threads: Of a CPU; 0: as many as this process may use.
@@ -218,11 +214,11 @@ class DepthAnything3:
         known = _known(capture, [(picture.shape[1], picture.shape[0]) for picture in pictures], width, height)
         return _Job(index, capture, cut, (), kind, k, known)
 
-    def _together_or_alone(self, jobs: list[_Job]) -> list[tuple[Result, "_Settled"] | FrameError]:
+    def _together_or_alone(self, jobs: list[_Job]) -> list[tuple[Result, Settled] | FrameError]:
         """One forward for all; if it fails, one for each, so that who made it fail fails alone."""
         try:
             wishes = [_wish(job.capture.request, job.kind) for job in jobs]
-            settled = [_Settled(job.capture.request, job.known, self._calm) for job in jobs]
+            settled = [Settled(job.capture.request, job.pictures[0], job.known, self._calm) for job in jobs]
             results = self._run(
                 [job.pictures for job in jobs],
                 jobs[0].k,
@@ -257,7 +253,7 @@ class DepthAnything3:
         self._proven_s = time.monotonic()
         return results
 
-    def _finish(self, job: _Job, result: Result, settled: "_Settled") -> Prediction:
+    def _finish(self, job: _Job, result: Result, settled: Settled) -> Prediction:
         """A result in our convention."""
         views, height, width = job.pictures.shape[:3]
         if job.sizes:
@@ -272,7 +268,8 @@ class DepthAnything3:
             )
             scene = Gaussians(means, scales, quats, opacities, sh, grid=(views, height, width) if result.pruned is None else None)
         else:
-            scene = layered_depth(result.parts[0], job.pictures, cameras, result.poses, settled.factor)
+            inverse = settled.hold_still(result.parts[0])
+            scene = layered_depth(inverse, job.pictures, cameras, result.poses, settled.factor)
         return Prediction(scene, job.kind, cameras[0], settled.state, result.pruned or {}, posed)
 
 
@@ -281,47 +278,6 @@ def _wish(request: FrameRequest, kind: SplatKind) -> Wish:
     # Without a border to cut, all Gaussians stay, in the order of their pixels: what ``planes`` needs.
     needs_grid = request.file is None and request.codec_for(kind, holds_depth=False) == planes_heads.NAME
     return Wish(options.min_opacity, 0.0 if needs_grid else options.border, options.max_splats)
-
-
-class _Settled:
-    """What a session's own past, and what it knows of its cameras, make of a frame's scale and poses.
-
-    Attributes:
-        state: The session's state, before and after: a :class:`~deployments.models.alignment.Reference`, then, of several views, a
-            :class:`~deployments.models.rig.Rig`.
-        factor: For all lengths of its frame.
-    """
-
-    def __init__(self, request: FrameRequest, known: Known | None, calm: bool) -> None:
-        self.state, self.factor = request.state, 1.0
-        self._arrived_s, self._known, self._calm = request.arrived_s, known.poses if known else None, calm
-
-    def settle(self, log_depth: NDArray[np.float32], poses: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
-        """The factor for all lengths, and the poses after it: those that are known, or else those that came, steadied."""
-        true = scale_to(poses, self._known) if self._known is not None else None
-        measured = 1.0 if true is None else true
-        if not self._calm:
-            self.factor = measured
-            return measured, self._scaled(poses)
-        # Known places give every frame a scale of its own, as true as the network sees them and as restless.
-        log_depth = log_depth + np.float32(math.log(measured))
-        calmed, reference = align(Reference.from_bytes(self.state[:STATE_BYTES]), log_depth)
-        self.factor = calmed * measured
-        scaled = self._scaled(poses)
-        if reference is None:
-            self.state = b""
-            return self.factor, scaled
-        rig = Rig.from_bytes(self.state[STATE_BYTES:])
-        if self._known is None and len(poses) > 1:
-            # A typical depth, in the session's scale.
-            scaled, rig = steady(rig, scaled, math.exp(float(np.median(reference.log_depth))), self._arrived_s)
-        self.state = reference.to_bytes() + (rig.to_bytes() if rig.stands else b"")
-        return self.factor, scaled
-
-    def _scaled(self, poses: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._known is not None:
-            return self._known
-        return poses * np.array([1, 1, 1, self.factor], np.float32)
 
 
 def _known(capture: DecodedCapture, sizes: Sequence[tuple[int, int]], width: int, height: int) -> Known | None:

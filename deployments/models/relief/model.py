@@ -133,9 +133,9 @@ class ReliefModel:
         small = rgb if (grid_w, grid_h) == (width, height) else cv2.resize(rgb, (grid_w, grid_h), interpolation=cv2.INTER_AREA)
         # The networks work on 256 and 128 pixels: a picture of that order is enough, and quicker to shrink.
         seen = small if max(grid_w, grid_h) >= MASK_PX else rgb
-        before, found = Track.from_bytes(capture.request.state), self._nets.find_faces(seen)
-        raw = self._nets.segment(seen)
-        track = follow(before, raw, found[0], seen)
+        before, now_s = Track.from_bytes(capture.request.state), capture.request.arrived_s
+        raw, found = self._nets.segment(seen), self._nets.find_faces(seen)
+        track = follow(before, raw, found[0], seen, now_s)
         faces = self._follow_faces(capture, before, track, raw, found, camera)
         kind: SplatKind = "points" if options.representation == "points" else "lifted"
         relief = build_relief(small, track, camera, faces, self._faces.canonical.triangles if self._faces else None)
@@ -213,10 +213,14 @@ def _wall(grey: F32, presence: float) -> F32:
     height, width = grey.shape
     top = 1 / _SLOPE_TOP + presence * (1 / _WALL_TOP - 1 / _SLOPE_TOP)
     bottom = 1 / _SLOPE_BOTTOM + presence * (1 / _WALL_BOTTOM - 1 / _SLOPE_BOTTOM)
-    y = np.clip(((np.arange(height, dtype=np.float32) + 0.5) / height - 0.2) / 0.8, 0, 1)
-    slope = (top + (bottom - top) * y * y * (3 - 2 * y))[:, None]
-    smooth = _guided(grey, grey, max(2, max(height, width) // 24), 2e-2)
-    relief = np.float32(0.10 - 0.08 * presence) * (smooth - np.float32(0.5))
+    # A plane: its inverse depth is linear in pixels, and its borders stay straight from every side.
+    y, x = ((np.arange(side, dtype=np.float32) + 0.5) / side for side in (height, width))
+    slope = (top + (bottom - top) * y)[:, None]
+    # Shading as a whole, without its edges: a highlight is bright, and no nearer than what it lies on. None at the border.
+    window = (max(3, max(height, width) // 8) | 1,) * 2
+    smooth = cv2.blur(cv2.blur(np.minimum(grey, np.float32(0.8)), window), window)
+    inwards = np.clip(8 * y * (1 - y), 0, 1)[:, None] * np.clip(8 * x * (1 - x), 0, 1)
+    relief = np.float32(0.10 - 0.08 * presence) * inwards * (smooth - np.float32(0.45))
     return np.ascontiguousarray(slope * (1 + relief), np.float32)
 
 

@@ -1,7 +1,7 @@
 """Whether there is a person, and where: each frame's evidence, smoothed over time.
 
-The track is small and travels with the session as bytes: replicas keep nothing. It advances once a frame, not by a clock; times
-named here assume 10 frames a second. What the evidence decides:
+The track is small and travels with the session as bytes: replicas keep nothing. It advances by the session's clock; where that is
+not known, as at 10 frames a second. What the evidence decides:
 
 - A face (by its score, inside the mask) and a confident mask together start a track: a cup or a cat passes for a person in the
   mask alone, but not in both. The first frame of a stream decides at once, later ones within 0.3 s.
@@ -24,11 +24,15 @@ MIN_FACE_SCORE = 0.7
 """A face must score this much to start a track. Measured: people 0.76–0.95, a cat 0.60–0.64, cups and machines below 0.53."""
 
 _MIN_AREA, _MAX_AREA, _MIN_CORE = 0.03, 0.82, 0.80
+_MIN_OTHER_CORE = 0.92
+"""Of parts beside the largest: a plant is never as certain as a second person."""
 _ACQUIRE, _RELEASE = 0.34, 0.1
+"""Of presence, in a tenth of a second; so are all shares below."""
+_TENTH_S, _MOST_TENTHS = 0.1, 10.0
 _SCENE_CHANGE = 0.16
 _STATE_PX, _THUMB_PX = 128, 8
-_HEADER = struct.Struct("<Bff9f")
-_VERSION = 1
+_HEADER = struct.Struct("<Bdff9f")
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Track:
         face_weight: 0 (no face seen lately) to 1.
         face: Where the face was last seen, smoothed.
         thumb: Tiny grey picture. uint8 [8, 8].
+        at_s: When the frame arrived, by the session's clock; 0: nobody knows.
     """
 
     presence: float
@@ -48,11 +53,12 @@ class Track:
     face_weight: float
     face: Face
     thumb: NDArray[np.uint8]
+    at_s: float = 0.0
 
     def to_bytes(self) -> bytes:
         """1 to 3 kB."""
         small = cv2.resize(self.mask, (_STATE_PX, _STATE_PX), interpolation=cv2.INTER_AREA)
-        header = _HEADER.pack(_VERSION, self.presence, self.face_weight, self.face.width, *self.face.points.ravel())
+        header = _HEADER.pack(_VERSION, self.at_s, self.presence, self.face_weight, self.face.width, *self.face.points.ravel())
         return header + self.thumb.tobytes() + zlib.compress((small * 255 + 0.5).astype(np.uint8).tobytes(), 1)
 
     @staticmethod
@@ -65,13 +71,13 @@ class Track:
             small = np.frombuffer(zlib.decompress(state[body:]), np.uint8).reshape(_STATE_PX, _STATE_PX)
         except (zlib.error, ValueError):
             return None
-        _, presence, face_weight, width, *points = _HEADER.unpack_from(state)
+        _, at_s, presence, face_weight, width, *points = _HEADER.unpack_from(state)
         mask = cv2.resize(small, (MASK_PX, MASK_PX), interpolation=cv2.INTER_LINEAR).astype(np.float32) / np.float32(255)
         thumb = np.frombuffer(state, np.uint8, _THUMB_PX * _THUMB_PX, _HEADER.size).reshape(_THUMB_PX, _THUMB_PX)
-        return Track(presence, mask, face_weight, Face(1.0, width, np.array(points, np.float32).reshape(4, 2)), thumb)
+        return Track(presence, mask, face_weight, Face(1.0, width, np.array(points, np.float32).reshape(4, 2)), thumb, at_s)
 
 
-def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDArray[np.uint8]) -> Track:
+def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDArray[np.uint8], now_s: float = 0.0) -> Track:
     """The track after the next frame.
 
     Args:
@@ -79,6 +85,7 @@ def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDAr
         raw: The segmentation of this frame. float32 [256, 256].
         face: The most likely face of this frame.
         rgb: The frame. uint8 [H, W, 3].
+        now_s: When it arrived, by the session's clock; 0: nobody knows.
     """
     grey = cv2.cvtColor(cv2.resize(rgb, (64, 64), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     thumb = cv2.resize(grey, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
@@ -89,21 +96,27 @@ def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDAr
     mask, convincing = _main_parts(raw)
     somebody = convincing and (seen or held)
     if before is None:
-        return Track(float(somebody), mask if somebody else np.zeros_like(mask), float(seen), face, thumb)
-    presence = min(1.0, before.presence + _ACQUIRE) if somebody else max(0.0, before.presence - _RELEASE)
+        return Track(float(somebody), mask if somebody else np.zeros_like(mask), float(seen), face, thumb, now_s)
+    tenths = min((now_s - before.at_s) / _TENTH_S, _MOST_TENTHS) if now_s > before.at_s > 0 else 1.0
+
+    def share(a_tenth: NDArray[np.float32] | float) -> NDArray[np.float32]:
+        return np.asarray(1 - (1 - a_tenth) ** tenths, np.float32)
+
+    presence = before.presence + tenths * (_ACQUIRE if somebody else -_RELEASE)
+    presence = min(1.0, max(0.0, presence))
     if somebody:
         # Quick where much changes, as at the edge of a moving arm; slow where the network only wavers.
         change = mask - before.mask
-        mask = before.mask + change * (np.float32(0.45) + np.float32(0.45) * np.abs(change)) if before.presence > 0 else mask
+        mask = before.mask + change * share(np.float32(0.45) + np.float32(0.45) * np.abs(change)) if before.presence > 0 else mask
     else:
-        mask = before.mask * np.float32(0.97)
+        mask = before.mask * np.float32(0.97**tenths)
     if seen and before.face_weight > 0.05:
-        points = before.face.points + np.float32(0.6) * (face.points - before.face.points)
-        face = Face(face.score, before.face.width + 0.3 * (face.width - before.face.width), points)
+        points = before.face.points + share(0.6) * (face.points - before.face.points)
+        face = Face(face.score, before.face.width + float(share(0.3)) * (face.width - before.face.width), points)
     elif not seen:
         face = before.face
-    weight = min(1.0, before.face_weight + 0.25) if seen else max(0.0, before.face_weight - 0.2)
-    return Track(presence, mask, weight, face, thumb)
+    weight = min(1.0, max(0.0, before.face_weight + tenths * (0.25 if seen else -0.2)))
+    return Track(presence, mask, weight, face, thumb, now_s)
 
 
 def another_scene(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> bool:
@@ -138,7 +151,8 @@ def _main_parts(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], bool]:
         return np.zeros_like(raw), False
     areas = stats[1:, cv2.CC_STAT_AREA]
     sums = np.bincount(labels.ravel(), raw.ravel(), count)[1:]
-    keep = (areas >= 0.2 * areas.max()) & (sums / areas >= _MIN_CORE)
+    core = np.where(areas == areas.max(), _MIN_CORE, _MIN_OTHER_CORE)
+    keep = (areas >= 0.2 * areas.max()) & (sums / areas >= core)
     if not keep.any():
         return np.zeros_like(raw), False
     parts = np.concatenate([[False], keep])[labels]

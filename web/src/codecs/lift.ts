@@ -19,7 +19,7 @@ export const LIFTED_RANGE: SplatRange = {
 };
 
 /** The server's constants, see splats/lifting.py. */
-export const SIGMA_PX = 0.6;
+export const SIGMA_PX = 0.68;
 export const THICKNESS = 0.15;
 export const MIN_W = 0.01;
 /** Longest axis of a splat in pixels: that of the steepest slope, and a little for the corners of the picture. */

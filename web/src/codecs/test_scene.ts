@@ -46,7 +46,7 @@ export function expectedWords(codec: string, scene: SceneSplat[], camera: Camera
     scene.flatMap(({ centre, rgb }) => {
       const [x, y, z] = centre.map((value) => HALF.get(value)!) as [number, number, number];
       // A point's size follows from the pixels it stands for at its depth.
-      const scale = codec === "points" ? (0.6 * pitchPx * centre[2]) / camera.fx : SCALE;
+      const scale = codec === "points" ? (0.68 * pitchPx * centre[2]) / camera.fx : SCALE;
       const alpha = codec === "points" ? 250 : 255;
       const byte = 1 + Math.round((254 * (Math.log(scale) - low)) / (high - low));
       return [

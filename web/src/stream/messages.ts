@@ -21,6 +21,10 @@ export interface FrameOptions {
   border: number;
   /** Gaussians farther than this percentile of the frame's depths are pruned, 1..100 (100: none). */
   depth_percentile: number;
+  /** How much a model that predicts depth holds still what does not move, 0..1; 0: every frame stands alone. */
+  calm: number;
+  /** How far to the side surfaces go on behind nearer ones' edges, degrees, 0..30; 0: not at all. For models that predict depth. */
+  behind_deg: number;
   /** Longest side of the picture the model works on, pixels; 0 leaves it to the model. */
   inference_px: number;
   /** Spherical-harmonics degree, 0..2, for models that have them. */

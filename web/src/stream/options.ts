@@ -44,6 +44,8 @@ export function withinLimits(options: Partial<FrameOptions>, limits: Limits): Pa
     min_opacity: [0, 1],
     border: [0, 0.45],
     depth_percentile: [1, 100],
+    calm: [0, 1],
+    behind_deg: [0, 30],
     inference_px: [0, limits.max_inference_px],
     sh_degree: [0, 2],
     min_splats: [1, limits.max_splats],
