@@ -49,16 +49,16 @@ class Memory:
     Attributes:
         at_s: When the last frame arrived, by the session's clock; 0: nobody knows.
         reference: Of :mod:`deployments.models.alignment`, as bytes.
-        rig: Of :mod:`deployments.models.rig`, likewise.
         inverse: Coarse inverse depth as it was shown; 0 where there was none. float32 ``GRID``; None: nothing is held still yet.
         colors: Coarse colours. float32 [*``GRID``, 3].
+        rig: Of :mod:`deployments.models.rig`, as bytes.
     """
 
     at_s: float = 0.0
     reference: bytes = b""
-    rig: bytes = b""
     inverse: F32 | None = None
     colors: F32 | None = None
+    rig: bytes = b""
 
     def to_bytes(self) -> bytes:
         """About 10 kB. Colours are whole eighths of a level, as more precision is noise."""
@@ -86,10 +86,10 @@ class Memory:
         except zlib.error:
             planes = b""
         if len(planes) != 10 * cells or not unpack.eof:
-            return Memory(at_s, reference, rig)
+            return Memory(at_s, reference, rig=rig)
         inverse = np.frombuffer(planes, "<f4", cells).reshape(GRID)
         colors = np.frombuffer(planes, "<u2", 3 * cells, 4 * cells).reshape(*GRID, 3) / np.float32(8)
-        return Memory(at_s, reference, rig, np.where(np.isfinite(inverse), inverse, np.float32(0)), colors.astype(np.float32))
+        return Memory(at_s, reference, np.where(np.isfinite(inverse), inverse, np.float32(0)), colors.astype(np.float32), rig)
 
     def elapsed_s(self, now_s: float) -> float:
         """Seconds since the last frame, above 0 and at most two."""
