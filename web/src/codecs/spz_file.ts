@@ -1,4 +1,4 @@
-// Packed words → SPZ version 3, the compressed file of Niantic's library (github.com/nianticlabs/spz, MIT): a tenth of the PLY.
+// Packed words → SPZ version 3, the compressed file of Niantic's library (github.com/nianticlabs/spz, MIT): about a seventh of the PLY.
 // All of it is one gzip stream. Little-endian:
 //
 //   0   u32  NGSP                      then, of all N splats, one after the other:

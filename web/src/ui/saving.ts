@@ -28,7 +28,7 @@ export function savePly(stage: Stage, engine: Engine | null): void {
   saveAs(new Blob([plyOf(words, range, comments ?? [])], { type: "application/ply" }), timedName("ply"));
 }
 
-/** Saves the splats on the screen as an SPZ file: a tenth of the PLY, for viewers and shops that take it. */
+/** Saves the splats on the screen as an SPZ file: about a seventh of the PLY, for viewers and shops that take it. */
 export async function saveSpz(stage: Stage): Promise<void> {
   const { words, range } = stage.shown;
   saveAs(await spzOf(words, range), timedName("spz"));
