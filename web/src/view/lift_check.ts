@@ -10,16 +10,20 @@ const HEIGHT = 36;
 /** Fields of all splats' words that may be more than a step apart: neighbours at the very limit of belonging together. */
 const TOLERATED = 0.005;
 
-/** A slanted wall with a step and a hole in it, a coarser layer behind, and a second camera that is turned and moved. */
+/**
+ * A slanted wall with a step and a hole in it, a coarser layer behind, and a second camera that is turned and moved. The round one is
+ * so far away that it is stored around its own depth.
+ */
 export function checkFrame(isRound: boolean): DepthPixels {
+  const placed = (inverse: number): number => (isRound && inverse > 0 ? 0.02 + 0.004 * inverse : inverse);
   const front = layerOf(
     WIDTH,
     HEIGHT,
-    (u, v) => (u > 0.4 && u < 0.6 && v < 0.3 ? 0 : u < 0.55 ? 0.4 + 0.2 * u : 0.9 - 0.3 * v),
+    (u, v) => placed(u > 0.4 && u < 0.6 && v < 0.3 ? 0 : u < 0.55 ? 0.4 + 0.2 * u : 0.9 - 0.3 * v),
     true,
   );
-  const behind = layerOf(WIDTH / 2, HEIGHT / 2, (u, v) => 0.2 + 0.1 * u * v, false);
-  const aside = layerOf(WIDTH, HEIGHT, (u, v) => 0.5 + 0.25 * Math.sin(5 * u) * v, false);
+  const behind = layerOf(WIDTH / 2, HEIGHT / 2, (u, v) => placed(0.2 + 0.1 * u * v), false);
+  const aside = layerOf(WIDTH, HEIGHT, (u, v) => placed(0.5 + 0.25 * Math.sin(5 * u) * v), false);
   const [sin, cos] = [Math.sin(0.5), Math.cos(0.5)];
   const pose = Float32Array.of(cos, 0, sin, 0.2, 0, 1, 0, -0.1, -sin, 0, cos, 0.3);
   const camera = { width: WIDTH, height: HEIGHT, fx: 50, fy: 48, cx: 25, cy: 17 };
@@ -30,7 +34,7 @@ export function checkFrame(isRound: boolean): DepthPixels {
   const layers = views.flatMap((view) => view.layers);
   const pixels = layers.reduce((sum, layer) => sum + layer.inverseDepth.length, 0);
   const kind = isRound ? "points" : "lifted";
-  const frame: DepthFrame = { kind, scale: 1, border: 0.03, minOpacity: 0.2, farthest: 0.21, views, pixels };
+  const frame: DepthFrame = { kind, scale: 1, border: 0.03, minOpacity: 0.2, farthest: placed(0.21), views, pixels };
   const room = new Uint32Array(PIXEL_WORDS * ROW * Math.ceil(pixels / ROW));
   return toPixels(frame, layers.map(coloursOf), room);
 }
