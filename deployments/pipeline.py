@@ -54,6 +54,7 @@ class Prediction:
         pruned: Reason → Gaussians that the model has already removed; the packer does not prune for these reasons again.
         views: The cameras of Gaussians on a grid, where there are several; empty: ``camera`` alone.
         label: What made this frame, where that is not what the engine says of itself; else empty.
+        measured: Whether its depth is a sensor's: nothing is then made up behind what was seen.
     """
 
     scene: Gaussians | LayeredDepth
@@ -63,6 +64,7 @@ class Prediction:
     pruned: dict[str, int] = field(default_factory=dict)
     views: tuple[PosedCamera, ...] = ()
     label: str = ""
+    measured: bool = False
 
     def as_gaussians(self) -> Gaussians:
         """The scene as Gaussians, none of them pruned; depth is lifted, which takes milliseconds."""

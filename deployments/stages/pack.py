@@ -182,9 +182,9 @@ class Packer:
 
 
 def _continued(prediction: Prediction, request: FrameRequest) -> Prediction:
-    """Layered depth with what its front layer hides, as far as the client wants it; points are what was seen, and no more."""
+    """Layered depth with what its front layer hides, as far as the client wants it; points and what a sensor measured stay as seen."""
     scene = prediction.scene
-    if not isinstance(scene, LayeredDepth) or prediction.kind == "points":
+    if not isinstance(scene, LayeredDepth) or prediction.kind == "points" or prediction.measured:
         return prediction
     return replace(prediction, scene=continue_behind(scene, request.options.behind_deg))
 
