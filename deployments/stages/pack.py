@@ -182,7 +182,7 @@ class Packer:
 
 
 def _continued(prediction: Prediction, request: FrameRequest) -> Prediction:
-    """Layered depth with what its front layer hides, as far as the client wants it; points and what a sensor measured stay as seen."""
+    """Layered depth with what its front hides, as far as the client wants it; points and what a sensor measured stay as seen."""
     scene = prediction.scene
     if not isinstance(scene, LayeredDepth) or prediction.kind == "points" or prediction.measured:
         return prediction
