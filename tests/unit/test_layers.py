@@ -167,7 +167,7 @@ def test_a_resized_frame_shows_the_same_picture() -> None:
     picture, covered = splat(lift_layers(small), small.views[0].camera)
     truth = render_scene(1.0, 80, 60).rgb / 255
     right = psnr(picture, truth, covered > 0.5)
-    assert right > 24 and psnr(picture, np.roll(truth, 1, axis=1), covered > 0.5) < right - 2
+    assert right > 23 and psnr(picture, np.roll(truth, 1, axis=1), covered > 0.5) < right - 2
 
 
 def test_resizing_shrinks_every_layer_and_keeps_opacity_and_slopes() -> None:
