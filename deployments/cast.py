@@ -14,8 +14,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +37,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 _REPORT_S = 5.0
 
 
-async def watch(url: str, room: str, *, name: str = "", camera: str = "", **settings: Any) -> AsyncIterator[Splats]:
+async def watch(url: str, room: str, *, name: str = "", camera: str = "", **settings: Any) -> AsyncGenerator[Splats, None]:
     """What a room's camera shows, frame by frame, for as long as the iteration goes on::
 
         async for splats in watch("ws://127.0.0.1:8000/ws", "studio"):
@@ -56,23 +56,24 @@ async def watch(url: str, room: str, *, name: str = "", camera: str = "", **sett
         ClientError: The server or the room refuses, the room was closed, or the server was gone for longer than patience lasts.
     """
     seat, ended = _Seat(room, "viewer", name), None
-    async for stream in reconnecting(url, join=seat.join, **settings):
-        seat.taken(stream)
-        with suppress(ClientError):  # It broke; the next one is being opened.
-            if camera:
-                await stream.watch(camera)
-            async for reply in stream:
-                if isinstance(reply, Splats):
-                    yield reply
-                elif ended := _room_ended(reply):
-                    break
-        if ended:
-            raise ended
+    async with aclosing(reconnecting(url, join=seat.join, **settings)) as streams:
+        async for stream in streams:
+            seat.taken(stream)
+            with suppress(ClientError):  # It broke; the next one is being opened.
+                if camera:
+                    await stream.watch(camera)
+                async for reply in stream:
+                    if isinstance(reply, Splats):
+                        yield reply
+                    elif ended := _room_ended(reply):
+                        break
+            if ended:
+                raise ended
 
 
 async def publish(
     url: str, room: str, frames: AsyncIterator[bytes], *, name: str = "", **settings: Any
-) -> AsyncIterator[Published | Dropped | Error]:
+) -> AsyncGenerator[Published | Dropped | Error, None]:
     """Be a camera of a room until ``frames`` ends; yields what became of each frame that was sent.
 
     Args:
@@ -87,8 +88,9 @@ async def publish(
         ClientError: The server or the room refuses, the room was closed, or the server was gone for longer than patience lasts.
     """
     seat, ended, newest = _Seat(room, "camera", name), None, _Newest(frames)
+    streams = reconnecting(url, join=seat.join, **settings)
     try:
-        async for stream in reconnecting(url, join=seat.join, **settings):
+        async for stream in streams:
             seat.taken(stream)
             sending = asyncio.ensure_future(newest.send_to(stream))
             try:
@@ -107,6 +109,7 @@ async def publish(
             if newest.is_over:
                 return
     finally:
+        await streams.aclose()
         await newest.stop()
 
 

@@ -21,7 +21,7 @@ import random
 import struct
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -383,7 +383,7 @@ async def reconnecting(
     clock_s: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     **settings: Any,
-) -> AsyncIterator[Stream]:
+) -> AsyncGenerator[Stream, None]:
     """Open a session, and another one whenever it is over::
 
         async for stream in reconnecting(url):
