@@ -15,7 +15,7 @@ from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_layers
 from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError
-from deployments.stream.frames import Capture, FrameRequest, PackedFrame, SplatKind
+from deployments.stream.frames import Capture, FrameRequest, Intrinsics, PackedFrame, SplatKind
 from deployments.stream.messages import Engine
 
 
@@ -26,10 +26,17 @@ class DecodedCapture:
     Attributes:
         views: RGB, upright. uint8 [H, W, 3] each.
         request: The capture's request.
+        alphas: Opacity of each view's pixels, None: opaque; empty: all are. uint8 [H, W] each. Under transparent pixels ``views``
+            has the colours around them.
+        fov_deg: Field of view of the first view across its longer side, degrees; 0: unknown.
+        intrinsics: How it is known.
     """
 
     views: tuple[NDArray[np.uint8], ...]
     request: FrameRequest = field(default_factory=FrameRequest)
+    alphas: tuple[NDArray[np.uint8] | None, ...] = ()
+    fov_deg: float = 0.0
+    intrinsics: Intrinsics = "guessed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class Prediction:
         state: The session's new state.
         pruned: Reason → Gaussians that the model has already removed; the packer does not prune for these reasons again.
         views: The cameras of Gaussians on a grid, where there are several; empty: ``camera`` alone.
+        intrinsics: Where the focal length is from.
     """
 
     scene: Gaussians | LayeredDepth
@@ -52,6 +60,7 @@ class Prediction:
     state: bytes = b""
     pruned: dict[str, int] = field(default_factory=dict)
     views: tuple[PosedCamera, ...] = ()
+    intrinsics: Intrinsics = "guessed"
 
     def as_gaussians(self) -> Gaussians:
         """The scene as Gaussians, none of them pruned; depth is lifted, which takes milliseconds."""

@@ -21,6 +21,7 @@ from deployments.http.admitted import AdmittedPipeline
 from deployments.pipeline import Overloaded
 from deployments.splats.codecs import CODECS
 from deployments.splats.files import FORMATS, FileOptions
+from deployments.stages.pack import METRES
 from deployments.stream.errors import BadMessage, FrameEmpty, FrameError, FrameTooLarge, ImageBroken, UnsupportedImage
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.messages import Engine
@@ -85,8 +86,8 @@ class Photos:
         limits = self._args.option_limits
         if (name := query.get("format", "ply")) in CODECS and name not in limits.codecs:
             raise HTTPException(400, f"format: this server does not offer {name}")
-        unit = "metres" if engine.metric else "the model's own"
-        comments = (f"unit: {unit}", f"engine: {engine.name} ({engine.label})", f"licence: {engine.licence} {engine.licence_note}")
+        unit = METRES if engine.metric else "unit: the model's own"
+        comments = (unit, f"engine: {engine.name} ({engine.label})", f"licence: {engine.licence} {engine.licence_note}")
         wishes: dict[str, Any] = {key: query.pop(key) for key in ("format", "layout", "frame") if key in query}
         try:
             file = FileOptions(**wishes, comments=comments)
@@ -205,6 +206,7 @@ def _file(frame: PackedFrame, name: str, engine: Engine) -> Response:
         "x-splatcast-licence": engine.licence,
         "x-splatcast-kind": frame.kind,
         "x-splatcast-count": str(frame.count),
+        "x-splatcast-intrinsics": frame.intrinsics,
     }
     return Response(frame.data.tobytes(), media_type=form.media_type, headers=headers)
 

@@ -164,9 +164,9 @@ def resize_picture(picture: U8, width: int, height: int) -> U8:
 
 
 def upright(picture: U8, orientation: int) -> U8:
-    """A picture without its EXIF orientation: 5 to 8 are stored sideways, the others mirrored or upside down. uint8 [H, W, 3]."""
+    """A picture without its EXIF orientation: 5 to 8 are stored sideways, the others mirrored or upside down. uint8 [H, W, …]."""
     if orientation >= 5:
-        picture = picture.transpose(1, 0, 2)
+        picture = picture.swapaxes(0, 1)
     flip_y, flip_x = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
     return np.ascontiguousarray(picture[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
 

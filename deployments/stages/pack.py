@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,18 +18,22 @@ from deployments.splats.camera import PosedCamera
 from deployments.splats.codecs import CODECS, Codec, depth, depth_heads, original, planes, planes_heads
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.codecs.planes_ladder import rung_at
-from deployments.splats.files import encode_file
+from deployments.splats.files import FileOptions, encode_file
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import LayeredDepth, resize_layers
 from deployments.splats.lifting import fit_grid
+from deployments.stages.transparency import REASON as TRANSPARENT
 from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians
-from deployments.stream.frames import FrameRequest, PackedFrame
+from deployments.stream.frames import FrameRequest, Intrinsics, PackedFrame
 
 JPEG_QUALITY = 88
 """Of pictures that are coded here. A pixel of theirs is a splat, so colours are not subsampled."""
 FAR_MORE = 6.0
 """Pixels of the camera's picture for one of the grid, above which it is coded anew: 640×480 shown on 304×228 is just below."""
+METRES = "unit: metres"
+GUESSED = "unit: the model's own, as the focal length was guessed"
+"""What a file says of the unit of a model that measures in metres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ class Packer:
             pool=self._jpegs,
         )
         pruned["budget" if len(kept) > options.max_splats else "invalid"] += len(kept) - count
-        return PackedFrame(planes_heads.NAME, prediction.kind, count, data, camera, pruned, request)
+        _tell_transparent(pruned, prediction)
+        return PackedFrame(planes_heads.NAME, prediction.kind, count, data, camera, pruned, request, prediction.intrinsics)
 
     def _pack_gaussians(self, name: str, prediction: Prediction, request: FrameRequest) -> PackedFrame:
         options, done = request.options, prediction.pruned
@@ -143,8 +148,10 @@ class Packer:
         else:
             gaussians, pruned = pruning.prune(prediction.scene, prediction.camera, **wishes)
         total = {reason: count + done.get(reason, 0) for reason, count in pruned.items()}
-        data = encode_file(gaussians, request.file, self._encode) if request.file else self._encode[name](gaussians)
-        return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request)
+        _tell_transparent(total, prediction)
+        file = _honest(request.file, prediction.intrinsics)
+        data = encode_file(gaussians, file, self._encode) if file else self._encode[name](gaussians)
+        return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request, prediction.intrinsics)
 
 
 def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameRequest) -> PackedFrame:
@@ -165,7 +172,24 @@ def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameReq
     )
     surfaces = sum(int(np.count_nonzero(layer.inverse_depth > 0)) for view in layered.views for layer in view.layers)
     pruned = {**dict.fromkeys(pruning.REASONS, 0), "budget": before - layered.pixels}
-    return PackedFrame(depth_heads.NAME, prediction.kind, surfaces, data, layered.views[0].camera, pruned, request)
+    if gone := prediction.pruned.get(TRANSPARENT):
+        pruned[TRANSPARENT] = gone
+    camera = layered.views[0].camera
+    return PackedFrame(depth_heads.NAME, prediction.kind, surfaces, data, camera, pruned, request, prediction.intrinsics)
+
+
+def _tell_transparent(pruned: dict[str, int], prediction: Prediction) -> None:
+    """Count what a transparent pixel left out as such: pruning has found nothing there, and called it an edge."""
+    if gone := prediction.pruned.get(TRANSPARENT):
+        pruned["edge"] = max(0, pruned["edge"] - gone)
+        pruned[TRANSPARENT] = gone
+
+
+def _honest(file: FileOptions | None, intrinsics: Intrinsics) -> FileOptions | None:
+    """What the file says of itself, without metres if nobody knows the focal length that they go by."""
+    if file is None or intrinsics != "guessed":
+        return file
+    return replace(file, comments=tuple(GUESSED if line == METRES else line for line in file.comments))
 
 
 def _fits_planes(prediction: Prediction) -> bool:

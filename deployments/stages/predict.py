@@ -15,6 +15,7 @@ from typing import Any
 
 from deployments.models.base import SplatModel
 from deployments.pipeline import DecodedCapture, PredictedCapture, Prediction
+from deployments.stages.transparency import make_transparent
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.logs import frame_fields
 
@@ -43,6 +44,10 @@ def _run(model: SplatModel, captures: Sequence[DecodedCapture]) -> tuple[list[Pr
     results = model.predict(captures)
     if len(results) != len(captures):
         raise ValueError(f"expected {len(captures)} results, got {len(results)}")
+    results = [
+        result if isinstance(result, FrameError) else make_transparent(result, capture.alphas)
+        for capture, result in zip(captures, results, strict=True)
+    ]
     return results, (time.perf_counter() - began_s) * 1e3
 
 

@@ -213,11 +213,14 @@ class Splats(_Message, frozen=True):
         label: What made it, to show to people.
         count: Splats in ``data``.
         camera: The capture viewpoint: at the origin, looking along +z, x right, y down.
-        pruned: Reason → Gaussians removed for it: ``opacity``, ``border``, ``depth``, ``budget``, ``invalid``.
+        pruned: Reason → Gaussians removed for it: ``opacity``, ``border``, ``depth``, ``budget``, ``invalid``, ``edge``,
+            ``transparent``.
         timings_ms: Stage → milliseconds: ``receive``, ``queue``, ``decode``, ``infer``, ``pack``, ``send``, ``total``.
         dropped: Reason → frames of this session dropped for it so far.
         quality: The quality it was made with.
         data: The codec's bytes.
+        intrinsics: Where the camera's focal length is from: ``given`` (``fov_deg``), ``exif``, ``predicted`` by the model, or
+            ``guessed``: then lengths are in no unit, whatever the engine's ``metric`` says.
     """
 
     seq: int
@@ -232,6 +235,7 @@ class Splats(_Message, frozen=True):
     dropped: Map[int]
     quality: QualityState
     data: bytes
+    intrinsics: Text = "guessed"
 
 
 class Dropped(_Message, frozen=True):

@@ -395,6 +395,7 @@ class Session:
                     timings_ms={name: round(ms, 3) for name, ms in timings.items()},
                     dropped=self.counts.by_label("dropped"),
                     quality=quality,
+                    intrinsics=packed.intrinsics,
                     data=packed.data.data,  # type: ignore[arg-type]  # a view, so that we make no copy for msgpack
                 )
             )

@@ -36,6 +36,9 @@ MOST_CAPTURED = 48
 """Shapes of batches whose graphs are kept, the latest used. Each holds its result (11 MB a frame at 504) and some MB of graph; what
 lies in between is shared."""
 
+USUAL_FOV_DEG = 60.0
+"""Of a webcam, across the longer side."""
+
 _CAMERA = 16  # numbers a view: fx, fy, cx, cy, and the 3 × 4 pose
 _COARSE = REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
 _ASKED = 4  # numbers a session: factor, min_opacity, border, max_splats
@@ -80,15 +83,12 @@ class Forward:
     Args:
         net: From :func:`deployments.models.da3.network.load`.
         device: Where its weights are.
-        fov_deg: Field of view across the longer side, for networks that do not predict the camera.
         metric: Whether to scale the depth of a network without a camera decoder to metres.
         capture: Whether to capture sizes that come again as CUDA graphs; only on a GPU.
     """
 
-    def __init__(
-        self, net: nn.Module, device: torch.device, fov_deg: float = 60.0, metric: bool = False, capture: bool = True
-    ) -> None:
-        self._steps = Steps(net, device, fov_deg, metric)
+    def __init__(self, net: nn.Module, device: torch.device, metric: bool = False, capture: bool = True) -> None:
+        self._steps = Steps(net, device, metric)
         self._device = device
         self._capture = capture and device.type == "cuda"
         # Of several GPUs, whatever thread this runs in must use this one.
@@ -104,6 +104,11 @@ class Forward:
     def networks(self) -> list[Any]:
         """The network, or both of a nested one."""
         return [net for net in (self._steps.main, self._steps.meter) if net is not None]
+
+    @property
+    def predicts_camera(self) -> bool:
+        """Whether the network finds the focal length itself."""
+        return self._steps.predicts_camera
 
     @property
     def mark(self) -> Callable[[str], None]:
@@ -138,6 +143,7 @@ class Forward:
         scale: Scale | None = None,
         wishes: Sequence[Wish] | None = None,
         sizes: Sequence[tuple[int, int]] = (),
+        fovs_deg: Sequence[float] = (),
     ) -> list[Result]:
         """Run one batch.
 
@@ -147,12 +153,14 @@ class Forward:
             scale: Gives the factor for each session's lengths; None: 1. Called in the order of the sessions.
             wishes: Each session's, to leave out what its packer would; None: leave nothing out.
             sizes: Widths and heights to shrink the pictures to, one after the other, on the device.
+            fovs_deg: Each session's field of view across the longer side, for a network that does not predict the camera; empty:
+                :data:`USUAL_FOV_DEG`.
 
         Returns:
             A result for each session.
         """
         with self._here():
-            return self._run(pictures, k, scale, wishes, tuple(sizes))
+            return self._run(pictures, k, scale, wishes, tuple(sizes), fovs_deg)
 
     def _run(
         self,
@@ -161,6 +169,7 @@ class Forward:
         scale: Scale | None,
         wishes: Sequence[Wish] | None,
         sizes: tuple[tuple[int, int], ...],
+        fovs_deg: Sequence[float],
     ) -> list[Result]:
         sessions, views = len(pictures), len(pictures[0])
         wishes = wishes if k and views == 1 else None
@@ -168,6 +177,9 @@ class Forward:
         try:
             self.mark("begin")
             self._to_device(pictures, batch.pictures)
+            if not self.predicts_camera:
+                fovs = fovs_deg or [USUAL_FOV_DEG] * sessions
+                self._to_device([0.5 / math.tan(math.radians(fov) / 2) for fov in fovs], batch.lens)
             self.mark("copy in")
             batch.step(0)
             measured = self._to_host(batch.measured)
@@ -234,6 +246,7 @@ class _Batch:
 
     Attributes:
         pictures: uint8 [B, V, H, W, 3].
+        lens: Focal length over the longer side. float32 [B].
         asked: ``_ASKED`` for each session. float32 [B, 4].
         measured: From the first step: cameras, coarse log depth, and inverse depth if no Gaussians are wanted. float32 [B, …].
         out: From the last: a block as in ``adapter.py``, and ``COUNTS``. float32 [B, …].
@@ -255,6 +268,7 @@ class _Batch:
         self._taps = taps_of((before, *sizes), device)
         self.pictures = torch.empty((*shape, 3), dtype=torch.uint8, device=device)
         self.asked = torch.empty((shape[0], _ASKED), device=device)
+        self.lens = torch.empty(shape[0], device=device)
         self.measured = self.out = self.asked
         # Gaussians of several views take the package's adapter, which reads values back: no graph can hold that.
         self.tried = k > 0 and shape[1] > 1
@@ -320,7 +334,7 @@ class _Batch:
         return cameras[:, :4], cameras[:, 4:].reshape(-1, 3, 4) * np.array([1, 1, 1, factor], np.float32)
 
     def _measure(self) -> None:
-        scene = self._scene = self._steps.depth(self.pictures, self._taps, want_features=self._k > 0)
+        scene = self._scene = self._steps.depth(self.pictures, self._taps, want_features=self._k > 0, lens=self.lens)
         lens = torch.stack([scene.intrinsics[..., i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2))], dim=-1)
         moved = scene.poses[..., :3, :].clone()
         moved[..., 3] *= scene.unit[:, None, None]

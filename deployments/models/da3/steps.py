@@ -6,7 +6,6 @@ Two things that the package decides over a whole batch are decided for each sess
 the batch: the nested model's scale to metres, and the depth given to the sky.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +46,6 @@ class Steps:
     Args:
         net: From :func:`deployments.models.da3.network.load`.
         device: Where its weights are.
-        fov_deg: Field of view across the longer side, for networks that do not predict the camera.
         metric: Whether to scale the depth of a network without a camera decoder to metres.
 
     Attributes:
@@ -56,16 +54,29 @@ class Steps:
         mark: Called with a name after each part of a step.
     """
 
-    def __init__(self, net: nn.Module, device: torch.device, fov_deg: float, metric: bool) -> None:
+    def __init__(self, net: nn.Module, device: torch.device, metric: bool) -> None:
         nested = isinstance(net, NestedDepthAnything3Net)
         self.main: Any = net.da3 if nested else net
         self.meter: Any = net.da3_metric if nested else None
         self.mark: Callable[[str], None] = lambda name: None
-        self._device, self._tan_half, self._metric = device, math.tan(math.radians(fov_deg) / 2), metric
+        self._device, self._metric = device, metric
         self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
 
-    def depth(self, pictures: Tensor, taps: Sequence[tuple[Taps, Taps]], want_features: bool) -> Scene:
-        """The first step. uint8 [B, V, H, W, 3] on the device, and how to shrink them."""
+    @property
+    def predicts_camera(self) -> bool:
+        """Whether the network finds the focal length itself."""
+        return self.main.cam_dec is not None
+
+    def depth(self, pictures: Tensor, taps: Sequence[tuple[Taps, Taps]], want_features: bool, lens: Tensor) -> Scene:
+        """The first step.
+
+        Args:
+            pictures: On the device. uint8 [B, V, H, W, 3].
+            taps: How to shrink them.
+            want_features: Whether the second step follows.
+            lens: Each session's focal length over the picture's longer side, for networks that do not predict the camera. float32
+                [B].
+        """
         images = pictures.to(torch.float32)
         for across, down in taps:
             images = shrink(images, across, down)
@@ -82,11 +93,13 @@ class Steps:
                 # The first camera's frame is the world; its own pose stays the identity to the last bit.
                 poses[:, 1:, :3] = _relative(output.extrinsics)
         else:
-            focal = max(height, width) / 2 / self._tan_half
+            focal = lens * max(height, width)
             # Filled in on the device: a tensor made from a list would wait for its copy.
             intrinsics = torch.zeros((batch, views, 3, 3), device=self._device)
-            for i, j, value in ((0, 0, focal), (1, 1, focal), (0, 2, width / 2), (1, 2, height / 2), (2, 2, 1.0)):
-                intrinsics[..., i, j] = value
+            for i, value in ((0, width / 2), (1, height / 2)):
+                intrinsics[..., i, i] = focal[:, None]
+                intrinsics[..., i, 2] = value
+            intrinsics[..., 2, 2] = 1.0
             if "sky" in output:
                 depth = _far_sky(depth, output.sky < _SKY)
             if self._metric:

@@ -36,7 +36,7 @@ DEFAULT_PX = 384
 """Longest side where the client leaves it open: 110,592 pixels of a 4:3 picture, about what the viewer's window shows. A
 squarer picture gets no more of them."""
 
-HORIZONTAL_FOV_DEG = 60.0
+USUAL_FOV_DEG = 60.0
 """Of a usual webcam, across the longer side."""
 
 _RIM, _WALL_TOP, _WALL_BOTTOM = 1.45, 3.1, 2.3  # distances: the person's outline, the wall at the picture's top and bottom
@@ -101,7 +101,7 @@ class ReliefModel:
         budget = max(1, int(options.max_splats * 0.8))
         longest_px = options.inference_px or self._longest_px
         grid_w, grid_h = lifting.fit_grid(width, height, min(budget, longest_px * longest_px * 3 // 4), longest_px)
-        focal_px = max(grid_w, grid_h) / 2 / math.tan(math.radians(HORIZONTAL_FOV_DEG / 2))
+        focal_px = max(grid_w, grid_h) / 2 / math.tan(math.radians((capture.fov_deg or USUAL_FOV_DEG) / 2))
         # Pixels stay square to within rounding, whatever the grid.
         camera = Camera(grid_w, grid_h, focal_px, focal_px, grid_w / 2, grid_h / 2)
         small = rgb if (grid_w, grid_h) == (width, height) else cv2.resize(rgb, (grid_w, grid_h), interpolation=cv2.INTER_AREA)
@@ -109,7 +109,7 @@ class ReliefModel:
         seen = small if max(grid_w, grid_h) >= MASK_PX else rgb
         track = follow(Track.from_bytes(capture.request.state), self._nets.segment(seen), self._nets.find_face(seen), seen)
         kind: SplatKind = "points" if options.representation == "points" else "lifted"
-        return Prediction(build_relief(small, track, camera), kind, camera, track.to_bytes())
+        return Prediction(build_relief(small, track, camera), kind, camera, track.to_bytes(), intrinsics=capture.intrinsics)
 
 
 def build_relief(rgb: NDArray[np.uint8], track: Track, camera: Camera) -> LayeredDepth:
