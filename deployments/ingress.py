@@ -4,10 +4,11 @@ import asyncio
 import logging
 import os
 import time
+from typing import Any
 
 from ray import serve
 from ray.serve.exceptions import BackPressureError
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
 from starlette.types import ASGIApp
 
 from deployments.config import GraphArgs
@@ -16,7 +17,7 @@ from deployments.http.app import create_app
 from deployments.ops.graph_state import graph_state, replica_name
 from deployments.ops.metrics import PrometheusExport, RaySink
 from deployments.ops.proxy import missing_environment
-from deployments.pipeline import Overloaded
+from deployments.pipeline import DecodedCapture, Overloaded
 from deployments.stream.admission import Admission
 from deployments.stream.counts import Counts
 from deployments.stream.errors import FrameError, GraphFailed
@@ -52,11 +53,21 @@ class GraphPipeline:
         decoded = self._decode.remote(capture)
         predicted = self._predict.remote(decoded)
         packed = self._pack.remote(predicted)
+        outcome: PackedFrame | FrameError = await self._outcome(capture, packed, predicted, decoded)
+        return outcome
+
+    async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
+        """Run one capture through the first stage."""
+        outcome: DecodedCapture | FrameError = await self._outcome(capture, self._decode.remote(capture))
+        return outcome
+
+    async def _outcome(self, capture: Capture, last: DeploymentResponse, *before: DeploymentResponse) -> Any:
+        """What the last stage returns, or that the frame is lost."""
         try:
-            outcome: PackedFrame | FrameError = await asyncio.wait_for(packed, self._frame_timeout_s)
+            return await asyncio.wait_for(last, self._frame_timeout_s)
         except BaseException as error:
             # Nobody waits for it any more. Cancelling only one stage would leave the ones before it running, in others' places.
-            for response in (packed, predicted, decoded):
+            for response in (last, *before):
                 response.cancel()
             if isinstance(error, BackPressureError):
                 raise Overloaded from None
@@ -66,7 +77,6 @@ class GraphPipeline:
             # The client sees one error for all; the log tells them apart.
             self._count_lost(error, capture.request.frame_id)
             return GraphFailed()
-        return outcome
 
     def _count_lost(self, error: Exception, frame_id: str) -> None:
         """Log one line every few seconds, however many frames are lost."""

@@ -91,6 +91,10 @@ class Pipeline(Protocol):
         """
         ...
 
+    async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
+        """Run a capture through the first stage alone."""
+        ...
+
     async def describe(self) -> Engine:
         """What makes the splats. Waits until the model is loaded."""
         ...

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from deployments.pipeline import Overloaded, Pipeline
+from deployments.pipeline import DecodedCapture, Overloaded, Pipeline
 from deployments.stream.admission import Admission
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, PackedFrame
@@ -78,6 +78,14 @@ class AdmittedPipeline:
             else:
                 self.admission.finished(None, refused=refused)
         return outcome
+
+    async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
+        """Run a capture through the first stage alone, which needs no place: whoever asks bounds how often.
+
+        Raises:
+            Overloaded: Its queue was full.
+        """
+        return await self._pipeline.decode(capture)
 
     async def describe(self) -> Engine:
         """What makes the splats."""

@@ -86,6 +86,7 @@ def create_app(
         Route("/api/status", api.status),
         Route("/api/sample", api.sample),
         Route("/api/splat", photos.splat, methods=["POST"]),
+        Route("/api/picture", photos.picture, methods=["POST"]),
         Mount("/static", viewer),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, StreamError: _not_served, Exception: _failed})

@@ -6,6 +6,7 @@ For tests, for benchmarks that measure what the graph costs, and for anyone who 
 import asyncio
 
 from deployments.models.base import SplatModel
+from deployments.pipeline import DecodedCapture
 from deployments.stages.decode import FrameLimits, PhotoLimits, decode_capture
 from deployments.stages.pack import Packer, PackSettings
 from deployments.stages.predict import predict_batch
@@ -44,6 +45,10 @@ class LocalPipeline:
     async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
         """The same in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.run, capture)
+
+    async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
+        """The first stage alone."""
+        return await asyncio.to_thread(decode_capture, capture, self._frame_limits, self._photo_limits)
 
     async def describe(self) -> Engine:
         """What the model is."""

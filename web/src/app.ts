@@ -11,7 +11,7 @@ import { LiveView } from "./live_view.js";
 import { isKept, Keeping } from "./recording/keeping.js";
 import { initialState, type State } from "./state.js";
 import type { Access } from "./stream/access.js";
-import { wantedOptions } from "./stream/options.js";
+import { type SourceWishes, wantedOptions } from "./stream/options.js";
 import { attachControls } from "./ui/controls.js";
 import { attachCopying } from "./ui/copying.js";
 import { byId } from "./ui/dom.js";
@@ -40,6 +40,8 @@ export class App {
   private readonly sources: Sources;
   private readonly watch = new Watch((asleep) => this.cameraAsleep(asleep));
   private readonly keeping: Keeping;
+  private wishes: SourceWishes = { fovDeg: null, transparent: false };
+  private usualFovDeg: number | null = null;
 
   /** @throws Error If the browser has no WebGL2. */
   constructor(config: Config, access: Access) {
@@ -137,7 +139,19 @@ export class App {
     this.watch.begin(kind === "camera", nowMs());
     this.view.player.forgetPivot();
     this.view.statistics.clearWindows();
+    this.wishFor(opened);
     this.streamIfWanted();
+  }
+
+  /** Asks for what this source needs, and no longer for what the one before did. */
+  private wishFor({ fovDeg = 0, transparent = false }: Opened): void {
+    const { options, settings } = this.store.get();
+    // What the server does when nobody asks for a lens, once one was asked for.
+    if (fovDeg && this.usualFovDeg === null) this.usualFovDeg = options.fov_deg ?? 0;
+    const before = wantedOptions(settings, this.wishes);
+    this.wishes = { fovDeg: fovDeg || this.usualFovDeg, transparent };
+    const wanted = wantedOptions(settings, this.wishes);
+    if (JSON.stringify(wanted) !== JSON.stringify(before)) this.view.stream.configure(wanted);
   }
 
   /** While nobody can see the picture, or it stands still, the server should not compute it. */
@@ -185,8 +199,8 @@ export class App {
     this.store.set({ settings });
     remember({ ...recall(), ...patch });
     this.apply(patch);
-    const options = wantedOptions(settings);
-    if (JSON.stringify(options) !== JSON.stringify(wantedOptions(before))) this.view.stream.configure(options);
+    const options = wantedOptions(settings, this.wishes);
+    if (JSON.stringify(options) !== JSON.stringify(wantedOptions(before, this.wishes))) this.view.stream.configure(options);
     const reopens = settings.captureSide !== before.captureSide || settings.camera !== before.camera;
     if (reopens && this.sources.running === "camera" && !this.store.get().starting) void this.start("camera");
   }

@@ -61,9 +61,9 @@ export class LiveView implements PlayerEvents {
     const shownMs = nowMs();
     if (!frame.fromFile) this.stream.shown(frame, shownMs);
     this.statistics.shown(frame, shownMs);
-    const { seq, count, codec, kind, quality, timings_ms: timingsMs } = frame;
+    const { seq, count, codec, kind, quality, intrinsics, timings_ms: timingsMs } = frame;
     const onGpu = "pixels" in frame.content;
-    this.store.set({ shown: { seq, count, codec, kind, quality, timingsMs, onGpu } });
+    this.store.set({ shown: { seq, count, codec, kind, quality, intrinsics, timingsMs, onGpu } });
     this.problems.settle("shown");
     // Quality rises with the frames that are shown: a still that is sent once would keep what little it began with.
     this.staleIn(quality.splats_share < 1 || quality.px_share < 1 ? LATER_MS : null);

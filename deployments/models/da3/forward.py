@@ -177,9 +177,9 @@ class Forward:
         try:
             self.mark("begin")
             self._to_device(pictures, batch.pictures)
+            lenses = [0.5 / math.tan(math.radians(fov) / 2) for fov in fovs_deg or [USUAL_FOV_DEG] * sessions]
             if not self.predicts_camera:
-                fovs = fovs_deg or [USUAL_FOV_DEG] * sessions
-                self._to_device([0.5 / math.tan(math.radians(fov) / 2) for fov in fovs], batch.lens)
+                self._to_device([(lens,) for lens in lenses], batch.lens)
             self.mark("copy in")
             batch.step(0)
             measured = self._to_host(batch.measured)
@@ -189,6 +189,9 @@ class Forward:
             self._wait()
             rows = measured.numpy()
             log_depth = rows[:, views * _CAMERA :][:, :_COARSE].reshape(sessions, *REFERENCE_SHAPE)
+            if self._steps.metric and not self.predicts_camera:
+                # Another lens makes other metres of the same depth at once: that is no flicker to hold still.
+                log_depth = log_depth - np.log(np.array(lenses, np.float32))[:, None, None]
             factors = [1.0 if scale is None else scale(index, log_depth[index]) for index in range(sessions)]
             if not k:
                 return [batch.depth_result(*found) for found in zip(rows, factors, strict=True)]
@@ -246,7 +249,7 @@ class _Batch:
 
     Attributes:
         pictures: uint8 [B, V, H, W, 3].
-        lens: Focal length over the longer side. float32 [B].
+        lens: Focal length over the longer side. float32 [B, 1].
         asked: ``_ASKED`` for each session. float32 [B, 4].
         measured: From the first step: cameras, coarse log depth, and inverse depth if no Gaussians are wanted. float32 [B, …].
         out: From the last: a block as in ``adapter.py``, and ``COUNTS``. float32 [B, …].
@@ -268,7 +271,7 @@ class _Batch:
         self._taps = taps_of((before, *sizes), device)
         self.pictures = torch.empty((*shape, 3), dtype=torch.uint8, device=device)
         self.asked = torch.empty((shape[0], _ASKED), device=device)
-        self.lens = torch.empty(shape[0], device=device)
+        self.lens = torch.empty((shape[0], 1), device=device)
         self.measured = self.out = self.asked
         # Gaussians of several views take the package's adapter, which reads values back: no graph can hold that.
         self.tried = k > 0 and shape[1] > 1

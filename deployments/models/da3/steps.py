@@ -51,6 +51,7 @@ class Steps:
     Attributes:
         main: The network, of a nested one the one for any views.
         meter: Of a nested one, the one for metres.
+        metric: As it was given.
         mark: Called with a name after each part of a step.
     """
 
@@ -59,7 +60,7 @@ class Steps:
         self.main: Any = net.da3 if nested else net
         self.meter: Any = net.da3_metric if nested else None
         self.mark: Callable[[str], None] = lambda name: None
-        self._device, self._metric = device, metric
+        self._device, self.metric = device, metric
         self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
 
     @property
@@ -75,7 +76,7 @@ class Steps:
             taps: How to shrink them.
             want_features: Whether the second step follows.
             lens: Each session's focal length over the picture's longer side, for networks that do not predict the camera. float32
-                [B].
+                [B, 1].
         """
         images = pictures.to(torch.float32)
         for across, down in taps:
@@ -97,13 +98,13 @@ class Steps:
             # Filled in on the device: a tensor made from a list would wait for its copy.
             intrinsics = torch.zeros((batch, views, 3, 3), device=self._device)
             for i, value in ((0, width / 2), (1, height / 2)):
-                intrinsics[..., i, i] = focal[:, None]
+                intrinsics[..., i, i] = focal
                 intrinsics[..., i, 2] = value
             intrinsics[..., 2, 2] = 1.0
             if "sky" in output:
                 depth = _far_sky(depth, output.sky < _SKY)
-            if self._metric:
-                unit = unit * (focal / _CANONICAL_FOCAL_PX)
+            if self.metric:
+                unit = unit * (focal[:, 0] / _CANONICAL_FOCAL_PX)
         if self.meter is not None:
             _, metres, measured = self._branch(self.meter, images)
             focal_px = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2

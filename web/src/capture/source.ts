@@ -17,6 +17,10 @@ export interface Opened {
   readonly name: string;
   /** Where it is to be seen. */
   readonly shows: keyof Previews;
+  /** Field of view of the lens, degrees across the longer side; 0 or missing: unknown. */
+  readonly fovDeg?: number;
+  /** Some of its pixels are transparent. */
+  readonly transparent?: boolean;
 }
 
 /** A source that has everything it needs: the one before it ends only now. */
@@ -76,7 +80,7 @@ export class CaptureLine {
   start(signal: AbortSignal, nature: Partial<SourceNature> = {}): number {
     signal.throwIfAborted();
     const run = ++this.run;
-    this.post({ type: "start", run, nature: { stays: false, faces: false, ...nature } });
+    this.post({ type: "start", run, nature: { stays: false, faces: false, transparent: false, ...nature } });
     atEnd(signal, () => this.post({ type: "stop", run }));
     return run;
   }

@@ -3,11 +3,23 @@
 import type { Settings } from "../config.js";
 import type { FrameOptions, Limits } from "./messages.js";
 
-/** What the settings ask of the server. What they leave open is left to the server's defaults. */
-export function wantedOptions(settings: Settings): Partial<FrameOptions> {
+/** What a source asks for: a photo may tell its lens, and have holes. */
+export interface SourceWishes {
+  /** Field of view across the longer side, degrees; null: nothing is known, nor was of the source before. */
+  readonly fovDeg: number | null;
+  /** Some of its pixels are transparent: their colours are what the server made of them. */
+  readonly transparent: boolean;
+}
+
+/** What the settings, and the source, ask of the server. What they leave open is left to the server's defaults. */
+export function wantedOptions(
+  settings: Settings,
+  source: SourceWishes = { fovDeg: null, transparent: false },
+): Partial<FrameOptions> {
   const options = {
     representation: settings.representation,
-    colors: "own" as const,
+    colors: source.transparent ? ("jpeg" as const) : ("own" as const),
+    fov_deg: settings.fovDeg ?? source.fovDeg,
     max_splats: settings.maxSplats,
     inference_px: settings.inferencePx,
     min_opacity: settings.minOpacity,
@@ -31,6 +43,7 @@ export function withinLimits(options: Partial<FrameOptions>, limits: Limits): Pa
     border: [0, 0.45],
     depth_percentile: [1, 100],
     inference_px: [0, limits.max_inference_px],
+    fov_deg: [0, 170],
     sh_degree: [0, 2],
     min_splats: [1, limits.max_splats],
     min_inference_px: [1, limits.max_inference_px],
