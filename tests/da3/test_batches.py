@@ -26,11 +26,15 @@ class Spy:
         self.inner, self.poison = inner, poison
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, pictures: Sequence[NDArray[np.uint8]], k: int, scale: Any, wishes: Any, sizes: Any) -> list[Result]:
+    @property
+    def predicts_camera(self) -> bool:
+        return self.inner.predicts_camera
+
+    def run(self, pictures: Sequence[NDArray[np.uint8]], k: int, scale: Any, wishes: Any, sizes: Any, fovs: Any) -> list[Result]:
         self.shapes.append((len(pictures), *pictures[0].shape[:3]))
         if self.poison is not None and any(np.array_equal(one[0], self.poison) for one in pictures):
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        results: list[Result] = self.inner.run(pictures, k, scale, wishes, sizes)
+        results: list[Result] = self.inner.run(pictures, k, scale, wishes, sizes, fovs)
         return results
 
 
