@@ -173,6 +173,11 @@ FILM_MM: Final = 36.0
 another shape than film's 3:2: for 4:3, a field that is 4 % wider than theirs."""
 
 
+def warm_up() -> None:
+    """Compile or load the kernels, so that no user's first picture waits for it."""
+    png_rows.warm_up()
+
+
 def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> U8:
     """The colours of :func:`decode_view`. uint8 [H, W, 3]."""
     return decode_view(data, limits, wanted_px).rgb

@@ -7,6 +7,7 @@ import asyncio
 
 from deployments.models.base import SplatModel
 from deployments.pipeline import DecodedCapture
+from deployments.stages import decode
 from deployments.stages.decode import FrameLimits, PhotoLimits, decode_capture
 from deployments.stages.pack import Packer, PackSettings
 from deployments.stages.predict import predict_batch
@@ -31,6 +32,7 @@ class LocalPipeline:
 
     def warm_up(self) -> None:
         """Compile or load every kernel and run the model once."""
+        decode.warm_up()
         self._model.warm_up()
         self._packer.warm_up()
 
