@@ -148,7 +148,7 @@ def measure_server(server: LocalServer, data: bytes, clients: int, rounds: int) 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def measure(kinds: Sequence[str], megapixels: Sequence[float], rounds: int) -> dict[str, Any]:
+def measure(kinds: Sequence[str], megapixels: Sequence[float], rounds: int, with_server: bool) -> dict[str, Any]:
     """Every type in every size: name → figures."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -157,6 +157,8 @@ def measure(kinds: Sequence[str], megapixels: Sequence[float], rounds: int) -> d
             path.write_bytes(make_picture(kind, size))
             figures = {"file_mb": path.stat().st_size / 1e6, "stages": in_a_process(path, rounds)}
             found[f"{kind} {size:g}"] = figures
+        if not with_server:
+            return found
         with LocalServer(shipped_config({})) as server:
             for (kind, size), path in files.items():
                 data = path.read_bytes()
@@ -169,7 +171,7 @@ def describe(measured: dict[str, Any]) -> str:
     """The table."""
     rows = []
     for name, figures in measured.items():
-        stages, server = figures["stages"], figures["server"]
+        stages, server = figures["stages"], figures.get("server", {})
         alone_s = stages["decode"] + stages["infer"] + stages["pack"]
         memory = stages["peak_mb"] - stages["idle_mb"] + stages["decoder_mb"]
         rows.append(
@@ -179,8 +181,8 @@ def describe(measured: dict[str, Any]) -> str:
                 f"{stages['decode'] * 1e3:.0f}",
                 f"{1 / alone_s:.1f}",
                 f"{memory:.0f}",
-                *(f"{server[str(clients)]['photos_per_s']:.1f}" for clients in CLIENTS),
-                f"{server[str(CLIENTS[-1])]['decoders_mb']:.0f}",
+                *(f"{server[str(clients)]['photos_per_s']:.1f}" if server else None for clients in CLIENTS),
+                f"{server[str(CLIENTS[-1])]['decoders_mb']:.0f}" if server else None,
             ]
         )
     head = ["", "MB", "decode, ms", "stages: photos/s", "more memory, MB", *(f"server, {n} at once: photos/s" for n in CLIENTS)]
@@ -198,13 +200,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--kinds", type=names, default=list(KINDS), help=f"of {','.join(KINDS)} (all)")
     parser.add_argument("--megapixels", type=_sizes, default=[12.0, 24.0, 48.0], help="sizes (12,24,48)")
     parser.add_argument("--rounds", type=between(1, 1000, int), default=5, help="photos of each, and of each client (%(default)s)")
+    parser.add_argument("--stages-only", action="store_true", help="start no server")
     parser.add_argument("--measure", type=Path, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.measure:
         print(json.dumps(measure_stages(args.measure, args.rounds)))
         return 0
     report = start_report("pictures", 1, argv, args)
-    report["pictures"] = measure(args.kinds, args.megapixels, args.rounds)
+    report["pictures"] = measure(args.kinds, args.megapixels, args.rounds, not args.stages_only)
     publish(report, f"{describe_machine(report)}\n\n{describe(report['pictures'])}", args.out)
     return 0
 

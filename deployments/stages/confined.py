@@ -113,19 +113,27 @@ def decode_confined(kind: str, data: bytes, wanted_px: int, bounds: Bounds) -> D
 
 
 def _environment() -> dict[str, str]:
-    return {"MALLOC_ARENA_MAX": "2", **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}}
+    paths = os.pathsep.join(place for place in sys.path if os.path.isabs(place))
+    return {
+        "MALLOC_ARENA_MAX": "2",
+        "SPLATCAST_PATH": paths,
+        **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+    }
 
 
 def _refusal(kind: str, head: dict[str, Any], bounds: Bounds) -> Exception:
     if head["why"] == "missing":
         return UnsupportedImage(_MISSING.get(kind, f"a {kind.upper()}, which this server can't read: save it as JPEG"))
+    if head["why"] == "raw":
+        return UnsupportedImage("a camera's raw image: develop it, and save it as JPEG")
     if head["why"] == "color":
         return UnsupportedColor(f"in the colour layout {head['layout']}")
     if head["why"] == "size":
         least, most = f"{bounds.min_px}×{bounds.min_px}", f"{bounds.max_width}×{bounds.max_height}"
         limit = f"{least} to {most}, and at most {bounds.max_pixels / 1e6:g} megapixels in a {kind.upper()}"
         return ImageSizeRefused(head["width"], head["height"], f"{limit}; save it as an ordinary JPEG")
-    return ImageBroken(head["reason"])
+    # Some libraries name their objects, by address, which is nobody's business.
+    return ImageBroken("its data make no sense" if "<" in head["reason"] else head["reason"])
 
 
 def _decoded(head: dict[str, Any], content: bytes) -> Decoded:

@@ -12,13 +12,19 @@ this package: a process is started for each picture, and has to start quickly.
 
 import io
 import json
+import os
 import resource
 import sys
 from typing import Any
 
+_SUBFILE, _DNG_VERSION = 254, 50706
+"""TIFF's tag of a first picture that is only the small copy of another; DNG's own. Both are cameras' raw files."""
+
 
 def main() -> None:
     """Decode what comes in."""
+    # The server may have its libraries elsewhere; -I keeps Python from looking there by itself.
+    sys.path += [place for place in os.environ.get("SPLATCAST_PATH", "").split(os.pathsep) if place and place not in sys.path]
     kind, *numbers = sys.argv[1:]
     wanted_px, min_px, max_width, max_height, max_pixels, memory_bytes, time_s = map(int, numbers)
     data = sys.stdin.buffer.read()
@@ -33,6 +39,8 @@ def main() -> None:
         too_small = min(width, height) < min_px
         if too_small or width > max_width or height > max_height or width * height > max_pixels:
             return _refuse("size", width=width, height=height)
+        if kind == "tiff" and (image.tag_v2.get(_SUBFILE, 0) or _DNG_VERSION in image.tag_v2 or data[8:10] == b"CR"):
+            return _refuse("raw")
         image.load()
         if image.size not in ((width, height), (height, width)):
             return _refuse("broken", reason="its header says another size than its pixels have")

@@ -201,7 +201,7 @@ def test_a_decoder_that_takes_too_much_memory_or_time_is_ended() -> None:
 
 def test_the_decoder_knows_nothing_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPLATCAST_TOKEN", "0123456789abcdef")
-    assert set(confined._environment()) <= {"MALLOC_ARENA_MAX", "LD_LIBRARY_PATH"}
+    assert set(confined._environment()) <= {"MALLOC_ARENA_MAX", "LD_LIBRARY_PATH", "SPLATCAST_PATH"}
     assert "import deployments" not in PROGRAM.read_text() and "from deployments" not in PROGRAM.read_text()
 
 
@@ -236,6 +236,12 @@ def test_the_program_says_what_it_did_in_one_line() -> None:
     done = subprocess.run(command, input=saved(scene(), "BMP"), capture_output=True, check=True)
     line, _, rest = done.stdout.partition(b"\n")
     assert json.loads(line)["size"] == [96, 64] and len(rest) == 96 * 64 * 3
+
+
+@pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}], ids=["NEF", "DNG"])
+def test_a_raw_file_is_not_taken_for_its_small_copy(tags: dict[int, object]) -> None:
+    error = refusal(saved(scene(), "TIFF", tiffinfo=tags))
+    assert error.code == "unsupported_image" and "raw image: develop it" in str(error)
 
 
 # --- Which way is up ---
