@@ -97,7 +97,14 @@ def decode_confined(kind: str, data: bytes, wanted_px: int, bounds: Bounds) -> D
     try:
         with FEW_AT_A_TIME:
             done = subprocess.run(  # Of the environment only where libraries are: it holds tokens.
-                command, input=data, capture_output=True, timeout=bounds.time_s, env=_environment(), cwd="/", check=False
+                command,
+                input=data,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=bounds.time_s,
+                env=_environment(),
+                cwd="/",
+                check=False,
             )
     except subprocess.TimeoutExpired:
         raise ImageBroken(f"it takes more than {bounds.time_s} s to decode") from None

@@ -482,7 +482,7 @@ def test_the_depth_codec_carries_opacity() -> None:
     width = layer.inverse_depth.shape[1]
     assert layer.opacity is not None
     assert (layer.inverse_depth[:, : width // 4] == 0).all() and (layer.inverse_depth[:, width * 2 // 5 : width * 3 // 5] > 0).all()
-    assert np.abs(layer.opacity[:, width * 7 // 10 : width * 8 // 10].astype(int) - 128).max() <= 3
+    assert np.abs(layer.opacity[:, width * 7 // 10 : width * 8 // 10].astype(int) - 128).max() <= 9, "half a step of its levels"
     assert packed.pruned["transparent"] > 0 and packed.count < layer.inverse_depth.size
 
 
