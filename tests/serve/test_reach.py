@@ -14,7 +14,7 @@ import pytest
 
 from tests.serve.conftest import SYNTHETIC
 from tests.server import ROOT, Server
-from tests.unit.test_photos import files, folder, until
+from tests.unit.test_photo_command import files, folder, until
 
 pytestmark = pytest.mark.cluster
 

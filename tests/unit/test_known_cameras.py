@@ -80,7 +80,7 @@ def reply_of(packed: PackedFrame | FrameError) -> Splats:
     assert isinstance(packed, PackedFrame), str(packed)
     quality = QualityState(0, 0, 1.0, 1.0, "", "")
     return Splats(
-        0, 0.0, packed.codec, packed.kind, packed.label, packed.count, packed.camera, packed.pruned, {}, {}, quality,
+        0, 0.0, packed.codec, packed.kind, packed.request.label, packed.count, packed.camera, packed.pruned, {}, {}, quality,
         packed.data.tobytes(),
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ from deployments.photos.work import Track
 from deployments.stages.local import LocalPipeline
 from tests.pictures import jpeg
 from tests.stub_server import served
-from tests.unit.test_photos import files, folder, start, until, video
+from tests.unit.test_photo_command import files, folder, start, until, video
 
 TOKEN = "a-token-of-the-tests"
 INFO = {
