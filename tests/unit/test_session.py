@@ -387,7 +387,9 @@ def test_what_made_a_frame_is_named_where_it_is_not_the_engine() -> None:
     session = greeted()
     say(session, Frame(1, [JPEG]))
     ticket, _ = session.next_capture(0.0) or pytest.fail()
-    session.finished(ticket, replace(packed(), label="Depth from the camera"), 0.1)
+    answer = packed()
+    answer.request.label = "Depth from the camera"
+    session.finished(ticket, answer, 0.1)
     reply = hear(session)
     assert isinstance(reply, Splats) and reply.label == "Depth from the camera"
     run_frame(session, 2)
