@@ -22,6 +22,8 @@ from benchmarks.command import BenchmarkError
 
 _REPLICA = re.compile(r"ServeReplica:[^:]+:(\w+)")
 _TITLES = {
+    # A picture that is decoded in a process of its own: benchmarks count it with whoever waits for it.
+    "confined_decoder.py": "FrameDecoder",
     "ray::ProxyActor": "proxy",
     "ray::HAProxyManager": "proxy",
     "/haproxy ": "proxy",

@@ -6,7 +6,7 @@ import logging
 from ray import serve
 
 from deployments.pipeline import DecodedCapture
-from deployments.stages.decode import FrameLimits, decode_capture
+from deployments.stages.decode import FrameLimits, decode_capture, warm_up
 from deployments.stream.errors import FrameError, GraphFailed
 from deployments.stream.frames import Capture
 from deployments.stream.logs import frame_fields
@@ -20,6 +20,7 @@ class FrameDecoder:
 
     def __init__(self, frames: FrameLimits, photos: FrameLimits) -> None:
         self._frames, self._photos = frames, photos
+        warm_up()
 
     async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
         """Decode all views, or say which rule one of them breaks."""

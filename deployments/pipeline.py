@@ -15,7 +15,7 @@ from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import lift_layers
 from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError
-from deployments.stream.frames import Capture, FrameRequest, PackedFrame, SplatKind
+from deployments.stream.frames import Capture, FrameRequest, Intrinsics, PackedFrame, SplatKind
 from deployments.stream.messages import Engine
 from deployments.stream.room_news import Rendition
 
@@ -32,6 +32,10 @@ class DecodedCapture:
             float32 [V, 3, 4].
         depths: Measured z-depth in each camera, metres, 0 where it is unknown; covers its view, of any size. float32 [h, w] each;
             empty: there is none, and the model is to say. If there is, there are ``cameras``, and ``poses`` for several views.
+        alphas: Opacity of each view's pixels, None: opaque; empty: all are. uint8 [H, W] each. Under transparent pixels ``views``
+            has the colours around them.
+        fov_deg: Field of view of the first view across its longer side, degrees; 0: unknown.
+        intrinsics: How it is known.
     """
 
     views: tuple[NDArray[np.uint8], ...]
@@ -39,6 +43,9 @@ class DecodedCapture:
     cameras: tuple[Camera, ...] = ()
     poses: NDArray[np.float32] | None = None
     depths: tuple[NDArray[np.float32], ...] = ()
+    alphas: tuple[NDArray[np.uint8] | None, ...] = ()
+    fov_deg: float = 0.0
+    intrinsics: Intrinsics = "guessed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,7 @@ class Prediction:
         views: The cameras of Gaussians on a grid, where there are several; empty: ``camera`` alone.
         label: What made this frame, where that is not what the engine says of itself; else empty.
         measured: Whether its depth is a sensor's: nothing is then made up behind what was seen.
+        intrinsics: Where the focal length is from.
     """
 
     scene: Gaussians | LayeredDepth
@@ -65,6 +73,7 @@ class Prediction:
     views: tuple[PosedCamera, ...] = ()
     label: str = ""
     measured: bool = False
+    intrinsics: Intrinsics = "guessed"
 
     def as_gaussians(self) -> Gaussians:
         """The scene as Gaussians, none of them pruned; depth is lifted, which takes milliseconds."""
@@ -100,6 +109,14 @@ class Pipeline(Protocol):
 
         Raises:
             Overloaded: If the graph's queues are full.
+        """
+        ...
+
+    async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
+        """Run a capture through the first stage alone.
+
+        Raises:
+            Overloaded: If its queue is full.
         """
         ...
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from deployments.pipeline import Overloaded, Pipeline
+from deployments.pipeline import DecodedCapture, Overloaded, Pipeline
 from deployments.stream.admission import Admission
 from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, PackedFrame
@@ -87,6 +87,14 @@ class AdmittedPipeline:
             Overloaded: A queue of the graph was full.
         """
         return await self._pipeline.recode(packed, rendition)
+
+    async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
+        """Run a capture through the first stage alone, which needs no place: whoever asks bounds how often.
+
+        Raises:
+            Overloaded: Its queue was full.
+        """
+        return await self._pipeline.decode(capture)
 
     async def describe(self) -> Engine:
         """What makes the splats."""

@@ -91,6 +91,7 @@ def create_app(
         Route("/api/status", api.status),
         Route("/api/sample", api.sample),
         Route("/api/splat", photos.splat, methods=["POST"]),
+        Route("/api/picture", photos.picture, methods=["POST"]),
         # Among the files that need no token: it is to be seen before anything is asked.
         Route(f"/static/{RECORDING_PATH.name}", viewer.beside(RECORDING_PATH)),
         Mount("/static", viewer),

@@ -1,9 +1,15 @@
-"""``POST /api/splat``: one picture in, one splat file out. The picture is the body, or the one file of a form."""
+"""``POST /api/splat``: one picture in, one splat file out. The picture is the body, or the one file of a form.
 
+``POST /api/picture``: the picture itself, as a browser shows it, for types that not every browser reads.
+"""
+
+import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import TypeVar
 from uuid import uuid4
 
 import anyio
@@ -18,6 +24,7 @@ from deployments.http.access import Places
 from deployments.http.admitted import AdmittedPipeline
 from deployments.pipeline import Overloaded
 from deployments.splats.files import FORMATS, FileOptions
+from deployments.stages.pictures import encode_picture
 from deployments.stream.errors import FrameEmpty, FrameError, FrameTooLarge, ImageBroken, UnsupportedImage
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.messages import Engine
@@ -35,8 +42,12 @@ MAX_UPLOADS_PER_ADDRESS = 8
 """So that one client can't hold them all."""
 FORM_BYTES = 64 * 1024
 """Of a form's other parts, all together."""
+PICTURE_PX = 1920
+"""Longer side of a picture for the viewer, which never sends a larger one."""
 MAX_HELD_BYTES = 256 * 1024 * 1024
 """Of all pictures that are being read."""
+
+Outcome = TypeVar("Outcome")
 
 
 class Photos:
@@ -60,12 +71,31 @@ class Photos:
         """Answer one request. Query: ``format``, ``layout``, ``frame``, and any option of a stream by its name."""
         engine = await self._describe()
         options, file = self._options(request, engine)
+        frame = await self._through(self._pipeline, request, options, file)
+        return _file(frame, file.format, engine)
+
+    async def picture(self, request: Request) -> Response:
+        """Answer with the picture, upright and in sRGB: a JPEG, or a PNG if some of it is transparent."""
+        options = replace(self._args.options, inference_px=PICTURE_PX, fov_deg=0.0)
+        decoded = await self._through(self._pipeline.decode, request, options, FileOptions())
+        alpha = decoded.alphas[0] if decoded.alphas else None
+        data, media_type = await asyncio.to_thread(encode_picture, decoded.views[0], alpha, PICTURE_PX)
+        return Response(data, media_type=media_type, headers={"x-splatcast-fov-deg": f"{decoded.fov_deg:.3f}"})
+
+    async def _through(
+        self,
+        stages: Callable[[Capture], Awaitable[Outcome | FrameError]],
+        request: Request,
+        options: FrameOptions,
+        file: FileOptions,
+    ) -> Outcome:
+        """What the graph, or its first stage, makes of the picture in a request."""
         with self._places.take(request.scope):
             try:
                 with anyio.fail_after(BODY_TIMEOUT_S):
                     body = await self._picture(request)
                 frame = FrameRequest(options, frame_id=f"photo-{uuid4().hex[:12]}/0", file=file)
-                outcome = await self._pipeline(Capture((body,), frame))
+                outcome = await stages(Capture((body,), frame))
             except TimeoutError:
                 raise HTTPException(408, f"The picture did not arrive within {BODY_TIMEOUT_S:g} s.") from None
             except Overloaded:
@@ -74,7 +104,7 @@ class Photos:
             if hint := _how_to_send(outcome, body, request):
                 raise HTTPException(415, hint)
             raise outcome
-        return _file(outcome, file.format, engine)
+        return outcome
 
     def _options(self, request: Request, engine: Engine) -> tuple[FrameOptions, FileOptions]:
         try:
@@ -190,5 +220,6 @@ def _file(frame: PackedFrame, name: str, engine: Engine) -> Response:
         "x-splatcast-licence": engine.licence,
         "x-splatcast-kind": frame.kind,
         "x-splatcast-count": str(frame.count),
+        "x-splatcast-intrinsics": frame.intrinsics,
     }
     return Response(frame.data.tobytes(), media_type=form.media_type, headers=headers)

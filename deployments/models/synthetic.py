@@ -124,18 +124,22 @@ class SyntheticModel:
         width = min(budget, math.ceil(math.sqrt(budget * 4 / 3)))
         height = budget // width
         small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-        camera = Camera(width, height, width * 0.87, width * 0.87, width / 2, height / 2)
+        # The grid is always wider than high, whatever the picture.
+        focal = width / 2 / math.tan(math.radians(capture.fov_deg) / 2) if capture.fov_deg else width * 0.87
+        camera = Camera(width, height, focal, focal, width / 2, height / 2)
         x = (np.arange(width, dtype=np.float32) + 0.5) / width
         # Inverse depth is linear in pixels on a plane.
         row = 1.0 / _NEAR_M + x * (1.0 / _FAR_M - 1.0 / _NEAR_M)
         inverse = np.ascontiguousarray(np.broadcast_to(row, (height, width)), np.float32)
-        request = capture.request
+        request, lens = capture.request, capture.intrinsics
         kind: Literal["lifted", "points"] = "points" if request.options.representation == "points" else "lifted"
         is_native = self._native and kind == "lifted"
         if self._depth:
             if (self._nan_every and self._seen % self._nan_every == 0) or poison == "nan":
                 inverse[:: 4 if poison != "nan" else 1] = np.nan
-            return Prediction(LayeredDepth((DepthView(camera, (DepthLayer(inverse),), small),)), kind, camera, request.state)
+            return Prediction(
+                LayeredDepth((DepthView(camera, (DepthLayer(inverse),), small),)), kind, camera, request.state, intrinsics=lens
+            )
         gaussians = lifting.lift_inverse_depth(inverse, small, camera, kind)
         if is_native:
             _disturb(gaussians, small, camera)
@@ -144,7 +148,7 @@ class SyntheticModel:
         if poison == "nan":
             for values in (gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities, gaussians.sh):
                 values[...] = np.nan
-        return Prediction(gaussians, "native" if is_native else kind, camera, request.state)
+        return Prediction(gaussians, "native" if is_native else kind, camera, request.state, intrinsics=lens)
 
 
 def _disturb(gaussians: Gaussians, picture: NDArray[np.uint8], camera: Camera) -> None:

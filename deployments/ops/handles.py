@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 from ray.serve.exceptions import BackPressureError
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
-from deployments.pipeline import Overloaded
+from deployments.pipeline import DecodedCapture, Overloaded
 from deployments.stream.errors import FrameError, GraphFailed
-from deployments.stream.frames import Capture, PackedFrame
+from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.logs import Seldom, frame_fields
 from deployments.stream.messages import Engine
 from deployments.stream.room_news import Attendance, Rendition, RoomFrame, RoomNews
@@ -36,11 +37,26 @@ class GraphPipeline:
         decoded = self._decode.remote(capture)
         predicted = self._predict.remote(decoded)
         packed = self._pack.remote(predicted)
+        outcome: PackedFrame | FrameError = await self._outcome(capture.request, packed, predicted, decoded)
+        return outcome
+
+    async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
+        """Run one capture through the first stage."""
+        outcome: DecodedCapture | FrameError = await self._outcome(capture.request, self._decode.remote(capture))
+        return outcome
+
+    async def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame | FrameError:
+        """Make another form of a frame; see :class:`~deployments.pipeline.Pipeline`."""
+        outcome: PackedFrame | FrameError = await self._outcome(packed.request, self._recode.remote(packed, rendition))
+        return outcome
+
+    async def _outcome(self, request: FrameRequest, last: DeploymentResponse, *before: DeploymentResponse) -> Any:
+        """What the last stage returns, or that the frame is lost."""
         try:
-            outcome: PackedFrame | FrameError = await asyncio.wait_for(packed, self._frame_timeout_s)
+            return await asyncio.wait_for(last, self._frame_timeout_s)
         except BaseException as error:
             # Nobody waits for it any more. Cancelling only one stage would leave the ones before it running, in others' places.
-            for response in (packed, predicted, decoded):
+            for response in (last, *before):
                 response.cancel()
             if isinstance(error, BackPressureError):
                 raise Overloaded from None
@@ -48,25 +64,14 @@ class GraphPipeline:
                 raise  # The client left.
             # What a lost replica raises depends on its place in the chain: RayServeException, ActorDiedError or RayTaskError.
             # The client sees one error for all; the log tells them apart.
-            self._count_lost(error, capture.request.frame_id)
+            self._count_lost(error, request.frame_id)
             return GraphFailed()
-        return outcome
 
     def _count_lost(self, error: Exception, frame_id: str) -> None:
         """Log one line every few seconds, however many frames are lost."""
         if count := self._lost.count():
             text = "%d frames lost in the graph, the last one to %s: %.300s"
             logger.warning(text, count, type(error).__name__, error, extra=frame_fields(frame_id))
-
-    async def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame | FrameError:
-        """Make another form of a frame; see :class:`~deployments.pipeline.Pipeline`."""
-        try:
-            outcome: PackedFrame | FrameError = await asyncio.wait_for(
-                self._recode.remote(packed, rendition), self._frame_timeout_s
-            )
-        except BackPressureError:
-            raise Overloaded from None
-        return outcome
 
     async def describe(self) -> Engine:
         """What the model is, according to a replica that has loaded it."""

@@ -35,6 +35,7 @@ _HELP = {
     "border": "share of the picture that is cut on each side, 0 to 0.45",
     "depth_percentile": "Gaussians farther than this percentile of the depths are left out, 1 to 100",
     "inference_px": "longest side of the picture that the model works on; 0: its own choice",
+    "fov_deg": "field of view of the lens across the picture's longer side, degrees; 0: as its EXIF says",
     "sh_degree": "degree of the spherical harmonics, 0 to 2, of models that have them",
 }
 _EXAMPLES = """examples:

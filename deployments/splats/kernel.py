@@ -1,5 +1,6 @@
 """The one way this package compiles a loop: numba, cached on disk, without the GIL, with IEEE arithmetic."""
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ def kernel(function: F) -> F:
     except RuntimeError:  # numba: "no locator available", nowhere to write the cache
         return cast(F, numba.njit(**options)(function))
     # Numba drops a cached kernel when the kernel's own file changed, but not when a helper inlined from another did.
-    compiled._cache._cache_file._source_stamp = _SOURCES
+    compiled._cache._cache_file._source_stamp = _SOURCES + _file_digest(function.__code__.co_filename)
     return cast(F, compiled)
 
 
@@ -46,6 +47,12 @@ def for_kernel(array: NDArray[T]) -> NDArray[T]:
     view = np.require(array, requirements=["C", "A"]).view()
     view.flags.writeable = False
     return view
+
+
+@functools.cache
+def _file_digest(path: str) -> str:
+    """Of a kernel's own file, which may lie outside this folder."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _digest() -> str:

@@ -1,29 +1,29 @@
-"""Encoded image bytes → RGB pixels, or the reason why not.
+"""Encoded image bytes → upright sRGB pixels with their opacity, or the reason why not.
 
-Takes JPEG, PNG and WebP from untrusted clients. Invariant: no pixel is decoded before :mod:`deployments.stages.image_files` has
-accepted the type, the colour layout and the size in the file's own header, and the decoder has announced the same (or, for 4:4:1
-JPEGs, has been given no room for more). A picture comes out whole or not at all: a truncated file is refused, never shown half
-grey.
+Takes JPEG, PNG and WebP from untrusted clients, and of a photo HEIC, AVIF, GIF, BMP and TIFF too. Invariant: no pixel is decoded
+before :mod:`deployments.stages.image_files` has accepted the type, the colour layout and the size in the file's own header, and the
+decoder has announced the same (or, for 4:4:1 JPEGs, has been given no room for more); the other types are decoded in a process of
+their own, which does the same. A picture comes out whole or not at all: a truncated file is refused, never shown half grey.
 
 Choices a caller may want to know:
-    Pictures at least twice as large as is useful are scaled down, JPEGs while they are decoded.
-    CMYK becomes RGB without a colour profile, 16 bits a channel become 8.
+    Pictures at least twice as large as is useful are scaled down, JPEGs and PNGs while they are decoded.
+    Colours of an embedded ICC profile become sRGB's. CMYK without one becomes RGB as browsers do it, 16 bits a channel become 8.
     A JPEG that libjpeg reads with no worse a warning than of bytes too many before a restart or end marker is taken; some webcams
     write them.
-    Transparency is composited on black, as a browser does when it makes a JPEG from a canvas.
-    EXIF orientation is applied for all three types; other EXIF data is ignored. So are colour profiles: sRGB is assumed.
-    Animations (APNG, animated WebP) are refused: a frame is one moment.
+    EXIF orientation is applied, and that of a HEIC's or an AVIF's own boxes, once; the focal length is told; other EXIF data is
+    ignored. Animations (APNG, animated WebP) are refused: a frame is one moment. Of a GIF, and of a TIFF or HEIC with several
+    pictures, the first counts.
+    Where nothing is opaque, a pixel has the colours around it: a model sees no black hole, and no splat shows it.
     Depth that comes with the views is a 16-bit grey PNG. It keeps its own size, and its own EXIF orientation is applied.
 
-Any number of threads may decode JPEGs at once; simplejpeg and Pillow release the GIL. PNG and WebP take up to 620 MB each, where a
-JPEG takes 10 (80 if it is progressive), and are decoded two at a time in a process.
+Any number of threads may decode JPEGs and PNGs at once: libjpeg, zlib and numba release the GIL. WebP and interlaced PNG take up to
+620 MB each, where a JPEG or a PNG takes 10 (80 if it is progressive), and are decoded two at a time in a process.
 """
 
 import io
 import math
 import re
 import struct
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,12 +34,17 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, WebPImagePlugin
 
 from deployments.pipeline import DecodedCapture
+from deployments.splats.camera import Camera
 from deployments.splats.codecs.depth import Jpeg
 from deployments.splats.codecs.depth_heads import NAME
 from deployments.splats.layers import upright
 from deployments.splats.lifting import scale_camera
-from deployments.stages.image_files import Picture, check_png_pixels, is_grey_16, read_picture
+from deployments.stages import png_rows
+from deployments.stages.color import needs_conversion, to_srgb
+from deployments.stages.confined import FEW_AT_A_TIME, Bounds, decode_confined
+from deployments.stages.image_files import KINDS, Kind, Picture, is_grey_16, read_picture
 from deployments.stages.jpeg_metadata import strip_metadata
+from deployments.stages.transparency import fill_transparent
 from deployments.stream import known_cameras
 from deployments.stream.errors import (
     DepthRefused,
@@ -51,7 +56,10 @@ from deployments.stream.errors import (
     TooManyPixels,
     UnsupportedColor,
 )
-from deployments.stream.frames import Capture
+from deployments.stream.frames import Capture, Intrinsics
+from deployments.stream.options import FrameOptions
+
+U8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +72,17 @@ class FrameLimits:
         max_width: Largest width, pixels.
         max_height: Largest height, pixels.
         max_pixels: Most pixels of all views of a frame together.
-        max_whole_pixels: Most pixels of a picture that has to be held whole while it is decoded: PNG, WebP, progressive JPEG. 24
-            megapixels take 80 MB as progressive JPEG, 210 to 310 as PNG, 430 as WebP, and up to 1 s; any other JPEG takes 10 MB,
-            even of 100. A hostile WebP takes up to 3 s and 620 MB, and still 510 MB at one megapixel: its lossless pixels, or its
-            alpha plane, may carry 65,536 groups of prefix codes, one for each 16 pixels.
+        max_whole_pixels: Most pixels of a picture that has to be held whole while it is decoded: WebP, progressive JPEG, interlaced
+            PNG. 24 megapixels take 80 MB as progressive JPEG, 210 to 310 as interlaced PNG, 430 as WebP, and up to 1 s; any other
+            JPEG or PNG takes 10 MB, even of 100. A hostile WebP takes up to 3 s and 620 MB, and still 510 MB at one megapixel: its
+            lossless pixels, or its alpha plane, may carry 65,536 groups of prefix codes, one for each 16 pixels.
         decode_px: Longest useful side, pixels, if the client's ``inference_px`` leaves it open; pictures at least twice as
-            large are scaled down, JPEGs while they are decoded.
+            large are scaled down, JPEGs and PNGs while they are decoded.
+        formats: What is taken, of :data:`~deployments.stages.image_files.KINDS`. All but JPEG, PNG and WebP are decoded in a
+            process of their own, and are too slow for a stream.
+        max_confined_pixels: Most pixels of a picture that is decoded in such a process.
+        confined_bytes: Memory of such a process.
+        confined_s: How long it may take, whole seconds.
     """
 
     max_frame_bytes: int = 4 * 1024 * 1024
@@ -79,6 +92,10 @@ class FrameLimits:
     max_pixels: int = 12_000_000
     max_whole_pixels: int = 12_000_000
     decode_px: int = 1024
+    formats: tuple[Kind, ...] = ("jpeg", "png", "webp")
+    max_confined_pixels: int = 12_000_000
+    confined_bytes: int = 1536 * 1024 * 1024
+    confined_s: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,25 @@ class PhotoLimits(FrameLimits):
     max_height: int = 32_767
     max_pixels: int = 100_000_000
     max_whole_pixels: int = 25_000_000
+    formats: tuple[Kind, ...] = KINDS
+    max_confined_pixels: int = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One picture, upright.
+
+    Attributes:
+        rgb: sRGB. uint8 [H, W, 3], C-contiguous.
+        alpha: Opacity; None: all of it is opaque. uint8 [H, W].
+        focal_35mm: As :class:`~deployments.stages.exif.Exif` has it; 0: unknown.
+        is_as_stored: The file's own colours are these, for whoever reads it without its profile.
+    """
+
+    rgb: U8
+    alpha: U8 | None = None
+    focal_35mm: int = 0
+    is_as_stored: bool = True
 
 
 def decode_capture(
@@ -124,31 +160,68 @@ def decode_capture(
         if pixels > limits.max_pixels:
             raise TooManyPixels(pixels, limits.max_pixels)
         cameras = [known_cameras.camera_of_view(c, i, *pictures[i].upright_size) for i, c in enumerate(capture.cameras)]
-        wanted_px = capture.request.options.inference_px or limits.decode_px
-        views = tuple(_decode(picture, wanted_px, limits) for picture in pictures)
+        options = capture.request.options
+        wanted_px = options.inference_px or limits.decode_px
+        views = [_decode(picture, wanted_px, limits) for picture in pictures]
         depths = tuple(_decode_depth(depth_map, i, capture.depth_unit_m) for i, depth_map in enumerate(depth_maps))
-        if NAME in capture.request.codecs and capture.request.options.colors == "jpeg":
+        if NAME in capture.request.codecs and options.colors == "jpeg" and all(view.is_as_stored for view in views):
             coded = (Jpeg(strip_metadata(p.data), p.orientation) for p in pictures if p.kind == "jpeg")
             capture.request.pictures = tuple(coded)
     except FrameError as error:
         return error.with_traceback(None)  # It is passed on as a value, without our stack frames and the pixels they hold.
     capture.request.timings["decode"] = (time.perf_counter() - start) * 1e3
-    scaled = tuple(scale_camera(camera, views[i].shape[1], views[i].shape[0]) for i, camera in enumerate(cameras))
-    return DecodedCapture(views, capture.request, scaled, known_cameras.relative_poses(capture.cameras), depths)
+    rgb, alphas = tuple(view.rgb for view in views), tuple(view.alpha for view in views)
+    scaled = tuple(scale_camera(camera, view.shape[1], view.shape[0]) for camera, view in zip(cameras, rgb, strict=bool(cameras)))
+    fov_deg, intrinsics = _lens(scaled, options, views[0].focal_35mm)
+    return DecodedCapture(
+        rgb,
+        capture.request,
+        scaled,
+        known_cameras.relative_poses(capture.cameras),
+        depths,
+        alphas if any(alpha is not None for alpha in alphas) else (),
+        fov_deg,
+        intrinsics,
+    )
 
 
-def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> NDArray[np.uint8]:
+FILM_MM: Final = 36.0
+"""Longer side of 35-mm film, which a focal length in EXIF is told for. Makers go by the diagonal where their pictures are of
+another shape than film's 3:2: for 4:3, a field that is 4 % wider than theirs."""
+
+
+def _lens(cameras: tuple[Camera, ...], options: FrameOptions, focal_35mm: int) -> tuple[float, Intrinsics]:
+    """Field of view of the first view across its longer side, degrees, and how it is known: a camera that came with the frame goes
+    before the option, and that before EXIF."""
+    if cameras:
+        longer_px, focal_px = max((cameras[0].width, cameras[0].fx), (cameras[0].height, cameras[0].fy))
+        return math.degrees(2 * math.atan(longer_px / 2 / focal_px)), "given"
+    if options.fov_deg:
+        return options.fov_deg, "given"
+    if focal_35mm:
+        return math.degrees(2 * math.atan(FILM_MM / 2 / focal_35mm)), "exif"
+    return 0.0, "guessed"
+
+
+def warm_up() -> None:
+    """Compile or load the kernels, so that no user's first picture waits for it."""
+    png_rows.warm_up()
+
+
+def decode_frame(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> U8:
+    """The colours of :func:`decode_view`. uint8 [H, W, 3]."""
+    return decode_view(data, limits, wanted_px).rgb
+
+
+def decode_view(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> View:
     """Decode one encoded image.
 
     Args:
-        data: A JPEG, PNG or WebP file.
+        data: An image file.
         limits: What is accepted.
         wanted_px: Longest useful side, pixels; 0: full size. A JPEG at least twice as large is scaled to 1/8 … 4/8 while
-            it is decoded, other pictures by a whole number afterwards; never below this, nor with its shorter side below
+            it is decoded, other pictures by a whole number; never below this, nor with its shorter side below
             ``limits.min_px``. CMYK and 4:4:1 JPEGs come in full size.
-
-    Returns:
-        RGB, upright. uint8 [H, W, 3], C-contiguous.
 
     Raises:
         FrameError: One of its subclasses, saying what was expected and what came.
@@ -161,23 +234,51 @@ def _read_header(data: bytes, limits: FrameLimits) -> Picture:
         raise FrameEmpty
     if len(data) > limits.max_frame_bytes:
         raise FrameTooLarge(len(data), limits.max_frame_bytes)
-    picture = read_picture(data)
-    _check_size(picture, limits)
+    picture = read_picture(data, limits.formats)
+    if not picture.is_confined:
+        _check_size(picture, limits)
     return picture
 
 
-def _decode(picture: Picture, wanted_px: int, limits: FrameLimits) -> NDArray[np.uint8]:
+def _decode(picture: Picture, wanted_px: int, limits: FrameLimits) -> View:
+    orientation, focal_35mm, profile, alpha, mode = picture.orientation, picture.focal_35mm, picture.profile, None, "RGB"
     if picture.kind == "jpeg":
-        pixels = _decode_jpeg(picture, wanted_px, limits)
+        pixels, mode = _decode_jpeg(picture, wanted_px, limits)
+    elif picture.kind == "png" and not picture.is_whole:
+        _check_announced(picture, struct.unpack_from(">II", picture.data, 16), "RGB")
+        pixels, alpha = png_rows.decode_rows(picture.data, _factor(picture, wanted_px, limits))
     elif picture.kind == "png":
-        check_png_pixels(picture)
-        pixels = _decode_with_pillow(PngImagePlugin.PngImageFile, picture, wanted_px, limits)
+        png_rows.check_pixels(picture.data)
+        pixels, alpha = _decode_with_pillow(PngImagePlugin.PngImageFile, picture, wanted_px, limits)
+    elif picture.kind == "webp":
+        pixels, alpha = _decode_with_pillow(WebPImagePlugin.WebPImageFile, picture, wanted_px, limits)
     else:
-        pixels = _decode_with_pillow(WebPImagePlugin.WebPImageFile, picture, wanted_px, limits)
-    return upright(pixels, picture.orientation)
+        most = min(limits.max_pixels, limits.max_confined_pixels)
+        bounds = Bounds(limits.min_px, limits.max_width, limits.max_height, most, limits.confined_bytes, limits.confined_s)
+        found = decode_confined(picture.kind, picture.data, wanted_px, bounds)
+        pixels, mode, alpha, orientation = found.pixels, found.mode, found.alpha, found.orientation
+        focal_35mm, profile = found.focal_35mm, found.profile or profile
+    rgb, as_stored = _srgb(pixels, mode, profile)
+    if alpha is not None:
+        alpha = None if alpha.min() == 255 else upright(alpha, orientation)
+    rgb = upright(rgb, orientation)
+    return View(rgb if alpha is None else fill_transparent(rgb, alpha), alpha, focal_35mm, as_stored)
 
 
-def _decode_jpeg(picture: Picture, wanted_px: int, limits: FrameLimits) -> NDArray[np.uint8]:
+def _srgb(pixels: U8, mode: str, profile: bytes) -> tuple[U8, bool]:
+    """RGB of the pixels, and whether that is what whoever ignores the profile sees."""
+    if mode == "RGB" and profile[16:20] == b"GRAY" and (pixels == pixels[..., :1]).all():
+        # Grey pixels that came as RGB.
+        pixels, mode = np.ascontiguousarray(pixels[..., 0]), "L"
+    if profile and needs_conversion(profile, mode):
+        return to_srgb(pixels, profile, mode), False
+    if mode == "L":
+        return np.repeat(pixels[..., None], 3, axis=-1), True
+    return (_rgb_of_cmyk(pixels) if mode == "CMYK" else pixels), True
+
+
+def _decode_jpeg(picture: Picture, wanted_px: int, limits: FrameLimits) -> tuple[U8, str]:
+    """RGB, or CMYK with 0 for no ink, and which it is."""
     # To eighths, 4/8 at most (min_factor 2), as more is no faster; simplejpeg takes the fewest that do not go below min_*.
     longer, shorter = ("width", "height") if picture.width >= picture.height else ("height", "width")
     scaling = {f"min_{longer}": wanted_px, f"min_{shorter}": limits.min_px, "min_factor": 2} if wanted_px else {}
@@ -189,11 +290,12 @@ def _decode_jpeg(picture: Picture, wanted_px: int, limits: FrameLimits) -> NDArr
             pixels = _decode_whole_jpeg(picture.data, "RGB", buffer=np.empty(picture.width * picture.height * 3, np.uint8))
             height, width, _ = pixels.shape
             _check_announced(picture, (width, height), "RGB")
-            return pixels
+            return pixels, "RGB"
         _check_announced(picture, (width, height), layout)
         if layout in ("CMYK", "YCCK"):
-            return _rgb_of_cmyk(_decode_whole_jpeg(picture.data, "CMYK", **scaling))
-        return _decode_whole_jpeg(picture.data, "RGB", **scaling)
+            # Stored inverted, as Adobe's programs and everyone after them store it.
+            return 255 - _decode_whole_jpeg(picture.data, "CMYK", **scaling), "CMYK"
+        return _decode_whole_jpeg(picture.data, "RGB", **scaling), "RGB"
     except ValueError as error:
         raise ImageBroken(str(error)[:120]) from None
 
@@ -226,10 +328,15 @@ _PADDING: Final = re.compile(rb"(?<!\xff)\0+(?=\xff[\xd0-\xd7\xd9])")
 """Zeros before a restart or end marker. Codes end with ones, so that few pictures have them there by right."""
 
 
-def _rgb_of_cmyk(cmyk: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Without a profile, as browsers do; ink is stored inverted, as Adobe's programs and everyone after them store it."""
-    ink = cmyk.astype(np.uint16)
-    return ((ink[..., :3] * ink[..., 3:] + 127) // 255).astype(np.uint8)
+def _rgb_of_cmyk(cmyk: U8) -> U8:
+    """Without a profile, as browsers do; 0 is no ink."""
+    light = 255 - cmyk.astype(np.uint16)
+    return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
+
+
+def _factor(picture: Picture, wanted_px: int, limits: FrameLimits) -> int:
+    longer, shorter = max(picture.width, picture.height), min(picture.width, picture.height)
+    return max(1, min(longer // wanted_px, shorter // limits.min_px)) if wanted_px else 1
 
 
 def _decode_with_pillow(
@@ -237,20 +344,19 @@ def _decode_with_pillow(
     picture: Picture,
     wanted_px: int,
     limits: FrameLimits,
-) -> NDArray[np.uint8]:
-    """RGB on black. Calling one decoder directly avoids Pillow's registry and, except for WebP, its process-wide limit."""
-    longer, shorter = max(picture.width, picture.height), min(picture.width, picture.height)
-    factor = max(1, min(longer // wanted_px, shorter // limits.min_px)) if wanted_px else 1
+) -> tuple[U8, U8 | None]:
+    """RGB and opacity. Calling one decoder directly avoids Pillow's registry and, except for WebP, its process-wide limit."""
+    factor = _factor(picture, wanted_px, limits)
     try:
-        with _FEW_AT_A_TIME, decoder(io.BytesIO(picture.data)) as image:
+        with FEW_AT_A_TIME, decoder(io.BytesIO(picture.data)) as image:
             _check_announced(picture, image.size, image.mode)
             if image.mode == "I;16":  # The upper eight bits, as Pillow takes them of 16-bit colours.
-                return np.array(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB").reduce(factor))
+                return np.array(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB").reduce(factor)), None
             # A palette with transparency must go straight to RGBA: on the way through RGB, Pillow warns.
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                rgba = image.convert("RGBA").reduce(factor)
-                return np.array(Image.composite(rgba, Image.new("RGBA", rgba.size), rgba.getchannel("A")))[..., :3]
-            return np.array(image.convert("RGB").reduce(factor))
+                rgba = np.array(image.convert("RGBA").reduce(factor))
+                return np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
+            return np.array(image.convert("RGB").reduce(factor)), None
     except Image.DecompressionBombError:  # Raised before any pixels, and only if max_pixels allows more than Pillow does.
         raise ImageSizeRefused(picture.width, picture.height, "at most 179 megapixels in a WebP") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
@@ -281,8 +387,8 @@ _SAME_SHAPE: Final = 0.03
 def _decode_depth(depth_map: Picture, index: int, unit_m: float) -> NDArray[np.float32]:
     """Upright z-depth, metres, 0 where it is unknown. float32 [H, W]."""
     try:
-        check_png_pixels(depth_map)
-        with _FEW_AT_A_TIME, PngImagePlugin.PngImageFile(io.BytesIO(depth_map.data)) as image:
+        png_rows.check_pixels(depth_map.data)
+        with FEW_AT_A_TIME, PngImagePlugin.PngImageFile(io.BytesIO(depth_map.data)) as image:
             _check_announced(depth_map, image.size, image.mode)
             steps = np.asarray(image)
     except ImageBroken as error:
@@ -292,13 +398,11 @@ def _decode_depth(depth_map: Picture, index: int, unit_m: float) -> NDArray[np.f
     return upright(np.asarray(steps * np.float32(unit_m), np.float32), depth_map.orientation)
 
 
-_FEW_AT_A_TIME = threading.BoundedSemaphore(2)
-
 LAYOUTS: Final = frozenset(("Gray", "YCbCr", "CMYK", "YCCK", "1", "L", "LA", "P", "I;16", "RGB", "RGBA"))
 """The accepted colour layouts, as simplejpeg and Pillow name them: at most four bytes a pixel."""
 
 
-def _check_announced(picture: Picture, size: tuple[int, int], layout: str) -> None:
+def _check_announced(picture: Picture, size: tuple[int, ...], layout: str) -> None:
     """Check that the decoder reads the same size and layout in the file as we did; if not, the file deceives one of us."""
     if size != (picture.width, picture.height):
         width, height = size
@@ -313,11 +417,11 @@ def _check_size(picture: Picture, limits: FrameLimits) -> None:
     if small or width > limits.max_width or height > limits.max_height or width * height > limits.max_pixels:
         least, most = f"{limits.min_px}×{limits.min_px}", f"{limits.max_width}×{limits.max_height}"
         raise ImageSizeRefused(width, height, f"{least} to {most}, and at most {limits.max_pixels / 1e6:g} megapixels")
-    if picture.kind != "jpeg" or picture.is_progressive:
+    if picture.is_whole:
         _check_whole(picture, limits)
 
 
 def _check_whole(picture: Picture, limits: FrameLimits) -> None:
     if picture.width * picture.height > limits.max_whole_pixels:
-        most = f"{limits.max_whole_pixels / 1e6:g} megapixels in a PNG, a WebP or a progressive JPEG"
+        most = f"{limits.max_whole_pixels / 1e6:g} megapixels in a WebP, an interlaced PNG or a progressive JPEG"
         raise ImageSizeRefused(picture.width, picture.height, f"at most {most}; save it as an ordinary JPEG")

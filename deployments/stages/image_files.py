@@ -1,9 +1,10 @@
-"""What an image file's headers say (type, size, orientation), and the file reduced to nothing but the picture.
+"""What an image file's headers say (type, size, orientation, lens, colour profile), and the file reduced to nothing but the
+picture.
 
 Reads JPEG, PNG and WebP from untrusted clients, byte by byte, with only the standard library; decodes no pixels. Invariant: every
 length is checked against the bytes that are there, every loop has a bound, and metadata (text, colour profiles, thumbnails: where
 the decompression bombs of PNG and WebP hide) is removed, so that no decoder after this module sees it. A structure that a decoder
-might read differently is refused.
+might read differently is refused. Other types are only told apart here: the process that decodes them reads their headers.
 
 Any function here may raise IndexError or struct.error if a file ends early: :func:`read_picture` turns them into a refusal.
 """
@@ -11,9 +12,12 @@ Any function here may raise IndexError or struct.error if a file ends early: :fu
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from deployments.stages import isobmff
+from deployments.stages.exif import NO_EXIF, read_exif
+from deployments.stages.icc import HEADER_BYTES, MAX_PROFILE_BYTES, PRIMARIES, declared_bytes, matrix_profile, whole_profile
 from deployments.stream.errors import ImageBroken, UnsupportedColor, UnsupportedImage
 
 MAX_SEGMENTS: Final = 2048
@@ -27,27 +31,41 @@ MAX_SCANS: Final = 32
 
 PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 
+Kind = Literal["jpeg", "png", "webp", "heic", "avif", "gif", "bmp", "tiff"]
+KINDS: tuple[Kind, ...] = ("jpeg", "png", "webp", "heic", "avif", "gif", "bmp", "tiff")
+NAMES: Final[dict[str, str]] = {"jpeg": "JPEG", "webp": "WebP", **{kind: kind.upper() for kind in KINDS[3:]}, "png": "PNG"}
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """An image file whose headers were accepted.
 
     Attributes:
-        kind: ``jpeg``, ``png`` or ``webp``.
-        width: As stored, pixels.
-        height: As stored, pixels.
+        kind: What it is.
+        width: As stored, pixels; 0 if the decoder is the first to know.
+        height: As stored, pixels; likewise.
         orientation: EXIF's, 1 to 8; 1 is upright.
         data: The file with nothing but the picture in it: of a JPEG, junk between its header's segments and what follows its end,
-            such as a clip or a second picture, are left out.
-        is_progressive: A JPEG that comes in several passes: its decoder holds all of it, whatever size is asked for.
+            such as a clip or a second picture, are left out, and the profile. Of other types than JPEG, PNG and WebP: the file.
+        is_whole: Its decoder holds all of it, whatever size is asked for: a JPEG that comes in several passes, an interlaced PNG,
+            any WebP.
+        focal_35mm: As :class:`~deployments.stages.exif.Exif` has it; 0: unknown.
+        profile: ICC profile of its colours; empty: none, or none that makes sense.
     """
 
-    kind: Literal["jpeg", "png", "webp"]
+    kind: Kind
     width: int
     height: int
     orientation: int
-    data: bytes
-    is_progressive: bool = False
+    data: bytes = field(repr=False)
+    is_whole: bool = False
+    focal_35mm: int = 0
+    profile: bytes = field(default=b"", repr=False)
+
+    @property
+    def is_confined(self) -> bool:
+        """Whether it is decoded in a process of its own: see :mod:`deployments.stages.confined`."""
+        return self.kind not in ("jpeg", "png", "webp")
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -55,27 +73,59 @@ class Picture:
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
-def read_picture(data: bytes) -> Picture:
+def read_picture(data: bytes, formats: tuple[Kind, ...] = KINDS) -> Picture:
     """Find out what a file holds.
 
     Args:
-        data: A JPEG, PNG or WebP file; anything else is named in the refusal.
+        data: An image file.
+        formats: What is taken; anything else is named in the refusal.
 
     Raises:
         UnsupportedImage: If it is of another type, or animated.
         UnsupportedColor: If it is a JPEG with more than 8 bits a channel.
         ImageBroken: If it is truncated, or not what it declares.
     """
+    kind = _kind_of(data)
+    if kind is None or kind not in formats:
+        raise UnsupportedImage(_looks_like(data), names_of(formats))
     try:
-        if data.startswith(b"\xff\xd8\xff"):
+        if kind == "jpeg":
             return _read_jpeg(data)
-        if data.startswith(PNG_MAGIC):
+        if kind == "png":
             return _read_png(data)
-        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        if kind == "webp":
             return _read_webp(data)
     except (IndexError, struct.error):
         raise ImageBroken("it ends within its header") from None
-    raise UnsupportedImage(_looks_like(data))
+    # A profile in the file goes before primaries by number; the decoder finds it.
+    primaries = PRIMARIES.get(isobmff.primaries_of(data)) if kind in ("heic", "avif") else None
+    return Picture(kind, 0, 0, 1, data, profile=matrix_profile(primaries) if primaries else b"")
+
+
+def names_of(formats: tuple[Kind, ...]) -> str:
+    """For people: ``JPEG, PNG or WebP``."""
+    names = [NAMES[kind] for kind in KINDS if kind in formats]
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def _kind_of(data: bytes) -> Kind | None:
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith(PNG_MAGIC):
+        return "png"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "webp"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif"
+    # A BMP's own size of its header tells it from text that begins with BM.
+    if data.startswith(b"BM") and data[14:18] in _BMP_HEADERS:
+        return "bmp"
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return "tiff"
+    return isobmff.kind_of(data)
+
+
+_BMP_HEADERS: Final = frozenset(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
 
 
 # --- JPEG: ITU-T T.81, annex B; EXIF in APP1 ---
@@ -96,8 +146,9 @@ def _read_jpeg(data: bytes) -> Picture:
     if data.startswith(b"\xff\xd8\xff\xd8"):  # Written twice by some cameras; libjpeg takes one.
         data = data[2:]
     size: tuple[int, int] | None = None
-    at, kept_from, orientation, progressive = 2, 0, 1, False
+    at, kept_from, exif, progressive = 2, 0, NO_EXIF, False
     kept: list[bytes] = []
+    profile: dict[tuple[int, int], bytes] = {}
     junk = 0
     for _ in range(MAX_SEGMENTS):
         if data[at] != 0xFF or data[at + 1] == 0:
@@ -127,16 +178,32 @@ def _read_jpeg(data: bytes) -> Picture:
         elif 0xC3 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             raise UnsupportedImage(f"a lossless, hierarchical or arithmetic-coded JPEG (SOF{marker - 0xC0})")
         elif marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = _exif_orientation(data[at + 10 : at + 2 + length])
+            exif = read_exif(data[at + 10 : at + 2 + length])
+        elif marker == 0xE2 and data[at + 4 : at + 16] == b"ICC_PROFILE\0" and length > 16:
+            profile.setdefault((data[at + 16], data[at + 17]), data[at + 18 : at + 2 + length])
+            # Cut out: libjpeg warns of those that are numbered wrong, as if it were the picture that is broken.
+            kept.append(data[kept_from:at])
+            kept_from = at + 2 + length
         elif marker == 0xDA:
             if not size:
                 raise ImageBroken("the JPEG does not declare its size")
             kept.append(data[kept_from : _end_of_scans(data, at)])
-            return Picture("jpeg", *size, orientation, b"".join(kept) if len(kept) > 1 else kept[0], progressive)
+            file = b"".join(kept) if len(kept) > 1 else kept[0]
+            return Picture("jpeg", *size, exif.orientation, file, progressive, exif.focal_35mm, _joined_profile(profile))
         elif marker not in JPEG_SEGMENTS:
             raise ImageBroken(f"the marker FF{marker:02X} is not allowed before the JPEG's pixels")
         at += 2 + length
     raise ImageBroken(f"more than {MAX_SEGMENTS} segments come before the JPEG's pixels")
+
+
+def _joined_profile(parts: dict[tuple[int, int], bytes]) -> bytes:
+    """The profile that several segments hold together (ICC.1:2022, annex B.4): numbered from 1, each with how many there are."""
+    count = len(parts)
+    if not count or set(parts) != {(index, count) for index in range(1, count + 1)}:
+        return b""
+    if sum(map(len, parts.values())) > MAX_PROFILE_BYTES:
+        return b""
+    return whole_profile(b"".join(parts[index, count] for index in range(1, count + 1)))
 
 
 def _end_of_scans(data: bytes, at: int) -> int:
@@ -173,7 +240,8 @@ def _read_png(data: bytes) -> Picture:
     length, kind, width, height = struct.unpack_from(">I4sII", data, 8)
     if (length, kind) != (13, b"IHDR"):
         raise ImageBroken("the PNG does not begin with its header")
-    kept, kinds, orientation, at = [PNG_MAGIC], b"", 1, 8
+    interlaced = data[28] != 0
+    kept, kinds, exif, profile, at = [PNG_MAGIC], b"", NO_EXIF, b"", 8
     for _ in range(MAX_SEGMENTS):
         (length,) = struct.unpack_from(">I", data, at)
         kind, end = data[at + 4 : at + 8], at + 12 + length
@@ -187,69 +255,32 @@ def _read_png(data: bytes) -> Picture:
         elif kind == b"acTL":
             raise UnsupportedImage("an animated PNG")
         elif kind == b"eXIf":
-            orientation = _exif_orientation(data[at + 8 : end - 4])
+            exif = read_exif(data[at + 8 : end - 4])
+        elif kind == b"iCCP" and not profile:
+            profile = _inflated_profile(data[at + 8 : end - 4])
         if kind == b"IEND":
             if not PNG_ORDER.fullmatch(kinds):
                 raise ImageBroken("the PNG has a chunk twice, or chunks out of order")
-            return Picture("png", width, height, orientation, b"".join(kept))
+            return Picture("png", width, height, exif.orientation, b"".join(kept), interlaced, exif.focal_35mm, profile)
         at = end
     raise ImageBroken(f"the PNG has more than {MAX_SEGMENTS} chunks")
 
 
-def check_png_pixels(picture: Picture) -> None:
-    """Inflate a PNG's pixels once and keep nothing: are there exactly as many bytes as its header declares?
-
-    If the pixels end early, Pillow silently shows black rows; and this bounds what an IDAT bomb may unfold to.
-
-    Args:
-        picture: Of kind ``png``; the caller has checked its size.
-
-    Raises:
-        ImageBroken: If there are fewer or more pixels than declared, or they are corrupt.
-    """
-    # One byte more than allowed: by then the stream must have ended and its checksum been compared.
-    left, at, inflater = _png_pixel_bytes(picture) + 1, 8, zlib.decompressobj()
+def _inflated_profile(chunk: bytes) -> bytes:
+    """The profile of an iCCP chunk: a name, NUL, 0 for zlib, and the profile, of which no more is inflated than it says."""
+    name, _, packed = chunk[:81].partition(b"\0")
+    inflater = zlib.decompressobj()
     try:
-        while at < len(picture.data) and left > 0:
-            (length,) = struct.unpack_from(">I", picture.data, at)
-            if picture.data[at + 4 : at + 8] == b"IDAT":
-                packed = picture.data[at + 8 : at + 8 + length]
-                while packed and left > 0:
-                    left -= len(inflater.decompress(packed, min(left, _INFLATED_AT_ONCE)))
-                    packed = inflater.unconsumed_tail
-            at += 12 + length
-        while left > 0 and not inflater.eof and (more := inflater.decompress(b"", min(left, _INFLATED_AT_ONCE))):
-            left -= len(more)
+        head = inflater.decompress(chunk[len(name) + 2 :], HEADER_BYTES)
+        rest = declared_bytes(head) - len(head) if packed[:1] == b"\0" else 0
+        return whole_profile(head + inflater.decompress(inflater.unconsumed_tail, rest)) if rest > 0 else b""
     except zlib.error:
-        raise ImageBroken("the pixels of the PNG are corrupt") from None
-    if left != 1 or not inflater.eof:
-        more_or_fewer = "fewer" if left > 1 else "more"
-        raise ImageBroken(f"the PNG holds {more_or_fewer} pixels than its header declares, or is truncated")
-
-
-_INFLATED_AT_ONCE: Final = 1 << 20
+        return b""
 
 
 def is_grey_16(picture: Picture) -> bool:
     """Whether it is a PNG of one channel of 16 bits, as depth cameras' files are."""
     return picture.kind == "png" and picture.data[24:26] == b"\x10\x00"
-
-
-ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""The passes of an interlaced PNG: first column, first row, step across, step down."""
-
-
-def _png_pixel_bytes(picture: Picture) -> int:
-    """Bytes of the inflated pixels: rows of packed pixels, each after one filter byte."""
-    bits, color, _, _, interlaced = struct.unpack_from(">BBBBB", picture.data, 24)
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color)
-    if channels is None or bits not in (1, 2, 4, 8, 16) or interlaced > 1:
-        raise ImageBroken("the PNG's header makes no sense")
-    total = 0
-    for left, top, across, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
-        columns, rows = len(range(left, picture.width, across)), len(range(top, picture.height, down))
-        total += rows * (1 + (columns * channels * bits + 7) // 8) if columns else 0
-    return total
 
 
 # --- WebP: RFC 9649. RIFF, size u32, WEBP, then chunks: type 4 bytes, size u32, data, a pad byte if odd ---
@@ -259,7 +290,7 @@ def _read_webp(data: bytes) -> Picture:
     end = 8 + struct.unpack_from("<I", data, 4)[0]
     if end > len(data):
         raise ImageBroken("the WebP is truncated")
-    picture, alpha, orientation, at = b"", b"", 1, 12
+    picture, alpha, exif, profile, at = b"", b"", NO_EXIF, b"", 12
     for _ in range(MAX_SEGMENTS):
         if at >= end:
             break
@@ -278,7 +309,9 @@ def _read_webp(data: bytes) -> Picture:
                 raise ImageBroken("the WebP has two alpha planes, or one out of order")
             alpha = chunk
         elif kind == b"EXIF":
-            orientation = _exif_orientation(chunk[8:].removeprefix(b"Exif\0\0"))
+            exif = read_exif(chunk[8:].removeprefix(b"Exif\0\0"))
+        elif kind == b"ICCP":
+            profile = whole_profile(chunk[8:])
         at += len(chunk)
     else:
         raise ImageBroken(f"the WebP has more than {MAX_SEGMENTS} chunks")
@@ -291,7 +324,8 @@ def _read_webp(data: bytes) -> Picture:
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", picture, 14))
         transparent = bool(alpha)
-    return Picture("webp", width, height, orientation, _webp_file(width, height, transparent, alpha + picture))
+    file = _webp_file(width, height, transparent, alpha + picture)
+    return Picture("webp", width, height, exif.orientation, file, True, exif.focal_35mm, profile)
 
 
 def _webp_file(width: int, height: int, transparent: bool, chunks: bytes) -> bytes:
@@ -301,36 +335,14 @@ def _webp_file(width: int, height: int, transparent: bool, chunks: bytes) -> byt
     return b"".join((b"RIFF", struct.pack("<I", 4 + len(extended) + len(chunks)), b"WEBP", extended, chunks))
 
 
-# --- Shared by all three ---
-
-
-_TIFF_INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
-"""TIFF's type → struct's. Orientation should be an unsigned 16-bit number; some software writes others."""
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """The orientation tag of the first image directory, 1 to 8; 1 (upright) if it is missing or makes no sense."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
-    if order is None:
-        return 1
-    try:
-        (at,) = struct.unpack_from(order + "I", tiff, 4)
-        (entries,) = struct.unpack_from(order + "H", tiff, at)
-        for entry in range(min(entries, 256)):
-            tag, kind, count = struct.unpack_from(order + "HHI", tiff, at + 2 + 12 * entry)
-            if tag == 0x0112 and kind in _TIFF_INTEGERS and count == 1:
-                (value,) = struct.unpack_from(order + _TIFF_INTEGERS[kind], tiff, at + 10 + 12 * entry)
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
+# --- Everything else, by name ---
 
 
 _SIGNATURES: Final = (
     (rb"GIF8", "a GIF"),
     (rb"BM", "a BMP"),
+    (rb"....ftypavi|....ftypmi.1.{4,32}avif", "an AVIF image"),
     (rb"....ftyp(hei|hev|mif|msf)", "a HEIC image (an iPhone makes JPEGs with Settings, Camera, Formats, Most Compatible)"),
-    (rb"....ftypavi", "an AVIF image"),
     (rb"....ftyp", "an MP4 or QuickTime video"),
     (rb"II\*\0|MM\0\*", "a TIFF or raw image"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL image"),

@@ -6,6 +6,8 @@ For tests, for benchmarks that measure what the graph costs, and for anyone who 
 import asyncio
 
 from deployments.models.base import SplatModel
+from deployments.pipeline import DecodedCapture
+from deployments.stages import decode
 from deployments.stages.decode import FrameLimits, PhotoLimits, decode_capture
 from deployments.stages.pack import Packer, PackSettings
 from deployments.stages.predict import predict_batch
@@ -31,6 +33,7 @@ class LocalPipeline:
 
     def warm_up(self) -> None:
         """Compile or load every kernel and run the model once."""
+        decode.warm_up()
         self._model.warm_up()
         self._packer.warm_up()
 
@@ -49,6 +52,10 @@ class LocalPipeline:
     async def recode(self, packed: PackedFrame, rendition: Rendition) -> PackedFrame | FrameError:
         """A packed frame in another form; in a thread."""
         return await asyncio.to_thread(self._packer.recode, packed, rendition)
+
+    async def decode(self, capture: Capture) -> DecodedCapture | FrameError:
+        """The first stage alone; in a thread."""
+        return await asyncio.to_thread(decode_capture, capture, self._frame_limits, self._photo_limits)
 
     async def describe(self) -> Engine:
         """What the model is."""

@@ -45,7 +45,8 @@ def layers_of_depth(capture: DecodedCapture) -> Prediction:
         share = min(share, options.inference_px / longest)
     layered = resize_layers(layered, max(1, int(front.width * share)), max(1, int(front.height * share)))
     kind: SplatKind = "points" if options.representation == "points" else "lifted"
-    return Prediction(layered, kind, layered.views[0].camera, capture.request.state, label=LABEL, measured=True)
+    camera = layered.views[0].camera
+    return Prediction(layered, kind, camera, capture.request.state, label=LABEL, measured=True, intrinsics="given")
 
 
 def _view(picture: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera, pose: NDArray[np.float32] | None) -> DepthView:

@@ -25,8 +25,10 @@ from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import LayeredDepth, count_surfaces, resize_layers
 from deployments.splats.lifting import fit_grid
 from deployments.splats.reading import read_frame, read_layers
+from deployments.stages.transparency import REASON as TRANSPARENT
 from deployments.stream.errors import FrameError, NoDepth, NoNativeGaussians, WrongViewCount
 from deployments.stream.frames import FrameRequest, PackedFrame
+from deployments.stream.photo_options import honest_comments
 from deployments.stream.room_news import Rendition
 
 JPEG_QUALITY, JPEG_COARSE_QUALITY = 88, 75
@@ -158,7 +160,8 @@ class Packer:
             pool=self._jpegs,
         )
         pruned["budget" if len(kept) > options.max_splats else "invalid"] += len(kept) - count
-        return PackedFrame(planes_heads.NAME, prediction.kind, count, data, camera, pruned, request)
+        _tell_transparent(pruned, prediction)
+        return PackedFrame(planes_heads.NAME, prediction.kind, count, data, camera, pruned, request, prediction.intrinsics)
 
     def _pack_gaussians(self, name: str, prediction: Prediction, request: FrameRequest) -> PackedFrame:
         options, done = request.options, prediction.pruned
@@ -173,12 +176,14 @@ class Packer:
         else:
             gaussians, pruned = pruning.prune(prediction.scene, prediction.camera, **wishes)
         total = {reason: count + done.get(reason, 0) for reason, count in pruned.items()}
+        _tell_transparent(total, prediction)
         if file := request.file:
             said = (f"label: {request.label}",) if request.label else ()
-            data = encode_file(gaussians, replace(file, comments=(*file.comments, *said)), self._encode)
+            comments = (*honest_comments(file.comments, prediction.intrinsics), *said)
+            data = encode_file(gaussians, replace(file, comments=comments), self._encode)
         else:
             data = self._encode[name](gaussians)
-        return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request)
+        return PackedFrame(name, prediction.kind, len(gaussians), data, prediction.camera, total, request, prediction.intrinsics)
 
 
 def _continued(prediction: Prediction, request: FrameRequest) -> Prediction:
@@ -207,7 +212,17 @@ def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameReq
     )
     surfaces = count_surfaces(layered)
     pruned = {**dict.fromkeys(pruning.REASONS, 0), "budget": before - count_surfaces(layered, options.border)}
-    return PackedFrame(depth_heads.NAME, prediction.kind, surfaces, data, layered.views[0].camera, pruned, request)
+    if gone := prediction.pruned.get(TRANSPARENT):
+        pruned[TRANSPARENT] = gone
+    camera = layered.views[0].camera
+    return PackedFrame(depth_heads.NAME, prediction.kind, surfaces, data, camera, pruned, request, prediction.intrinsics)
+
+
+def _tell_transparent(pruned: dict[str, int], prediction: Prediction) -> None:
+    """Count what a transparent pixel left out as such: pruning has found nothing there, and called it an edge."""
+    if gone := prediction.pruned.get(TRANSPARENT):
+        pruned["edge"] = max(0, pruned["edge"] - gone)
+        pruned[TRANSPARENT] = gone
 
 
 def _fits_planes(prediction: Prediction) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from deployments.models.base import SplatModel
 from deployments.pipeline import DecodedCapture, PredictedCapture, Prediction
 from deployments.stages.measured_depth import layers_of_depth
+from deployments.stages.transparency import make_transparent
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.logs import frame_fields
 
@@ -49,6 +50,10 @@ def _run(model: SplatModel, captures: Sequence[DecodedCapture]) -> tuple[list[Pr
         raise ValueError(f"expected {len(unknown)} results, got {len(predicted)}")
     following = iter(predicted)
     results = [layers_of_depth(capture) if capture.depths else next(following) for capture in captures]
+    results = [
+        result if isinstance(result, FrameError) else make_transparent(result, capture.alphas)
+        for capture, result in zip(captures, results, strict=True)
+    ]
     return results, (time.perf_counter() - began_s) * 1e3
 
 

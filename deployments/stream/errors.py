@@ -61,11 +61,12 @@ class WrongViewCount(FrameError):
 
 @dataclass(eq=False)
 class UnsupportedImage(FrameError):
-    """Bytes that are not a JPEG, PNG or WebP."""
+    """Bytes of another type than those that are taken."""
 
     got: str
+    expected: str = "JPEG, PNG or WebP"
     code = "unsupported_image"
-    sentence = "The frame is {got}: expected a JPEG, PNG or WebP image."
+    sentence = "The frame is {got}: expected a {expected} image."
 
 
 @dataclass(eq=False)

@@ -16,6 +16,10 @@ from deployments.stream.options import FrameOptions
 SplatKind = Literal["native", "lifted", "points"]
 """``native``: predicted by the model; ``lifted``: made from its depth; ``points``: centres and colours only."""
 
+Intrinsics = Literal["given", "exif", "predicted", "guessed"]
+"""Where a camera's focal length is from: the client's ``fov_deg`` or ``cameras``, the picture's EXIF, the network, or nowhere (the
+engine's usual one, and lengths are then in no unit)."""
+
 
 @dataclass(slots=True)
 class FrameRequest:
@@ -99,6 +103,7 @@ class PackedFrame:
         camera: Intrinsics of the capture viewpoint.
         pruned: Reason → Gaussians removed for it.
         request: The capture's, with the new state and the timings of every stage.
+        intrinsics: Where the camera's focal length is from.
     """
 
     codec: str
@@ -108,3 +113,4 @@ class PackedFrame:
     camera: Camera
     pruned: dict[str, int]
     request: FrameRequest
+    intrinsics: Intrinsics = "guessed"

@@ -240,7 +240,8 @@ class Splats(Message, frozen=True):
         label: What made it, to show to people.
         count: Splats in ``data``.
         camera: The capture viewpoint: at the origin, looking along +z, x right, y down.
-        pruned: Reason → Gaussians removed for it: ``opacity``, ``border``, ``depth``, ``budget``, ``invalid``.
+        pruned: Reason → Gaussians removed for it: ``opacity``, ``border``, ``depth``, ``budget``, ``invalid``, ``edge``,
+            ``transparent``.
         timings_ms: Stage → milliseconds: ``receive``, ``queue``, ``decode``, ``infer``, ``pack``, ``send``, ``total``; of another
             camera's frame ``relay`` in place of ``receive`` and ``queue``: from the graph's end to this reply.
         dropped: Reason → frames of this session dropped for it so far.
@@ -248,6 +249,8 @@ class Splats(Message, frozen=True):
         data: The codec's bytes.
         source: Id of the room's camera whose frame it is; empty: the client's own. ``seq`` then counts what this viewer gets, and
             ``captured_ms`` is as exact as both clocks are known.
+        intrinsics: Where the camera's focal length is from: ``given`` (``fov_deg``, or the frame's ``cameras``), ``exif``,
+            ``predicted`` by the model, or ``guessed``: then lengths are in no unit, whatever the engine's ``metric`` says.
     """
 
     seq: int
@@ -263,6 +266,7 @@ class Splats(Message, frozen=True):
     quality: QualityState
     data: bytes
     source: str = ""
+    intrinsics: Text = "guessed"
 
 
 class Dropped(Message, frozen=True):

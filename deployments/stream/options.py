@@ -12,6 +12,8 @@ Colors = Literal["jpeg", "own"]
 
 REPRESENTATIONS: tuple[Representation, ...] = ("auto", "splats", "points")
 COLORS: tuple[Colors, ...] = ("jpeg", "own")
+FOV_DEG = (1.0, 170.0)
+"""Of lenses that a pinhole camera can stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class FrameOptions:
         behind_deg: How far to the side surfaces go on behind nearer ones' edges, degrees, 0..30; 0: not at all. For models that
             predict depth.
         inference_px: Longest side of the picture the model works on, pixels; 0 leaves it to the model.
+        fov_deg: Field of view of the camera across the picture's longer side, degrees, for models that do not find it themselves;
+            0: what the picture's EXIF says, else the model's usual one.
         sh_degree: Spherical-harmonics degree, 0..2, for models that have them.
         adapt: Whether the server may lower ``max_splats`` and ``inference_px``, and raise ``depth_step``, to keep the stream's age
             down.
@@ -54,6 +58,7 @@ class FrameOptions:
     calm: float = 1.0
     behind_deg: float = 15.0
     inference_px: int = 0
+    fov_deg: float = 0.0
     sh_degree: int = 0
     adapt: bool = True
     min_splats: int = 10_000
@@ -114,6 +119,10 @@ class OptionLimits:
             ok, expected = value in COLORS, f"one of {', '.join(COLORS)}"
         elif name == "adapt":
             ok, expected = isinstance(value, bool), "true or false"
+        elif name == "fov_deg":
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            ok = number and (value == 0 or FOV_DEG[0] <= value <= FOV_DEG[1])
+            expected = f"0, or a number from {FOV_DEG[0]:g} to {FOV_DEG[1]:g}"
         else:
             low, high, whole = {
                 "depth_step": (MIN_STEP, MAX_STEP, False),

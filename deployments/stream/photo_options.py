@@ -8,8 +8,13 @@ from deployments.splats.codecs import CODECS
 from deployments.splats.files import FileOptions
 from deployments.splats.gaussians import SH_COEFFICIENTS
 from deployments.stream.errors import BadMessage
+from deployments.stream.frames import Intrinsics
 from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions, OptionLimits
+
+METRES = "unit: metres"
+GUESSED = "unit: the model's own, as the focal length was guessed"
+"""What a file says of the unit of a model that measures in metres."""
 
 FILE_NAMES = ("format", "layout", "frame")
 """Those that are about the file; the others are :class:`~deployments.stream.options.FrameOptions`' own."""
@@ -49,8 +54,15 @@ def photo_options(
 
 def origin_comments(engine: Engine) -> tuple[str, ...]:
     """What a file says of where it comes from: the unit, and the engine with its licence."""
-    unit = "metres" if engine.metric else "the model's own"
-    return f"unit: {unit}", f"engine: {engine.name} ({engine.label})", f"licence: {engine.licence} {engine.licence_note}"
+    unit = METRES if engine.metric else "unit: the model's own"
+    return unit, f"engine: {engine.name} ({engine.label})", f"licence: {engine.licence} {engine.licence_note}"
+
+
+def honest_comments(comments: tuple[str, ...], intrinsics: Intrinsics) -> tuple[str, ...]:
+    """What a file says of itself, without metres if nobody knows the focal length that they go by."""
+    if intrinsics != "guessed":
+        return comments
+    return tuple(GUESSED if line == METRES else line for line in comments)
 
 
 def _number(value: str) -> str | int | float:

@@ -52,6 +52,7 @@ def splats(
             quality=quality,
             data=packed.data.data,  # type: ignore[arg-type]  # a view, so that we make no copy for msgpack
             source=source,
+            intrinsics=packed.intrinsics,
         )
     )
 

@@ -26,6 +26,10 @@ class Spy:
         self.inner, self.poison = inner, poison
         self.shapes: list[tuple[int, ...]] = []
 
+    @property
+    def predicts_camera(self) -> bool:
+        return self.inner.predicts_camera
+
     def run(self, pictures: Sequence[NDArray[np.uint8]], *rest: Any) -> list[Result]:
         self.shapes.append((len(pictures), *pictures[0].shape[:3]))
         if self.poison is not None and any(np.array_equal(one[0], self.poison) for one in pictures):
@@ -185,7 +189,7 @@ def test_pruning_before_the_copy_gives_the_packers_own_frame(checkpoints: Any, o
 
 @pytest.mark.parametrize("codec", ["auto", "planes"])
 def test_a_session_whose_codec_needs_the_grid_gets_it_and_its_neighbour_is_pruned(checkpoints: Any, codec: str) -> None:
-    from deployments.client import read_plane
+    from deployments.client import read_jpeg
     from deployments.splats.codecs.planes import decode_planes
     from deployments.stages.pack import Packer, PackSettings
 
@@ -201,11 +205,11 @@ def test_a_session_whose_codec_needs_the_grid_gets_it_and_its_neighbour_is_prune
     )
     assert not isinstance(frame, FrameError) and not isinstance(packed, FrameError)
     assert (frame.codec, frame.kind, frame.count, frame.pruned) == ("planes", "native", packed.count, packed.pruned)
-    assert len(decode_planes(frame.data, read_plane)) == frame.count
+    assert len(decode_planes(frame.data, read_jpeg)) == frame.count
 
 
 def test_several_views_lie_on_the_grids_of_their_own_cameras(checkpoints: Any) -> None:
-    from deployments.client import read_plane
+    from deployments.client import read_jpeg
     from deployments.splats.codecs.planes import decode_planes
     from deployments.stages.pack import Packer, PackSettings
 
@@ -216,7 +220,7 @@ def test_several_views_lie_on_the_grids_of_their_own_cameras(checkpoints: Any) -
     assert len(prediction.views) == 2 and prediction.views[1].pose is not None
     frame = Packer(PackSettings()).pack(PredictedCapture(prediction, asked.request))
     assert not isinstance(frame, FrameError) and frame.codec == "planes"
-    found, sent = decode_planes(frame.data, read_plane), prediction.as_gaussians()
+    found, sent = decode_planes(frame.data, read_jpeg), prediction.as_gaussians()
     assert len(found) == len(sent)
     assert np.median(np.linalg.norm(found.means - sent.means, axis=1) / np.linalg.norm(sent.means, axis=1)) < 0.02
 

@@ -1,5 +1,6 @@
 """Our output is the package's own ``inference()`` on the same weights and pictures, after the one conversion to our convention."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -213,12 +214,54 @@ def test_a_picture_of_nothing_but_sky_gives_a_frame_where_the_package_asserts(ch
 def test_metric_depth_follows_the_focal_length(checkpoints: Any) -> None:
     from deployments.models.da3.forward import Forward
 
-    model = engine(checkpoints["micro-mono"], fov_deg=60.0)
+    model = engine(checkpoints["micro-mono"])
     plain = ours(model, picture())
     net = model._forward._steps.main
-    model._forward = Forward(net, CPU, fov_deg=60.0, metric=True)
+    model._forward = Forward(net, CPU, metric=True)
     metric = ours(model, picture())
     close(metric.as_gaussians().means[:, 2], plain.as_gaussians().means[:, 2] * metric.camera.fx / 300, 1e-6)
+
+
+def test_each_session_has_its_own_lens(checkpoints: Any) -> None:
+    from deployments.models.da3.forward import Forward
+
+    model = engine(checkpoints["micro-mono"], calm=False)
+    model._forward = Forward(model._forward._steps.main, CPU, metric=True)
+    shots = [
+        DecodedCapture((picture(),), fov_deg=fov, intrinsics=known)
+        for fov, known in ((90.0, "exif"), (0.0, "guessed"), (30.0, "given"))
+    ]
+    outcomes = model.predict(shots)
+    wide, usual, long = outcomes
+    for outcome, fov_deg, known in ((wide, 90, "exif"), (usual, 60, "guessed"), (long, 30, "given")):
+        assert outcome.camera.fx / outcome.camera.width == pytest.approx(0.5 / math.tan(math.radians(fov_deg / 2)), rel=1e-5)
+        assert outcome.intrinsics == known
+    # Metres are in proportion to it.
+    depth = [outcome.as_gaussians().means[:, 2] for outcome in (wide, long)]
+    close(depth[0] / wide.camera.fx, depth[1] / long.camera.fx, 1e-5)
+
+
+def test_another_lens_makes_other_metres_at_once_however_calm_the_session(checkpoints: Any) -> None:
+    from deployments.models.da3.forward import Forward
+
+    model = engine(checkpoints["micro-mono"], calm=True)
+    model._forward = Forward(model._forward._steps.main, CPU, metric=True)
+    state, depths = b"", []
+    for fov_deg in (60.0, 60.0, 40.0):
+        (outcome,) = model.predict([DecodedCapture((picture(),), FrameRequest(state=state), fov_deg=fov_deg)])
+        assert isinstance(outcome, Prediction)
+        state = outcome.state
+        depths.append(outcome.as_gaussians().means[:, 2] / outcome.camera.fx)
+    close(depths[1], depths[0], 1e-5)
+    close(depths[2], depths[0], 1e-5)
+
+
+def test_the_lens_in_the_config_is_known_and_a_network_that_finds_its_own_says_so(checkpoints: Any) -> None:
+    assert ours(engine(checkpoints["micro-mono"]), picture()).intrinsics == "guessed"
+    told = ours(engine(checkpoints["micro-mono"], fov_deg=90.0), picture())
+    assert told.intrinsics == "given" and told.camera.fx / told.camera.width == pytest.approx(0.5, rel=1e-5)
+    (found,) = engine(checkpoints["micro"]).predict([DecodedCapture((picture(),), fov_deg=90.0, intrinsics="exif")])
+    assert isinstance(found, Prediction) and found.intrinsics == "predicted"
 
 
 def test_shrinking_on_the_device_gives_the_same_frame(checkpoints: Any) -> None:

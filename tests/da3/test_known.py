@@ -1,5 +1,6 @@
 """Cameras that a client knows: the network is told of them as the package tells it, and the result stands where they stand."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,34 @@ def test_a_network_without_cameras_of_its_own_takes_the_known_one_for_its_metres
     a, b = predict(model, wide, long)
     np.testing.assert_allclose(b.as_gaussians().means[:, 2], 2 * a.as_gaussians().means[:, 2], rtol=1e-5)
     assert b.camera.fx == pytest.approx(2 * a.camera.fx)
+
+
+def test_a_known_camera_goes_before_the_lens_and_a_calm_session_follows_it_at_once(checkpoints: Any) -> None:
+    from deployments.models.da3.forward import Forward
+
+    model = engine(checkpoints["micro-mono"], calm=True, fov_deg=100.0)
+    model._forward = Forward(model._forward._steps.main, CPU, metric=True)
+    state, depths = b"", []
+    for cameras, fov_deg in (((LENS,), 30.0), ((), 30.0), ((Camera(200, 150, 380.0, 376.0, 101.0, 74.0),), 0.0), ((), 0.0)):
+        (outcome,) = predict(
+            model, DecodedCapture((picture(),), FrameRequest(state=state), cameras, None, (), (), fov_deg, "given")
+        )
+        across = cameras[0].fx / 200 if cameras else 0.5 / math.tan(math.radians(fov_deg or 100.0) / 2)
+        assert outcome.camera.fx / outcome.camera.width == pytest.approx(across, rel=1e-5)
+        assert outcome.intrinsics == "given"
+        state = outcome.state
+        depths.append(outcome.as_gaussians().means[:, 2] / (outcome.camera.fx + outcome.camera.fy))
+    for other in depths[1:]:
+        np.testing.assert_allclose(other, depths[0], rtol=1e-4)
+
+
+def test_a_network_that_finds_its_own_camera_says_so_unless_it_is_told(checkpoints: Any) -> None:
+    plain, known = predict(
+        engine(checkpoints["micro"]),
+        DecodedCapture((picture(),)),
+        DecodedCapture((picture(),), FrameRequest(), (LENS,), intrinsics="given"),
+    )
+    assert (plain.intrinsics, known.intrinsics) == ("predicted", "given")
 
 
 def test_views_of_different_shapes_are_cut_and_their_centres_move_along(checkpoints: Any) -> None:

@@ -161,7 +161,7 @@ def test_the_ply_opens_in_an_independent_reader(client: TestClient) -> None:
         ("format=ply&max_splats=0", jpeg(), 400, "http_400", "max_splats"),
         ("format=ply&max_splats=many", jpeg(), 400, "http_400", "whole number"),
         ("format=ply", b"", 400, "frame_empty", "empty"),
-        ("format=ply", b"GIF89a and more", 415, "unsupported_image", "JPEG"),
+        ("format=ply", b"\xff\x0a and more", 415, "unsupported_image", "a JPEG XL image"),
         ("format=ply", jpeg()[:200], 422, "image_broken", "decoded"),
         ("format=ply", jpeg() + bytes(ARGS.photos.max_frame_bytes), 413, "frame_too_large", "limit"),
         (
@@ -184,6 +184,33 @@ def test_what_curl_d_makes_of_a_picture_is_recognised(client: TestClient) -> Non
     stripped = saved(Image.effect_noise((256, 256), 90), "JPEG").replace(b"\n", b"").replace(b"\r", b"")
     answer = client.post("/api/splat", content=stripped, headers={"content-type": "application/x-www-form-urlencoded"})
     assert answer.status_code == 415 and "curl's -d" in answer.json()["message"]
+
+
+def test_a_photo_that_a_browser_can_not_read_is_read_for_it(client: TestClient) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0xA405] = 26
+    image = Image.new("RGB", (96, 64), (200, 40, 40))
+    answer = client.post("/api/picture", content=saved(image, "TIFF", exif=exif.tobytes()))
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
+    picture = Image.open(io.BytesIO(answer.content))
+    assert picture.size == (64, 96) and np.abs(np.subtract(picture.getpixel((9, 9)), (200, 40, 40))).max() <= 2
+    assert float(answer.headers["x-splatcast-fov-deg"]) == pytest.approx(69.39, abs=0.01)
+
+    image.putalpha(100)
+    answer = client.post("/api/picture", content=saved(image.resize((4000, 2000)), "PNG"))
+    assert answer.headers["content-type"] == "image/png" and answer.headers["x-splatcast-fov-deg"] == "0.000"
+    picture = Image.open(io.BytesIO(answer.content))
+    assert picture.size == (1920, 960) and np.abs(np.subtract(picture.getpixel((9, 9)), (200, 40, 40, 100))).max() <= 3
+
+    refused = client.post("/api/picture", content=b"no picture")
+    assert refused.status_code == 415 and refused.json()["code"] == "unsupported_image"
+
+
+def test_a_file_says_where_its_focal_length_is_from(client: TestClient) -> None:
+    assert client.post("/api/splat", content=jpeg()).headers["x-splatcast-intrinsics"] == "guessed"
+    assert client.post("/api/splat?fov_deg=50", content=jpeg()).headers["x-splatcast-intrinsics"] == "given"
+    assert client.post("/api/splat?fov_deg=0.5", content=jpeg()).status_code == 400
 
 
 def test_the_file_of_a_form_is_the_picture(client: TestClient) -> None:
@@ -218,7 +245,8 @@ def test_a_photo_may_be_larger_than_a_frame_but_not_than_a_photo(client: TestCli
     wall = saved(Image.new("L", (12_000, 8_400)), "JPEG")
     answer = client.post("/api/splat", content=wall)
     assert answer.status_code == 422 and "12000×8400 pixels" in answer.json()["message"]
-    whole = saved(Image.new("L", (6000, 4500)), "PNG")
+    assert client.post("/api/splat", content=saved(Image.new("L", (6000, 4500)), "PNG")).status_code == 200
+    whole = saved(Image.new("L", (6000, 4500)), "JPEG", progressive=True)
     answer = client.post("/api/splat", content=whole)
     assert answer.status_code == 422 and "save it as an ordinary JPEG" in answer.json()["message"]
 

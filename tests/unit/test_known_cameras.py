@@ -1,6 +1,7 @@
 """Cameras that know themselves, and depth that was measured: several views of one world agree, and nonsense is named."""
 
 import io
+import math
 import struct
 from dataclasses import replace
 from typing import Any
@@ -254,6 +255,26 @@ def test_intrinsics_shrink_with_the_picture() -> None:
     got = decoded(Capture((out.getvalue(),), request, (known,)))
     assert got.views[0].shape == (300, 400, 3)
     assert got.cameras == (Camera(400, 300, 350.0, 347.5, 197.5, 152.5),)
+
+
+def test_a_known_camera_goes_before_fov_deg_and_that_before_exif() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    exif.get_ifd(0x8769)[0xA405] = 18  # mm of 35-mm film, 90°
+    pixels = np.zeros((90, 120, 3), np.uint8)
+    found = []
+    for fov_deg, cameras in ((40.0, (KnownCamera(200.0, 150.0, 61.0, 44.0),)), (40.0, ()), (0.0, ())):
+        request = FrameRequest(FrameOptions(fov_deg=fov_deg))
+        found.append(decoded(Capture((png(pixels, exif=exif),), request, cameras)))
+    assert [capture.intrinsics for capture in found] == ["given", "given", "exif"]
+    assert [capture.fov_deg for capture in found] == pytest.approx([2 * math.degrees(math.atan(60 / 200)), 40.0, 90.0])
+    for model in (ReliefModel(), SyntheticModel(splats=300, depth=True)):
+        for capture, outcome in zip(found, predict_batch(model, found), strict=True):
+            assert not isinstance(outcome, FrameError)
+            seen = outcome.prediction
+            across = 0.5 / math.tan(math.radians(capture.fov_deg) / 2)
+            assert seen.intrinsics == capture.intrinsics
+            assert seen.camera.fx / seen.camera.width == pytest.approx(across, rel=1e-5)
 
 
 def test_the_relief_stands_in_the_camera_that_is_known() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from plyfile import PlyData
 
 from deployments.models import load_model
 from deployments.ops.command import asks_for_files
@@ -30,6 +30,7 @@ from deployments.photos.progress import Progress
 from deployments.photos.sources import find_sources, natural_key
 from deployments.photos.video import Pace, expected_frames, read_video
 from deployments.photos.work import Tally
+from deployments.splats.codecs.ply_header import read_tables
 from deployments.splats.files import FORMATS
 from deployments.stages.local import LocalPipeline
 from deployments.stream.frames import Capture, FrameRequest
@@ -317,7 +318,7 @@ def test_a_second_run_makes_what_is_missing_cut_short_or_of_another_photo(
     assert main(command) == 0 and "0 files made" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0 and "4 files made" in capsys.readouterr().err
     assert main([*command, "--max-splats", "50"]) == 0 and "4 files made" in capsys.readouterr().err
-    assert PlyData.read(out / "4.ply")["vertex"].count <= 50
+    assert len(read_tables(np.fromfile(out / "4.ply", np.uint8))["vertex"].rows) <= 50
 
 
 def test_somebody_elses_file_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -483,7 +484,33 @@ def test_the_record_is_plain_lines(tmp_path: Path) -> None:
 
 def test_a_picture_of_any_kind_that_the_decoder_reads_is_taken(tmp_path: Path) -> None:
     image = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
-    for kind in ("PNG", "WEBP"):
+    for kind in ("PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP"):
         (tmp_path / f"{kind}.{kind.lower()}").write_bytes(saved(image, kind))
     assert main([str(tmp_path), "-o", str(tmp_path / "out"), *QUICK]) == 0
-    assert files(tmp_path / "out") == ["PNG.ply", "WEBP.ply"]
+    assert files(tmp_path / "out") == ["AVIF.ply", "BMP.ply", "GIF.ply", "PNG.ply", "TIFF.ply", "WEBP.ply"]
+
+
+def test_a_heic_becomes_a_file_or_says_what_to_install(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        import pillow_heif
+    except ImportError:
+        (tmp_path / "1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+        assert main([str(tmp_path), "-o", str(tmp_path / "out"), *QUICK]) == 1
+        assert "splatcast[heic]" in capsys.readouterr().err
+    else:
+        pillow_heif.from_pillow(Image.new("RGB", (64, 48), (200, 90, 30))).save(tmp_path / "1.heic")
+        assert main([str(tmp_path), "-o", str(tmp_path / "out"), *QUICK]) == 0
+        assert files(tmp_path / "out") == ["1.ply"]
+
+
+def test_the_lens_may_be_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = folder(tmp_path, "1.jpg") / "1.jpg"
+    widths = []
+    for fov_deg in ("40", "80"):
+        out = tmp_path / fov_deg
+        assert main([str(photo), "-o", str(out), "--fov-deg", fov_deg, *QUICK]) == 0
+        rows = read_tables(np.fromfile(out / "1.ply", np.uint8))["vertex"].rows
+        widths.append(np.abs(rows["x"] / rows["z"]).max())
+    assert widths[1] / widths[0] == pytest.approx(math.tan(math.radians(40)) / math.tan(math.radians(20)), rel=1e-3)
+    assert main([str(photo), "-o", str(tmp_path / "no"), "--fov-deg", "180", *QUICK]) == 2
+    assert "'fov_deg': expected 0, or a number from 1 to 170" in capsys.readouterr().err

@@ -50,7 +50,7 @@ WALL_S = 1_000_000.0
 
 def packed(tag: int, codec: str = "packed") -> PackedFrame:
     request = FrameRequest(state=b"private", timings={"decode": 1.0, "infer": 20.0, "pack": 3.0})
-    return PackedFrame(codec, "lifted", 1, np.full(4, tag, np.uint8), Camera(4, 3, 5.0, 5.0, 2.0, 1.5), {}, request)
+    return PackedFrame(codec, "lifted", 1, np.full(4, tag, np.uint8), Camera(4, 3, 5.0, 5.0, 2.0, 1.5), {}, request, "exif")
 
 
 class Client:
@@ -171,6 +171,7 @@ def test_a_frame_goes_through_the_graph_once_and_to_everyone(rooms: Rooms) -> No
     shown = first.last(Splats)
     assert isinstance(shown, Splats) and shown.source == camera.last(Joined).id  # type: ignore[attr-defined]
     assert camera.last(Splats).source == ""  # type: ignore[attr-defined]
+    assert shown.intrinsics == camera.last(Splats).intrinsics == "exif"  # type: ignore[attr-defined]
 
 
 def test_a_viewer_who_comes_late_sees_the_last_frame_at_once(rooms: Rooms) -> None:

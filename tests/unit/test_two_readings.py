@@ -134,16 +134,17 @@ def webp_lied_about(**options: object) -> bytes:
 def test_a_size_that_the_decoder_does_not_confirm_costs_nothing(
     monkeypatch: pytest.MonkeyPatch, kind: Literal["jpeg", "png", "webp"], data: bytes, sentence: str
 ) -> None:
-    monkeypatch.setattr(decode, "read_picture", lambda data: Picture(kind, 96, 64, 1, data))
+    monkeypatch.setattr(decode, "read_picture", lambda data, formats: Picture(kind, 96, 64, 1, data))
     with affordable(data), pytest.raises(FrameError, match=re.escape(sentence)):
         decode_frame(data, LIMITS)
 
 
 def test_a_colour_layout_that_the_decoder_does_not_confirm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "read_picture", lambda data: Picture("png", 96, 64, 1, data))
-    monkeypatch.setattr(decode, "LAYOUTS", decode.LAYOUTS - {"P"})
-    with pytest.raises(FrameError, match="the colour layout P"):
-        decode_frame(saved(SMALL.convert("P"), "PNG"), LIMITS)
+    data = saved(SMALL.convert("RGB"), "WEBP")
+    monkeypatch.setattr(decode, "read_picture", lambda data, formats: Picture("webp", 96, 64, 1, data))
+    monkeypatch.setattr(decode, "LAYOUTS", decode.LAYOUTS - {"RGB"})
+    with pytest.raises(FrameError, match="the colour layout RGB"):
+        decode_frame(data, LIMITS)
 
 
 # --- Any two files, spliced ---

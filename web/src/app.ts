@@ -16,7 +16,7 @@ import { Rooms } from "./rooms/rooms.js";
 import { attachSharing } from "./rooms/share_dialog.js";
 import { initialState, type State } from "./state.js";
 import type { Access } from "./stream/access.js";
-import { wantedOptions } from "./stream/options.js";
+import { NO_WISHES, type SourceWishes, wantedOptions } from "./stream/options.js";
 import type { DecodedFrame } from "./stream/thread.js";
 import { attachControls } from "./ui/controls.js";
 import { attachCopying } from "./ui/copying.js";
@@ -55,8 +55,8 @@ export class App {
   private readonly sources: Sources;
   private readonly watch = new Watch((asleep) => this.cameraAsleep(asleep));
   private readonly keeping: Keeping;
-  /** The source is one picture. */
-  private still = false;
+  private wishes: SourceWishes = NO_WISHES;
+  private usualFovDeg: number | null = null;
 
   /** @throws Error If the browser has no WebGL2. */
   constructor(config: Config, access: Access) {
@@ -173,12 +173,23 @@ export class App {
     this.problems.settle("started");
     if (kind === "camera" || kind === "sample") remember({ ...recall(), source: kind });
     this.store.set({ source: kind, starting: false, running: true, sourceName: opened.name });
-    this.setStill(opened.still ?? false);
+    this.wishFor(opened);
     this.preview.show(opened, kind === "camera");
     this.watch.begin(kind === "camera", nowMs());
     this.view.player.forgetPivot();
     this.view.statistics.clearWindows();
     this.streamIfWanted();
+  }
+
+  /** Asks for what this source needs, and no longer for what the one before did. */
+  private wishFor({ fovDeg = 0, transparent = false, still = false }: Opened): void {
+    const { options, settings } = this.store.get();
+    // What the server does when nobody asks for a lens, once one was asked for.
+    if (fovDeg && this.usualFovDeg === null) this.usualFovDeg = options.fov_deg ?? 0;
+    const before = wantedOptions(settings, this.wishes);
+    this.wishes = { fovDeg: fovDeg || this.usualFovDeg, transparent, still };
+    const wanted = wantedOptions(settings, this.wishes);
+    if (JSON.stringify(wanted) !== JSON.stringify(before)) this.view.stream.configure(wanted);
   }
 
   /** While nobody can see the picture, or it stands still, the server should not compute it. */
@@ -226,17 +237,10 @@ export class App {
     this.store.set({ settings });
     remember({ ...recall(), ...patch });
     this.apply(patch);
-    const options = wantedOptions(settings, this.still);
-    if (JSON.stringify(options) !== JSON.stringify(wantedOptions(before, this.still))) this.view.stream.configure(options);
+    const options = wantedOptions(settings, this.wishes);
+    if (JSON.stringify(options) !== JSON.stringify(wantedOptions(before, this.wishes))) this.view.stream.configure(options);
     const reopens = settings.captureSide !== before.captureSide || settings.camera !== before.camera;
     if (reopens && this.sources.running === "camera" && !this.store.get().starting) void this.start("camera");
-  }
-
-  /** A still picture is made in full at once: nothing comes after it in which it could grow. */
-  private setStill(still: boolean): void {
-    if (still === this.still) return;
-    this.still = still;
-    this.view.stream.configure(wantedOptions(this.store.get().settings, still));
   }
 
   private apply(patch: Partial<Settings>): void {

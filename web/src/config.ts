@@ -51,6 +51,8 @@ export interface Settings {
   minSplats: number | null;
   /** The same for the model's resolution, pixels. */
   minInferencePx: number | null;
+  /** The camera's field of view across the picture's longer side, degrees; null: a photo's own, or the model's usual one. */
+  fovDeg: number | null;
   /** Gaussians fainter than this are not sent; null takes the server's default. */
   minOpacity: number | null;
   /** Each frame waits for its own depth sort; otherwise it is shown at once in the last frame's order, wrong at moving edges. */
@@ -80,6 +82,7 @@ export const DEFAULT_SETTINGS: Readonly<Settings> = {
   adapt: null,
   minSplats: null,
   minInferencePx: null,
+  fovDeg: null,
   minOpacity: null,
   // Later by one sort (5 to 15 ms on a GPU), but without sparks at moving edges.
   exactOrder: true,
@@ -164,6 +167,7 @@ export function readSettings(query: URLSearchParams): Partial<Settings> {
   number("max_splats", 1, 4_000_000, (value) => (settings.maxSplats = Math.round(value)));
   number("min_splats", 1, 4_000_000, (value) => (settings.minSplats = Math.round(value)));
   number("min_inference_px", 1, 4096, (value) => (settings.minInferencePx = Math.round(value)));
+  number("fov_deg", 1, 170, (value) => (settings.fovDeg = value));
   number("min_opacity", 0, 1, (value) => (settings.minOpacity = value));
   number("field_of_view", ...FIELDS_OF_VIEW, (value) => (settings.fieldOfView = value));
   const representation = query.get("representation");

@@ -81,9 +81,9 @@ export class LiveView implements PlayerEvents {
     const shownMs = nowMs();
     if (!frame.fromFile) this.stream.shown(frame, shownMs);
     this.statistics.shown(frame, shownMs);
-    const { seq, count, codec, kind, label, quality, timings_ms: timingsMs } = frame;
+    const { seq, count, codec, kind, label, quality, intrinsics, timings_ms: timingsMs } = frame;
     const onGpu = "pixels" in frame.content;
-    this.store.set({ shown: { seq, count, codec, kind, label, quality, timingsMs, onGpu } });
+    this.store.set({ shown: { seq, count, codec, kind, label, quality, intrinsics, timingsMs, onGpu } });
     this.problems.settle("shown");
     // Quality rises with the frames that are shown: a still that is sent once would keep what little it began with.
     const isLess = quality.splats_share < 1 || quality.px_share < 1;

@@ -125,6 +125,8 @@ export interface ShownFrame {
   /** It was lifted on the GPU. */
   onGpu: boolean;
   quality: QualityState;
+  /** Where the focal length is from; `guessed`: lengths are in no unit. */
+  intrinsics: string;
 }
 
 export function initialState(config: Config): State {

@@ -5,7 +5,7 @@ import { QualityLine } from "../src/figures/quality.js";
 import { isToken, tokenOf } from "../src/stream/access.js";
 import { AckOrder } from "../src/stream/acks.js";
 import type { AckMessage, QualityState } from "../src/stream/messages.js";
-import { changesFrames, wantedOptions } from "../src/stream/options.js";
+import { changesFrames, NO_WISHES, wantedOptions } from "../src/stream/options.js";
 
 const FULL: QualityState = { max_splats: 200_000, inference_px: 0, splats_share: 1, px_share: 1, cause: "", message: "" };
 const MESSAGE = "less detail: the network takes too long for more";
@@ -28,7 +28,7 @@ test("a stream that starts small is no trouble, and a still one does not start s
   const starting = { ...FULL, splats_share: 0.12, cause: "starting", message: "small at first" };
   assert.deepEqual(line.words(starting, 0), { value: "starting", note: "" });
   assert.deepEqual(line.words(FULL, 500), { value: "full", note: "" });
-  const [live, still] = [wantedOptions(DEFAULT_SETTINGS), wantedOptions(DEFAULT_SETTINGS, true)];
+  const [live, still] = [wantedOptions(DEFAULT_SETTINGS), wantedOptions(DEFAULT_SETTINGS, { ...NO_WISHES, still: true })];
   assert.deepEqual([live.start_splats, still.start_splats], [24_000, 0]);
   assert.ok(!changesFrames(live, still), "what is on the screen would be the same");
   assert.ok(changesFrames(live, { ...live, min_opacity: 0.5 }));

@@ -37,6 +37,9 @@ MOST_CAPTURED = 48
 """Shapes of batches whose graphs are kept, the latest used. Each holds its result (11 MB a frame at 504) and some MB of graph; what
 lies in between is shared."""
 
+USUAL_FOV_DEG = 60.0
+"""Of a webcam, across the longer side."""
+
 _CAMERA = 16  # numbers a view: fx, fy, cx, cy, and the 3 × 4 pose
 _COARSE = REFERENCE_SHAPE[0] * REFERENCE_SHAPE[1]
 
@@ -81,15 +84,12 @@ class Forward:
     Args:
         net: From :func:`deployments.models.da3.network.load`.
         device: Where its weights are.
-        fov_deg: Field of view across the longer side, for networks that do not predict the camera.
         metric: Whether to scale the depth of a network without a camera decoder to metres.
         capture: Whether to capture sizes that come again as CUDA graphs; only on a GPU.
     """
 
-    def __init__(
-        self, net: nn.Module, device: torch.device, fov_deg: float = 60.0, metric: bool = False, capture: bool = True
-    ) -> None:
-        self._steps = Steps(net, device, fov_deg, metric)
+    def __init__(self, net: nn.Module, device: torch.device, metric: bool = False, capture: bool = True) -> None:
+        self._steps = Steps(net, device, metric)
         self._device = device
         self._capture = capture and device.type == "cuda"
         # Of several GPUs, whatever thread this runs in must use this one.
@@ -105,6 +105,11 @@ class Forward:
     def networks(self) -> list[Any]:
         """The network, or both of a nested one."""
         return [net for net in (self._steps.main, self._steps.meter) if net is not None]
+
+    @property
+    def predicts_camera(self) -> bool:
+        """Whether the network finds the focal length itself."""
+        return self._steps.predicts_camera
 
     @property
     def mark(self) -> Callable[[str], None]:
@@ -140,6 +145,7 @@ class Forward:
         wishes: Sequence[Wish] | None = None,
         sizes: Sequence[tuple[int, int]] = (),
         known: Sequence[Known] = (),
+        fovs_deg: Sequence[float] = (),
     ) -> list[Result]:
         """Run one batch.
 
@@ -152,12 +158,14 @@ class Forward:
             sizes: Widths and heights to shrink the pictures to, one after the other, on the device.
             known: What is known of each session's cameras, of all with poses or of all without; empty: nothing. Known poses
                 are told to the network; it is ``settle`` that makes them the result's.
+            fovs_deg: Each session's field of view across the longer side, for a network that does not predict the camera where
+                it is not known either; empty: :data:`USUAL_FOV_DEG`.
 
         Returns:
             A result for each session.
         """
         with self._here():
-            return self._run(pictures, k, settle, wishes, tuple(sizes), known)
+            return self._run(pictures, k, settle, wishes, tuple(sizes), known, fovs_deg)
 
     def _run(
         self,
@@ -167,6 +175,7 @@ class Forward:
         wishes: Sequence[Wish] | None,
         sizes: tuple[tuple[int, int], ...],
         known: Sequence[Known],
+        fovs_deg: Sequence[float],
     ) -> list[Result]:
         sessions, views = len(pictures), len(pictures[0])
         wishes = wishes if k and views == 1 else None
@@ -178,6 +187,8 @@ class Forward:
             self._to_device(pictures, batch.pictures)
             if batch.known is not None:
                 self._to_device(told, batch.known)
+            elif not self.predicts_camera:
+                self._to_device([_lens(fov) for fov in fovs_deg or [USUAL_FOV_DEG] * sessions], batch.lens)
             self.mark("copy in")
             batch.step(0)
             measured = self._to_host(batch.measured)
@@ -190,6 +201,9 @@ class Forward:
             cameras = rows[:, : views * _CAMERA].reshape(sessions, views, _CAMERA)
             poses = cameras[..., 4:].reshape(sessions, views, 3, 4)
             lenses = cameras[..., :4]
+            if self._steps.metric and not self.predicts_camera:
+                # Another lens makes other metres of the same depth at once: that is no flicker to hold still.
+                log_depth = log_depth - np.log(lenses[:, 0, :2].mean(1) / max(width, height))[:, None, None]
             settled = [(1.0, poses[i]) if settle is None else settle(i, log_depth[i], poses[i]) for i in range(sessions)]
             if not k:
                 return [batch.depth_result(row, lens, *done) for row, lens, done in zip(rows, lenses, settled, strict=True)]
@@ -247,11 +261,17 @@ class Forward:
             self._arrived.synchronize()
 
 
+def _lens(fov_deg: float) -> float:
+    """Focal length over the picture's longer side."""
+    return 0.5 / math.tan(math.radians(fov_deg) / 2)
+
+
 class _Batch:
     """Batches of one shape: their steps, and what the steps read and write.
 
     Attributes:
         pictures: uint8 [B, V, H, W, 3].
+        lens: Focal length over the longer side, where nothing is known and the network predicts no camera. float32 [B, 1].
         asked: ``ASKED`` for each session, and the poses of several views. float32 [B, 4 or 4 + 12 V].
         known: ``Known.numbers`` of each session; None: nothing is known. float32 [B, V, 4 or 13].
         measured: From the first step: cameras, coarse log depth, and inverse depth if no Gaussians are wanted. float32 [B, …].
@@ -276,6 +296,7 @@ class _Batch:
         self.pictures = torch.empty((*shape, 3), dtype=torch.uint8, device=device)
         self.asked = torch.empty((shape[0], ASKED + (12 * shape[1] if shape[1] > 1 else 0)), device=device)
         self.known = torch.empty((*shape[:2], known), device=device) if known else None
+        self.lens = torch.empty((shape[0], 1), device=device)
         self.measured = self.out = self.asked
         # Gaussians of several views take the package's adapter, which reads values back: no graph can hold that.
         self.tried = k > 0 and shape[1] > 1
@@ -339,7 +360,7 @@ class _Batch:
         return Result((inverse * np.float32(1 / factor),), lens, poses)
 
     def _measure(self) -> None:
-        scene = self._scene = self._steps.depth(self.pictures, self._taps, self._k > 0, self.known)
+        scene = self._scene = self._steps.depth(self.pictures, self._taps, self._k > 0, self.lens, self.known)
         lens = torch.stack([scene.intrinsics[..., i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2))], dim=-1)
         moved = scene.poses[..., :3, :].clone()
         moved[..., 3] *= scene.unit[:, None, None]

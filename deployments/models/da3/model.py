@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from deployments.models.da3 import network as da3_network
-from deployments.models.da3.forward import MAX_BATCHED_VIEWS, Forward, Result, Settle, Wish
+from deployments.models.da3.forward import MAX_BATCHED_VIEWS, USUAL_FOV_DEG, Forward, Result, Settle, Wish
 from deployments.models.da3.known import Known
 from deployments.models.da3.picture import PATCH_PX, prepare
 from deployments.models.da3.registry import Kind, default_kind
@@ -38,8 +38,9 @@ from deployments.splats.codecs import planes_heads
 from deployments.splats.gaussians import SH_COEFFICIENTS, Gaussians
 from deployments.splats.layers import LayeredDepth
 from deployments.stream.errors import FrameError, InferenceFailed, WrongViewCount
-from deployments.stream.frames import FrameRequest, SplatKind
+from deployments.stream.frames import FrameRequest, Intrinsics, SplatKind
 from deployments.stream.messages import Engine
+from deployments.stream.options import FOV_DEG
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -85,8 +86,11 @@ class DepthAnything3:
         longest_px: Longest side of the picture for the network where the client asks for none; 0: 504 on a GPU, 280 on a CPU.
         calm: Hold each session's scale, what does not move, and the poses of its cameras still; see
             :mod:`deployments.models.alignment`, ``calm`` and ``rig``.
-        fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it. The
-            metres of metric-large are in proportion to it.
+        compile: ``none``; ``blocks``: the transformer's, with Triton, 20 s at the start; ``all``: the heads, too, 20 s more for
+            each size and batch; ``auto``: blocks on a GPU, if there is the C compiler that Triton needs.
+        fov_deg: Field of view across the longer side of the camera, for metric-large and mono-large, which do not estimate it,
+            where neither the client nor the picture's EXIF says it; 0: unknown, and 60 is the guess. The metres of metric-large are
+            in proportion to it.
         threads: Of a CPU; 0: as many as this process may use.
         prune_on_device: Copy only what the packer would keep, unless its codec needs the whole grid; None: on a GPU.
         warm_up_batch: Largest batch that is run at the start on a GPU, where every size is tuned for.
@@ -108,15 +112,15 @@ class DepthAnything3:
         longest_px: int = 0,
         calm: bool = True,
         compile: Literal["auto", "none", "blocks", "all"] = "auto",
-        fov_deg: float = 60.0,
+        fov_deg: float = 0.0,
         threads: int = 0,
         warm_up_batch: int = 4,
         prune_on_device: bool | None = None,
     ) -> None:
         if longest_px and not PATCH_PX <= longest_px < PATCH_PX * da3_network.ROPE_POSITIONS:
             raise ValueError(f"da3: longest_px: expected 0, or {PATCH_PX} to 1778, got {longest_px}")
-        if not 1.0 <= fov_deg <= 170.0:
-            raise ValueError(f"da3: fov_deg: expected 1 to 170, got {fov_deg}")
+        if fov_deg and not FOV_DEG[0] <= fov_deg <= FOV_DEG[1]:
+            raise ValueError(f"da3: fov_deg: expected 0, or 1 to 170, got {fov_deg}")
         dtypes = {"auto": None, "bfloat16": torch.bfloat16, "float32": torch.float32}
         if backbone not in dtypes:
             raise ValueError(f"da3: backbone: expected one of {', '.join(dtypes)}, got {backbone!r}")
@@ -134,7 +138,8 @@ class DepthAnything3:
         began_s = time.perf_counter()
         net = da3_network.load(checkpoint, chosen, dtype)
         logger.info("%s is on %s after %.1f s", self._card.name, chosen, time.perf_counter() - began_s)
-        self._forward = Forward(net, chosen, fov_deg, metric=self._card.metric)
+        self._forward = Forward(net, chosen, metric=self._card.metric)
+        self._fov_deg = fov_deg
         if compile in ("blocks", "all") or (compile == "auto" and on_gpu and _can_compile()):
             self._forward.compile(heads=compile == "all")
         self._longest_px = longest_px or (504 if on_gpu else 280)
@@ -226,6 +231,7 @@ class DepthAnything3:
                 wishes if self._prune_on_device else None,
                 jobs[0].sizes,
                 [job.known for job in jobs if job.known],
+                [job.capture.fov_deg or self._fov_deg or USUAL_FOV_DEG for job in jobs],
             )
             return [*zip(results, settled, strict=True)]
         except Exception as error:
@@ -247,9 +253,10 @@ class DepthAnything3:
         wishes: Sequence[Wish] | None = None,
         sizes: Sequence[tuple[int, int]] = (),
         known: Sequence[Known] = (),
+        fovs_deg: Sequence[float] = (),
     ) -> list[Result]:
         with self._lock:
-            results = self._forward.run(pictures, k, settle, wishes, sizes, known)
+            results = self._forward.run(pictures, k, settle, wishes, sizes, known, fovs_deg)
         self._proven_s = time.monotonic()
         return results
 
@@ -270,7 +277,14 @@ class DepthAnything3:
         else:
             inverse = settled.hold_still(result.parts[0])
             scene = layered_depth(inverse, job.pictures, cameras, result.poses, settled.factor)
-        return Prediction(scene, job.kind, cameras[0], settled.state, result.pruned or {}, posed)
+        lens = self._lens(job.capture)
+        return Prediction(scene, job.kind, cameras[0], settled.state, result.pruned or {}, posed, intrinsics=lens)
+
+    def _lens(self, capture: DecodedCapture) -> Intrinsics:
+        """Where the focal length is from."""
+        if self._forward.predicts_camera and not capture.cameras:
+            return "predicted"
+        return "given" if not capture.fov_deg and self._fov_deg else capture.intrinsics
 
 
 def _wish(request: FrameRequest, kind: SplatKind) -> Wish:

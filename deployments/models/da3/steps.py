@@ -6,7 +6,6 @@ Two things that the package decides over a whole batch are decided for each sess
 the batch: the nested model's scale to metres, and the depth given to the sky.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,25 +51,42 @@ class Steps:
     Args:
         net: From :func:`deployments.models.da3.network.load`.
         device: Where its weights are.
-        fov_deg: Field of view across the longer side, for networks that do not predict the camera.
         metric: Whether to scale the depth of a network without a camera decoder to metres.
 
     Attributes:
         main: The network, of a nested one the one for any views.
         meter: Of a nested one, the one for metres.
+        metric: As it was given.
         mark: Called with a name after each part of a step.
     """
 
-    def __init__(self, net: nn.Module, device: torch.device, fov_deg: float, metric: bool) -> None:
+    def __init__(self, net: nn.Module, device: torch.device, metric: bool) -> None:
         nested = isinstance(net, NestedDepthAnything3Net)
         self.main: Any = net.da3 if nested else net
         self.meter: Any = net.da3_metric if nested else None
         self.mark: Callable[[str], None] = lambda name: None
-        self._device, self._tan_half, self._metric = device, math.tan(math.radians(fov_deg) / 2), metric
+        self._device, self.metric = device, metric
         self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
 
-    def depth(self, pictures: Tensor, taps: Sequence[tuple[Taps, Taps]], want_features: bool, known: Tensor | None = None) -> Scene:
-        """The first step. uint8 [B, V, H, W, 3] on the device, how to shrink them, and ``Known.numbers`` of each session."""
+    @property
+    def predicts_camera(self) -> bool:
+        """Whether the network finds the focal length itself."""
+        return self.main.cam_dec is not None
+
+    def depth(
+        self, pictures: Tensor, taps: Sequence[tuple[Taps, Taps]], want_features: bool, lens: Tensor, known: Tensor | None = None
+    ) -> Scene:
+        """The first step.
+
+        Args:
+            pictures: On the device. uint8 [B, V, H, W, 3].
+            taps: How to shrink them.
+            want_features: Whether the second step follows.
+            lens: Each session's focal length over the picture's longer side, for networks that do not predict the camera. float32
+                [B, 1].
+            known: ``Known.numbers`` of each session, which go before ``lens`` and before what the network predicts; None: nothing
+                is known.
+        """
         images = pictures.to(torch.float32)
         for across, down in taps:
             images = shrink(images, across, down)
@@ -89,16 +105,18 @@ class Steps:
                 poses[:, 1:, :3] = _relative(output.extrinsics)
         else:
             if known is None:
-                focal = max(height, width) / 2 / self._tan_half
+                focal = lens * max(height, width)
                 # Filled in on the device: a tensor made from a list would wait for its copy.
                 intrinsics = torch.zeros((batch, views, 3, 3), device=self._device)
-                for i, j, value in ((0, 0, focal), (1, 1, focal), (0, 2, width / 2), (1, 2, height / 2), (2, 2, 1.0)):
-                    intrinsics[..., i, j] = value
+                for i, value in ((0, width / 2), (1, height / 2)):
+                    intrinsics[..., i, i] = focal
+                    intrinsics[..., i, 2] = value
+                intrinsics[..., 2, 2] = 1.0
             else:
                 intrinsics = _matrices(known)
             if "sky" in output:
                 depth = _far_sky(depth, output.sky < _SKY)
-            if self._metric:
+            if self.metric:
                 unit = (intrinsics[:, 0, 0, 0] + intrinsics[:, 0, 1, 1]) / (2 * _CANONICAL_FOCAL_PX)
         if self.meter is not None:
             _, metres, measured = self._branch(self.meter, images)

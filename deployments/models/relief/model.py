@@ -44,7 +44,7 @@ DEFAULT_PX = 384
 """Longest side where the client leaves it open: 110,592 pixels of a 4:3 picture, about what the viewer's window shows. A
 squarer picture gets no more of them."""
 
-HORIZONTAL_FOV_DEG = 60.0
+USUAL_FOV_DEG = 60.0
 """Of a usual webcam, across the longer side."""
 
 LABEL = "Demo depth (no depth network)"
@@ -125,7 +125,7 @@ class ReliefModel:
         budget = max(1, int(options.max_splats * 0.8))
         longest_px = options.inference_px or self._longest_px
         grid_w, grid_h = lifting.fit_grid(width, height, min(budget, longest_px * longest_px * 3 // 4), longest_px)
-        focal_px = max(grid_w, grid_h) / 2 / math.tan(math.radians(HORIZONTAL_FOV_DEG / 2))
+        focal_px = max(grid_w, grid_h) / 2 / math.tan(math.radians((capture.fov_deg or USUAL_FOV_DEG) / 2))
         # Pixels stay square to within rounding, whatever the grid.
         camera = Camera(grid_w, grid_h, focal_px, focal_px, grid_w / 2, grid_h / 2)
         if capture.cameras:
@@ -141,7 +141,7 @@ class ReliefModel:
         relief = build_relief(small, track, camera, faces, self._faces.canonical.triangles if self._faces else None)
         label = FACE_LABEL if faces.shown and track.presence > 0 else ""
         state = track.to_bytes() + (faces.to_bytes() if self._faces else b"")
-        return Prediction(relief, kind, camera, state, label=label)
+        return Prediction(relief, kind, camera, state, label=label, intrinsics=capture.intrinsics)
 
     def _follow_faces(
         self, capture: DecodedCapture, before: Track | None, track: Track, raw: F32, found: list[Face], camera: Camera

@@ -12,10 +12,12 @@ const ALIVE_EVERY_MS = 500;
 const canvas = new OffscreenCanvas(1, 1);
 // Frames are only read back, never composited.
 const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true })!;
+/** For the few pictures with holes, made when the first one comes. */
+let clear: { canvas: OffscreenCanvas; context: OffscreenCanvasRenderingContext2D } | null = null;
 const gate = new CaptureGate();
 let port: MessagePort;
 let settings: CaptureSettings = { side: 640, maxFps: 30, quality: 0.8, mirror: false };
-let nature: SourceNature = { stays: false, faces: false };
+let nature: SourceNature = { stays: false, faces: false, transparent: false };
 let gateWasOpen = false;
 let aliveMs = -Infinity;
 /** What is to be seen until the next picture comes, of a source whose pictures stay; and whether it has yet to be sent. */
@@ -170,11 +172,15 @@ async function encodeAndSend(run: number, image: VideoFrame | ImageBitmap, captu
     const [fullWidth, fullHeight] =
       "displayWidth" in image ? [image.displayWidth, image.displayHeight] : [image.width, image.height];
     const { width, height } = sizeWithin(fullWidth, fullHeight, settings.side);
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    if (settings.mirror && nature.faces) context.setTransform(-1, 0, 0, 1, width, 0);
-    else context.resetTransform();
-    context.drawImage(image, 0, 0, width, height);
-    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: settings.quality });
+    const { canvas: paper, context: pen } = nature.transparent ? clearPaper() : { canvas, context };
+    if (paper.width !== width || paper.height !== height) Object.assign(paper, { width, height });
+    if (settings.mirror && nature.faces) pen.setTransform(-1, 0, 0, 1, width, 0);
+    else pen.resetTransform();
+    if (nature.transparent) pen.clearRect(0, 0, width, height);
+    pen.drawImage(image, 0, 0, width, height);
+    // A browser that writes no WebP writes a PNG instead.
+    const type = nature.transparent ? "image/webp" : "image/jpeg";
+    const blob = await paper.convertToBlob({ type, quality: settings.quality });
     const bytes = new Uint8Array(await blob.arrayBuffer());
     missed = !gate.delivers(run);
     if (!missed) deliver(bytes, capturedMs);
@@ -186,6 +192,13 @@ async function encodeAndSend(run: number, image: VideoFrame | ImageBitmap, captu
     sendHeld();
   }
   return missed;
+}
+
+function clearPaper(): NonNullable<typeof clear> {
+  if (clear) return clear;
+  const paper = new OffscreenCanvas(1, 1);
+  clear = { canvas: paper, context: paper.getContext("2d", { willReadFrequently: true })! };
+  return clear;
 }
 
 function deliver(bytes: Uint8Array<ArrayBuffer>, capturedMs: number): void {

@@ -1,7 +1,10 @@
-// A picture or a video from the person's disk. It is read here and sent like a camera's frames; the file itself is not uploaded.
+// A picture or a video from the person's disk. It is read here and sent like a camera's frames; the file itself is uploaded only if it
+// is a photo that this browser can't read and the server may.
 
 import { nowMs } from "../clock.js";
-import { unreadable } from "./file_words.js";
+import type { Access } from "../stream/access.js";
+import { isPhoto, unreadable } from "./file_words.js";
+import { fovOf, HEAD_BYTES } from "./lens.js";
 import { sizeWithin } from "./size.js";
 import { atEnd, type CaptureLine, type Previews, type Ready, SourceError } from "./source.js";
 import { pumpVideo } from "./video_frames.js";
@@ -12,13 +15,23 @@ const LARGEST_SIDE = 1920;
 const SMALLEST_SIDE = 32;
 /** A video of which only the sound plays has no picture, and no error either. */
 const PICTURE_LIMIT_MS = 3000;
+/** Holes are looked for in the picture made as small as this. */
+const HOLES_SIDE = 256;
+/** Behind holes in the preview: neither of the colours that pictures are cut out on. */
+const BEHIND = "#808080";
 
 /**
  * Reads the file, as far as that takes to know that it can be shown.
  *
  * @throws SourceError Where it can't, saying what it is.
  */
-export async function openFile(file: File, line: CaptureLine, previews: Previews, signal: AbortSignal): Promise<Ready> {
+export async function openFile(
+  file: File,
+  line: CaptureLine,
+  previews: Previews,
+  access: Access,
+  signal: AbortSignal,
+): Promise<Ready> {
   if (file.size === 0) throw await unreadable(file);
   const ways = file.type.startsWith("video/") ? [openVideo] : [openImage, openVideo];
   // Files without a type, or with a wrong one, are common: what can't be read as a picture may be a video.
@@ -27,25 +40,74 @@ export async function openFile(file: File, line: CaptureLine, previews: Previews
     signal.throwIfAborted();
     if (ready) return ready;
   }
+  if (!(await isPhoto(file))) throw await unreadable(file);
+  const { picture, fovDeg } = await readByServer(file, access, signal);
+  const ready = await openImage(picture, line, previews, signal, fovDeg);
+  if (ready) return ready;
   throw await unreadable(file);
 }
 
-/** @returns Null if the browser reads no picture in it. */
-async function openImage(file: File, line: CaptureLine, previews: Previews, signal: AbortSignal): Promise<Ready | null> {
+/**
+ * The picture of a photo as the server reads it, and its field of view.
+ *
+ * @throws SourceError With what the server says.
+ */
+async function readByServer(file: File, access: Access, signal: AbortSignal): Promise<{ picture: File; fovDeg: number }> {
+  let answer: Response;
+  try {
+    answer = await access.fetch("api/picture", { method: "POST", body: file, signal });
+  } catch {
+    signal.throwIfAborted();
+    throw await unreadable(file);
+  }
+  if (!answer.ok) {
+    const { message } = (await answer.json().catch(() => ({}))) as { message?: string };
+    throw await unreadable(file, message);
+  }
+  const bytes = await answer.blob();
+  const fovDeg = Number(answer.headers.get("x-splatcast-fov-deg")) || 0;
+  return { picture: new File([bytes], file.name, { type: bytes.type }), fovDeg };
+}
+
+/**
+ * @param knownFovDeg Of a picture that has lost its EXIF.
+ * @returns Null if the browser reads no picture in it.
+ */
+async function openImage(
+  file: File,
+  line: CaptureLine,
+  previews: Previews,
+  signal: AbortSignal,
+  knownFovDeg = 0,
+): Promise<Ready | null> {
   const image = await decodeImage(file, signal);
   if (!image) return null;
   const { canvas } = previews;
   atEnd(signal, () => image.close());
   checkSize(file, image.width, image.height);
+  const transparent = hasHoles(image);
+  const fovDeg = knownFovDeg || fovOf(new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer()));
   const begin = async (): Promise<void> => {
-    const run = line.start(signal, { stays: true });
+    const run = line.start(signal, { stays: true, transparent });
     canvas.width = image.width;
     canvas.height = image.height;
-    canvas.getContext("2d", { alpha: false })!.drawImage(image, 0, 0);
+    const context = canvas.getContext("2d", { alpha: false })!;
+    context.fillStyle = BEHIND;
+    context.fillRect(0, 0, image.width, image.height);
+    context.drawImage(image, 0, 0);
     const copy = await createImageBitmap(image);
     line.post({ type: "image", run, image: copy, capturedMs: nowMs() }, [copy]);
   };
-  return { name: file.name, shows: "canvas", still: true, begin };
+  return { name: file.name, shows: "canvas", still: true, fovDeg, transparent, begin };
+}
+
+function hasHoles(image: ImageBitmap): boolean {
+  const { width, height } = sizeWithin(image.width, image.height, HOLES_SIDE);
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
+  context.drawImage(image, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
+  for (let at = 3; at < data.length; at += 4) if (data[at]! < 255) return true;
+  return false;
 }
 
 /** The picture, upright, decoded to the size it is needed in. Null if it can't be read. */

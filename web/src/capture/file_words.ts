@@ -5,15 +5,32 @@ import { SourceError } from "./source.js";
 /** Brands of ISO media files (ISO/IEC 14496-12, `ftyp`) that hold HEVC pictures: iPhones' photos. */
 const HEIC_BRANDS = ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"];
 
-/** The problem of a file that the browser reads neither as a picture nor as a video. */
-export async function unreadable(file: File): Promise<SourceError> {
-  const head = new Uint8Array(
-    await file
-      .slice(0, 12)
-      .arrayBuffer()
-      .catch(() => new ArrayBuffer(0)),
+/**
+ * The problem of a file that the browser reads neither as a picture nor as a video.
+ *
+ * @param server What the server says of it, if it was asked.
+ */
+export async function unreadable(file: File, server = ""): Promise<SourceError> {
+  const said = explain(file.name, file.type, file.size, await headOf(file));
+  const text = server ? `${said} The server can't read it either: ${server}` : said;
+  return new SourceError("file_unreadable", "This file can't be shown", text);
+}
+
+/** Whether it begins as a photo that some browsers can't read, but a server may: HEIC, AVIF, TIFF. */
+export async function isPhoto(file: File): Promise<boolean> {
+  const text = String.fromCharCode(...(await headOf(file)));
+  const brand = text.slice(8, 12);
+  return (
+    (text.slice(4, 8) === "ftyp" && (HEIC_BRANDS.includes(brand) || brand.startsWith("avi"))) || /^(II\*\0|MM\0\*)/.test(text)
   );
-  return new SourceError("file_unreadable", "This file can't be shown", explain(file.name, file.type, file.size, head));
+}
+
+async function headOf(file: File): Promise<Uint8Array> {
+  const bytes = await file
+    .slice(0, 12)
+    .arrayBuffer()
+    .catch(() => new ArrayBuffer(0));
+  return new Uint8Array(bytes);
 }
 
 /**

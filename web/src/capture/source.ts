@@ -19,6 +19,10 @@ export interface Opened {
   readonly shows: keyof Previews;
   /** It is one picture. */
   readonly still?: boolean;
+  /** Field of view of the lens, degrees across the longer side; 0 or missing: unknown. */
+  readonly fovDeg?: number;
+  /** Some of its pixels are transparent. */
+  readonly transparent?: boolean;
 }
 
 /** A source that has everything it needs: the one before it ends only now. */
@@ -78,7 +82,7 @@ export class CaptureLine {
   start(signal: AbortSignal, nature: Partial<SourceNature> = {}): number {
     signal.throwIfAborted();
     const run = ++this.run;
-    this.post({ type: "start", run, nature: { stays: false, faces: false, ...nature } });
+    this.post({ type: "start", run, nature: { stays: false, faces: false, transparent: false, ...nature } });
     atEnd(signal, () => this.post({ type: "stop", run }));
     return run;
   }

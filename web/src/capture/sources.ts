@@ -83,7 +83,7 @@ export class Sources {
       case "sample":
         return openSample(line, previews.canvas, this.access, signal);
       case "file":
-        if (file) return openFile(file, line, previews, signal);
+        if (file) return openFile(file, line, previews, this.access, signal);
         return Promise.reject(new SourceError("no_file", "No file was chosen", "Choose or drop a picture or a video."));
     }
   }

@@ -18,6 +18,8 @@ export interface SourceNature {
   stays: boolean;
   /** It faces the person, and may be mirrored. */
   faces: boolean;
+  /** It is sent with its transparency, which a JPEG can't hold. */
+  transparent: boolean;
 }
 
 /** From the page to the capture worker. `again`: what stays is to be sent once more. Every start has a new `run`; what belongs to an older one is closed unseen. */

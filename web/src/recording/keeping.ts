@@ -97,8 +97,8 @@ export class Keeping implements Keeper {
   }
 
   savePly(): void {
-    const { engine, replay } = this.store.get();
-    savePly(this.view.player.stage, replay ? replay.engine : engine);
+    const { engine, replay, shown } = this.store.get();
+    savePly(this.view.player.stage, replay ? replay.engine : engine, shown?.intrinsics);
   }
 
   saveSpz(): void {

@@ -167,6 +167,7 @@ export function asSplats(value: unknown): SplatsMessage {
     source: "",
     // Of a recording nothing was left out for this viewer's sake.
     quality: FULL_QUALITY,
+    intrinsics: isText(message["intrinsics"]) ? (message["intrinsics"] as string) : "guessed",
     data: take("data", message["data"], (of) => of instanceof Uint8Array),
   };
 }

@@ -35,7 +35,7 @@ export async function readSplats(file: Blob): Promise<SplatFile> {
   const quality = { max_splats: count, inference_px: 0, splats_share: 1, px_share: 1, cause: "", message: "" };
   const message: SplatsMessage = {
     ...{ type: "splats", seq: 0, captured_ms: 0, codec: name, kind: "file", label: "", count, camera: WEBCAM },
-    ...{ pruned: {}, timings_ms: {}, dropped: {}, quality, data, source: "" },
+    ...{ pruned: {}, timings_ms: {}, dropped: {}, quality, data, source: "", intrinsics: "guessed" },
   };
   return { times: [0], cut: "", engine: null, frame: () => Promise.resolve({ message, picture: null }) };
 }

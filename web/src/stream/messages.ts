@@ -27,6 +27,8 @@ export interface FrameOptions {
   behind_deg: number;
   /** Longest side of the picture the model works on, pixels; 0 leaves it to the model. */
   inference_px: number;
+  /** Field of view of the camera across the picture's longer side, degrees, for models that do not find it themselves; 0: what the picture's EXIF says, else the model's usual one. */
+  fov_deg: number;
   /** Spherical-harmonics degree, 0..2, for models that have them. */
   sh_degree: number;
   /** Whether the server may lower `max_splats` and `inference_px`, and raise `depth_step`, to keep the stream's age down. */
@@ -272,7 +274,7 @@ export interface SplatsMessage {
   count: number;
   /** The capture viewpoint: at the origin, looking along +z, x right, y down. */
   camera: Camera;
-  /** Reason → Gaussians removed for it: `opacity`, `border`, `depth`, `budget`, `invalid`. */
+  /** Reason → Gaussians removed for it: `opacity`, `border`, `depth`, `budget`, `invalid`, `edge`, `transparent`. */
   pruned: Record<string, number>;
   /** Stage → milliseconds: `receive`, `queue`, `decode`, `infer`, `pack`, `send`, `total`; of another camera's frame `relay` in place of `receive` and `queue`: from the graph's end to this reply. */
   timings_ms: Record<string, number>;
@@ -284,6 +286,8 @@ export interface SplatsMessage {
   data: Uint8Array;
   /** Id of the room's camera whose frame it is; empty: the client's own. `seq` then counts what this viewer gets, and `captured_ms` is as exact as both clocks are known. */
   source: string;
+  /** Where the camera's focal length is from: `given` (`fov_deg`, or the frame's `cameras`), `exif`, `predicted` by the model, or `guessed`: then lengths are in no unit, whatever the engine's `metric` says. */
+  intrinsics: string;
 }
 
 /** Frames that get no splats, through nobody's mistake. */

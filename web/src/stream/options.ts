@@ -6,22 +6,31 @@ import type { FrameOptions, Limits } from "./messages.js";
 /** A stream's first frames have no more splats than this: a slow device shows them at once, and a fast one has all after a few. */
 const START_SPLATS = 24_000;
 
-/**
- * What the settings ask of the server. What they leave open is left to the server's defaults.
- *
- * @param still There is one picture, with nothing after it to grow in.
- */
-export function wantedOptions(settings: Settings, still = false): Partial<FrameOptions> {
+/** What a source asks for: a photo may tell its lens, and have holes. */
+export interface SourceWishes {
+  /** Field of view across the longer side, degrees; null: nothing is known, nor was of the source before. */
+  readonly fovDeg: number | null;
+  /** Some of its pixels are transparent: their colours are what the server made of them. */
+  readonly transparent: boolean;
+  /** It is one picture, with nothing after it to grow in: it is made in full at once. */
+  readonly still: boolean;
+}
+
+export const NO_WISHES: SourceWishes = { fovDeg: null, transparent: false, still: false };
+
+/** What the settings, and the source, ask of the server. What they leave open is left to the server's defaults. */
+export function wantedOptions(settings: Settings, source: SourceWishes = NO_WISHES): Partial<FrameOptions> {
   const options = {
     representation: settings.representation,
-    colors: "own" as const,
+    colors: source.transparent ? ("jpeg" as const) : ("own" as const),
+    fov_deg: settings.fovDeg ?? source.fovDeg,
     max_splats: settings.maxSplats,
     inference_px: settings.inferencePx,
     min_opacity: settings.minOpacity,
     adapt: settings.adapt,
     min_splats: settings.minSplats,
     min_inference_px: settings.minInferencePx,
-    start_splats: still ? 0 : START_SPLATS,
+    start_splats: source.still ? 0 : START_SPLATS,
   };
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null));
 }
@@ -47,6 +56,7 @@ export function withinLimits(options: Partial<FrameOptions>, limits: Limits): Pa
     calm: [0, 1],
     behind_deg: [0, 30],
     inference_px: [0, limits.max_inference_px],
+    fov_deg: [0, 170],
     sh_degree: [0, 2],
     min_splats: [1, limits.max_splats],
     min_inference_px: [1, limits.max_inference_px],

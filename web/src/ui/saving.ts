@@ -13,15 +13,22 @@ export function savePicture(view: HTMLCanvasElement): void {
   view.toBlob((blob) => blob && saveAs(blob, timedName("png")));
 }
 
+/** What lengths are in: metres only of a model that measures in them, by a focal length that somebody knows. */
+export function unitOf(engine: Engine, intrinsics: string | undefined): string {
+  if (!engine.metric) return "the model's own";
+  return intrinsics === undefined || intrinsics === "guessed" ? "the model's own, as the focal length was guessed" : "metres";
+}
+
 /**
  * Saves the splats on the screen as a PLY file.
  *
  * @param engine What made them, which the file says, and under which licence; null: nobody knows.
+ * @param intrinsics Where the focal length is from.
  */
-export function savePly(stage: Stage, engine: Engine | null): void {
+export function savePly(stage: Stage, engine: Engine | null, intrinsics: string | undefined): void {
   const { words, range } = stage.shown;
   const comments = engine && [
-    `unit: ${engine.metric ? "metres" : "the model's own"}`,
+    `unit: ${unitOf(engine, intrinsics)}`,
     `engine: ${engine.name} (${engine.label})`,
     `licence: ${engine.licence} ${engine.licence_note}`,
   ];
