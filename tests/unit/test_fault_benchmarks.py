@@ -83,7 +83,7 @@ def test_rollouts_change_what_they_say() -> None:
     changed = with_args(before)["applications"][0]["args"]["engine"]["params"]
     assert changed != before["applications"][0]["args"]["engine"]["params"]
     numbers = {entry["name"]: entry["num_replicas"] for entry in with_replicas(before)["applications"][0]["deployments"]}
-    assert numbers == {"Ingress": 2, "FrameDecoder": 3, "GaussianInference": 3, "SplatPacker": 3}
+    assert numbers == {"Ingress": 2, "Relay": 3, "FrameDecoder": 3, "GaussianInference": 3, "SplatPacker": 3}
     assert with_replicas(before)["applications"][0]["args"] == before["applications"][0]["args"]
 
 

@@ -56,6 +56,9 @@ def test_everything_that_happens_reaches_its_row_and_no_row_is_left_empty() -> N
     counts.error("image_broken")
     counts.quality_changed("network")
     counts.session_refused("server_full")
+    counts.room_opened()
+    counts.viewer_entered()
+    counts.room_frame("published")
     assert not sink.counts, "they wait for the tick"
     now_s = TICK_S
     counts.frame_received(500)
@@ -66,6 +69,8 @@ def test_everything_that_happens_reaches_its_row_and_no_row_is_left_empty() -> N
     assert sink.counts["splatcast_stage_seconds_total", "decode"] == 0.001
     assert sink.times["splatcast_stage_ms", "decode"] == pytest.approx([1.0], rel=0.011)
     assert sink.times["splatcast_age_at_display_ms", ""] == pytest.approx([120.0], rel=0.011)
+    assert sink.counts["splatcast_room_frames_total", "published"] == 1
+    assert sink.gauges["splatcast_rooms"] == sink.gauges["splatcast_room_viewers"] == 1
     assert sink.gauges["splatcast_sessions"] == 1 and sink.gauges["splatcast_admission_limit"] == admission.limit
     counts.session_closed()
     assert sink.gauges["splatcast_sessions"] == 0, "told at once: perhaps nothing else happens for long"
