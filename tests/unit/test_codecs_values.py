@@ -1,5 +1,8 @@
 """Stored ↔ physical values and frames, on which all codecs rest."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -108,5 +111,6 @@ def test_two_half_turns_are_none_and_frames_are_named() -> None:
 
 def test_cached_machine_code_is_tied_to_every_source_of_the_package() -> None:
     """Numba alone would keep a kernel whose inlined helper, in another file, has changed."""
-    assert _encode._cache._cache_file._source_stamp == kernel._SOURCES  # type: ignore[attr-defined]
+    stamp = _encode._cache._cache_file._source_stamp  # type: ignore[attr-defined]
+    assert stamp == kernel._SOURCES + hashlib.sha256(Path(_encode.py_func.__code__.co_filename).read_bytes()).hexdigest()  # type: ignore[attr-defined]
     assert len(kernel._SOURCES) == 64
