@@ -139,6 +139,7 @@ class Engine:
         licence_note: One sentence if the licence limits use, else empty.
         kinds: What it can produce, its default first: ``native``, ``lifted``, ``points``.
         metric: Whether units are metres.
+        joins_views: Whether it makes one world of several views of one moment.
     """
 
     engine: str
@@ -148,6 +149,7 @@ class Engine:
     kinds: List[str]
     licence_note: str = ""
     metric: bool = False
+    joins_views: bool = False
 
 
 @dataclass(frozen=True, slots=True)

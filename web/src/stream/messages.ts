@@ -51,6 +51,8 @@ export interface Engine {
   licence_note: string;
   /** Whether units are metres. */
   metric: boolean;
+  /** Whether it makes one world of several views of one moment. */
+  joins_views: boolean;
 }
 
 /** What the server accepts. */
@@ -115,6 +117,8 @@ export interface RoomCamera {
   name: string;
   /** Whether it is gone for the moment; its place is kept for a while. */
   away: boolean;
+  /** Whether its frames are views of one capture together with those of other cameras. */
+  in_capture: boolean;
 }
 
 /** What a calibrated camera knows of itself. */
