@@ -104,6 +104,11 @@ class HandedFrames:
         """To be called every few seconds."""
         self.settle(now_s - _LONGEST_S)
 
+    def clear(self) -> None:
+        """Forget everything that waits: nobody needs an answer any more."""
+        self._origins.clear()
+        self._newest = None
+
     def give_up(self) -> None:
         """As the origin: there will be no moment for what waits."""
         while self._origins:

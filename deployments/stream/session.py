@@ -246,6 +246,8 @@ class Session:
         The caller hands it to the transport and calls ``delivered``; only then may it ask again.
         """
         message = self._outbox.next_answer()
+        if message is None and self.closing:
+            return None
         if message is None and (news := self._seat.next_news()):
             message = messages.encode(news) if self._greeted else legacy.camera_list(news)
         if message is None and (self._queue.result or self._seat.has_frame):
@@ -481,6 +483,7 @@ class Session:
             self.closing = error
             self.counts.error(error.code)
             self._queue.clear()
+            self._handed.clear()
             self._outbox.goodbye(error)
 
     # --- a client that does not take what it is sent ---

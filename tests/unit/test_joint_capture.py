@@ -276,6 +276,25 @@ def test_a_capture_that_fails_is_said_to_the_origin_and_the_next_one_goes_on(roo
     assert a.compute() == "ab"
 
 
+def test_a_session_that_ends_says_why_and_nothing_of_what_waits(rooms: Rooms, clock: Clock) -> None:
+    a, b, viewer = three(rooms, clock)
+    clock.pass_by(0.05)
+    b.shoot()
+    a.shoot(0.2)
+    a.session.failed()
+    b.session.failed()
+    a.hear()
+    b.hear()
+    clock.pass_by(1.0)
+    for camera in (a, b):
+        camera.session.check_idle(clock.now_s)
+        camera.hear()
+        assert isinstance(camera.heard[-1], Error) and camera.heard[-1].fatal
+        camera.session.ended(clock.now_s)
+    viewer.hear()
+    assert [camera.away for camera in viewer.last(Room).cameras] == [True, True]  # type: ignore[attr-defined]
+
+
 def test_of_the_origins_frames_the_newest_wins_and_each_is_answered(rooms: Rooms, clock: Clock) -> None:
     a, b, _ = three(rooms, clock)
     for _ in range(4):
