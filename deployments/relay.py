@@ -13,6 +13,7 @@ from ray import serve
 from deployments.stream.relay import ANNOUNCE_S, Hub
 from deployments.stream.room_news import Attendance, RoomFrame, RoomNews
 from deployments.stream.rooms import RoomLimits
+from deployments.stream.synchroniser import View
 
 
 @serve.deployment
@@ -51,6 +52,10 @@ class Relay:
     async def publish(self, room: str, replica: str, frame: RoomFrame) -> bool:
         """A frame of a camera there. False: it is not subscribed here, and should do so anew."""
         return self._hub.publish(room, replica, frame, time.monotonic())
+
+    async def film(self, room: str, replica: str, to: str, view: View) -> bool:
+        """A camera's frame for the joint capture at ``to``. False: the sender is not subscribed here, and should do so anew."""
+        return self._hub.film(room, replica, to, view, time.monotonic())
 
     async def close(self, room: str, replica: str) -> None:
         """The room's owner, who is there, has closed it."""

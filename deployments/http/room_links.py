@@ -8,7 +8,7 @@ frames, not rooms. Without a relay each ingress replica has rooms of its own, wh
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, Protocol
 
@@ -17,8 +17,10 @@ from deployments.pipeline import Overloaded
 from deployments.stream.frames import PackedFrame
 from deployments.stream.logs import Seldom
 from deployments.stream.relay import ANNOUNCE_S
+from deployments.stream.room_ends import Link
 from deployments.stream.room_news import Attendance, Rendition, RoomFrame, RoomNews
-from deployments.stream.rooms import Link, Room, Rooms
+from deployments.stream.rooms import Room, Rooms
+from deployments.stream.synchroniser import View
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -45,6 +47,10 @@ class RelayClient(Protocol):
 
     async def publish(self, room: str, replica: str, frame: RoomFrame) -> bool:
         """A frame for the others. False: likewise."""
+        ...
+
+    async def film(self, room: str, replica: str, to: str, view: View) -> bool:
+        """A frame for the joint capture at the replica ``to``. False: likewise."""
         ...
 
     async def close(self, room: str, replica: str) -> None:
@@ -74,7 +80,7 @@ class RoomLinks:
         self._troubles = Seldom(_REPORT_PERIOD_S)
         # Serve's request of whoever entered first is in the caller's: calls made from there would end with that client's session.
         self._context = copy_context()
-        rooms.opened, rooms.ended, rooms.recode = self._opened, self._ended, self._recode
+        rooms.opened, rooms.ended, rooms.recode, rooms.later = self._opened, self._ended, self._recode, self._later
 
     def _opened(self, room: Room) -> None:
         if self._ticking is None or self._ticking.done():
@@ -102,6 +108,10 @@ class RoomLinks:
 
         self.start(make())
 
+    def _later(self, at_s: float, call: Callable[[float], None]) -> None:
+        wait_s = max(0.0, at_s - time.monotonic())
+        self._context.run(asyncio.get_running_loop().call_later, wait_s, lambda: call(time.monotonic()))
+
     async def _tick(self) -> None:
         while len(self._rooms):
             await asyncio.sleep(_TICK_S)
@@ -126,23 +136,29 @@ class _RelayLink(Link):
     def __init__(self, room: Room, relay: RelayClient, replica: str, links: RoomLinks) -> None:
         self._room, self._relay, self._replica, self._links = room, relay, replica, links
         self._frames: dict[str, RoomFrame] = {}
+        self._views: dict[str, tuple[str, View]] = {}
         self._attendance: Attendance | None = None
         self._woken = asyncio.Event()
         self._subscribed, self._broken = asyncio.Event(), asyncio.Event()
         self._tasks = [links.start(self._listen()), links.start(self._speak())]
 
     def announce(self, attendance: Attendance) -> None:
-        """See :class:`~deployments.stream.rooms.Link`."""
+        """See :class:`~deployments.stream.room_ends.Link`."""
         self._attendance = attendance
         self._woken.set()
 
     def publish(self, frame: RoomFrame) -> None:
-        """See :class:`~deployments.stream.rooms.Link`."""
+        """See :class:`~deployments.stream.room_ends.Link`."""
         self._frames[frame.camera] = frame
         self._woken.set()
 
+    def film(self, replica: str, view: View) -> None:
+        """See :class:`~deployments.stream.room_ends.Link`."""
+        self._views[view.camera_id] = replica, view
+        self._woken.set()
+
     def close(self) -> None:
-        """See :class:`~deployments.stream.rooms.Link`."""
+        """See :class:`~deployments.stream.room_ends.Link`."""
         self._links.start(self._close())
 
     def end(self) -> None:
@@ -186,6 +202,8 @@ class _RelayLink(Link):
                     self._room.closed()
                     return
                 self._room.news(news.others, news.frames)
+                for view in news.views:
+                    self._room.filmed(view, time.monotonic())
         except StopAsyncIteration:
             pass  # A newer subscription of this replica took its place, or the relay stops.
         finally:
@@ -196,13 +214,16 @@ class _RelayLink(Link):
         while True:
             await self._subscribed.wait()
             self._woken.clear()
-            attendance, frames = self._attendance, self._frames
-            self._attendance, self._frames = None, {}
+            attendance, frames, views = self._attendance, self._frames, self._views
+            self._attendance, self._frames, self._views = None, {}, {}
             try:
                 if attendance and not await self._relay.announce(self._room.id, self._replica, attendance):
                     self._broken.set()
                 for frame in frames.values():
                     if not await self._relay.publish(self._room.id, self._replica, frame):
+                        self._broken.set()
+                for to, view in views.values():
+                    if not await self._relay.film(self._room.id, self._replica, to, view):
                         self._broken.set()
             except Exception as error:
                 self._broken.set()

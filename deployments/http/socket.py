@@ -58,7 +58,7 @@ class SessionSocket:
         self._session = session
         self._pipeline = pipeline
         self._wake = asyncio.Event()
-        session.wake = self._wake.set
+        session.wake = self._pump  # What it says may be that there is a frame to be computed.
         self._receipt = asyncio.Event()
         self._receipt_token = websocket.headers.get(RECEIPT_HEADER.decode())
         self._told: set[str] = set()

@@ -14,6 +14,7 @@ from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.logs import Seldom, frame_fields
 from deployments.stream.messages import Engine
 from deployments.stream.room_news import Attendance, Rendition, RoomFrame, RoomNews
+from deployments.stream.synchroniser import View
 
 logger = logging.getLogger("ray.serve.splatcast")
 
@@ -103,6 +104,11 @@ class RelayHandle:
     async def publish(self, room: str, replica: str, frame: RoomFrame) -> bool:
         """See :meth:`deployments.relay.Relay.publish`."""
         known: bool = await self._relay.options(session_id=room).publish.remote(room, replica, frame)
+        return known
+
+    async def film(self, room: str, replica: str, to: str, view: View) -> bool:
+        """See :meth:`deployments.relay.Relay.film`."""
+        known: bool = await self._relay.options(session_id=room).film.remote(room, replica, to, view)
         return known
 
     async def close(self, room: str, replica: str) -> None:

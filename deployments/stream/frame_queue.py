@@ -23,6 +23,7 @@ class Frame:
         receive_ms: How long reading its message took.
         held_until_s: Until then it waited for the client to take earlier replies, not for the graph.
         setting: The quality it is made with.
+        is_rooms: Whether it is made of other cameras' frames, and nobody waits for an answer.
     """
 
     ticket: int
@@ -33,6 +34,7 @@ class Frame:
     receive_ms: float = 0.0
     held_until_s: float = 0.0
     setting: Setting | None = None
+    is_rooms: bool = False
 
 
 class Result(NamedTuple):
@@ -66,10 +68,10 @@ class FrameQueue:
         """Frames in the graph."""
         return len(self._in_flight)
 
-    def arrive(self, seq: int | None, captured_ms: float, capture: Capture, now_s: float) -> None:
+    def arrive(self, seq: int | None, captured_ms: float, capture: Capture, now_s: float, is_rooms: bool = False) -> None:
         """A frame arrived: it waits, replacing any other that does."""
         capture.request.frame_id, capture.request.arrived_s = f"{self._session_id}/{self._tickets}", now_s
-        self.waiting = Frame(self._tickets, seq, captured_ms, capture, now_s)
+        self.waiting = Frame(self._tickets, seq, captured_ms, capture, now_s, is_rooms=is_rooms)
         self._tickets += 1
 
     def start(self) -> Frame:
@@ -106,6 +108,10 @@ class FrameQueue:
         self.result = None
         self._last_ticket_out = result.frame.ticket
         return result
+
+    def overtaken(self) -> None:
+        """The client was sent something newer than all that is here."""
+        self._last_ticket_out = self._tickets
 
     def clear(self) -> None:
         """Forget everything that waits: nobody needs it any more."""

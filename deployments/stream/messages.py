@@ -141,6 +141,7 @@ class Engine:
         kinds: What it can produce, its default first: ``native``, ``lifted``, ``points``.
         metric: Whether units are metres.
         other_labels: Labels that some of its frames have instead.
+        joins_views: Whether it makes one world of several views of one moment.
     """
 
     engine: str
@@ -151,6 +152,7 @@ class Engine:
     licence_note: str = ""
     metric: bool = False
     other_labels: List[str] = field(default_factory=list)
+    joins_views: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from deployments.stream.errors import ServerFull
 from deployments.stream.room_news import Attendance, RoomFrame, RoomNews
+from deployments.stream.synchroniser import View
 
 ANNOUNCE_S = 2.0
 """A subscriber says at least so often who is there."""
@@ -36,10 +37,11 @@ class Subscription:
     _changed: bool = True
     _closed: bool = False
     _frames: dict[str, RoomFrame] = field(default_factory=dict)
+    _views: dict[str, View] = field(default_factory=dict)
 
     def has_news(self) -> bool:
         """Whether :meth:`Hub.take` has something for it."""
-        return self._changed or self._closed or bool(self._frames)
+        return self._changed or self._closed or bool(self._frames) or bool(self._views)
 
 
 class Hub:
@@ -102,6 +104,17 @@ class Hub:
                 other.wake()
         return True
 
+    def film(self, room: str, replica: str, to: str, view: View, now_s: float) -> bool:
+        """A frame for the joint capture at the subscriber ``to``. False: the replica is none here, and should subscribe anew."""
+        subscribers = self._rooms.get(room, {})
+        if replica not in subscribers:
+            return False
+        subscribers[replica].heard_s = now_s
+        if other := subscribers.get(to):
+            other._views[view.camera_id] = view
+            other.wake()
+        return True
+
     def take(self, subscription: Subscription) -> RoomNews:
         """What the subscriber has not been told yet."""
         others: dict[str, Attendance] | None = None
@@ -110,7 +123,8 @@ class Hub:
             subscribers = self._rooms.get(subscription.room, {})
             others = {other.replica: other.attendance for other in subscribers.values() if other is not subscription}
         frames, subscription._frames = tuple(subscription._frames.values()), {}
-        return RoomNews(others, frames, subscription._closed)
+        views, subscription._views = tuple(subscription._views.values()), {}
+        return RoomNews(others, frames, subscription._closed, views)
 
     def close(self, room: str, replica: str) -> None:
         """A subscriber's owner has closed the room."""
@@ -129,6 +143,7 @@ class Hub:
     def _end(self, subscription: Subscription) -> None:
         subscription.is_over = True
         subscription._frames.clear()
+        subscription._views.clear()
         subscription.wake()
 
     def _tell_others(self, about: Subscription) -> None:

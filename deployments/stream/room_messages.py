@@ -83,11 +83,13 @@ class RoomCamera:
         id: Its id.
         name: What it calls itself.
         away: Whether it is gone for the moment; its place is kept for a while.
+        in_capture: Whether its frames are views of one capture together with those of other cameras.
     """
 
     id: str
     name: str
     away: bool
+    in_capture: bool = False
 
 
 class Room(Message, frozen=True):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from deployments.stream.frames import PackedFrame
+from deployments.stream.synchroniser import View
 
 
 class Rendition(NamedTuple):
@@ -41,12 +42,14 @@ class RoomCamera:
         name: What it calls itself.
         since_s: When it first came, seconds since 1970. The one that has been there longest is the room's first.
         away: Whether it is gone, and its place is kept.
+        max_views: Views that a capture of its session may have, if its frames can be views of one; 1: they can't.
     """
 
     id: str
     name: str
     since_s: float
     away: bool = False
+    max_views: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,14 @@ class Attendance:
         viewers: How many watch.
         names: Of those who have told one, the first few.
         lock: Since when (seconds since 1970) new viewers are kept out or let in again; the latest of all replicas counts.
+        left_out: Cameras that the joint capture goes without, if it is here.
     """
 
     cameras: tuple[RoomCamera, ...] = ()
     viewers: int = 0
     names: tuple[str, ...] = ()
     lock: tuple[float, bool] = (0.0, False)
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,10 @@ class RoomNews:
         others: Ingress replica → who is there by way of it, without the subscriber; None: as before.
         frames: The newest of each camera that has a new one.
         closed: Whether the owner has closed the room.
+        views: Frames of other replicas' cameras for the joint capture here; the newest of each.
     """
 
     others: dict[str, Attendance] | None = None
     frames: tuple[RoomFrame, ...] = ()
     closed: bool = False
+    views: tuple[View, ...] = ()

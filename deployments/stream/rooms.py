@@ -5,11 +5,13 @@ offered it, with the viewer's own credits, acks and quality: nothing is queued, 
 nothing costs the others nothing.
 
 A room's members may be on several ingress replicas. Each has a :class:`Room` of its own; what the others must know
-(:class:`Attendance`, :class:`RoomFrame`) goes out by a :class:`Link` and comes in by :meth:`Room.news`.
-:mod:`deployments.http.room_links` carries it.
+(:class:`Attendance`, :class:`RoomFrame`) goes out by a :class:`~deployments.stream.room_ends.Link` and comes in by
+:meth:`Room.news`. :mod:`deployments.http.room_links` carries it.
 
 A viewer may need another codec than a frame has, or a coarser one for its link. Such a *rendition* is made once for a frame and for
 all who need it, by ``recode``; one at a time, of the newest frame.
+
+Where the engine joins views, cameras don't each go through the graph by themselves: see :mod:`deployments.stream.joint_capture`.
 """
 
 import hashlib
@@ -17,13 +19,16 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from deployments.stream.counts import Counts
-from deployments.stream.errors import RoomClosed, RoomForbidden, RoomFull, RoomLocked, RoomTaken, ServerFull, StreamError
+from deployments.stream.errors import RoomClosed, RoomForbidden, RoomFull, RoomLocked, RoomTaken, ServerFull
 from deployments.stream.frames import FrameRequest, PackedFrame
+from deployments.stream.joint_capture import JointCapture, Later, taking_part
+from deployments.stream.room_ends import Link, Listener
 from deployments.stream.room_keys import RoomKey
 from deployments.stream.room_news import Attendance, Rendition, RoomCamera, RoomFrame
+from deployments.stream.synchroniser import View
 
 Role = Literal["camera", "viewer", "both"]
 ROLES: tuple[Role, ...] = ("camera", "viewer", "both")
@@ -53,35 +58,6 @@ class RoomLimits:
     named: bool = True
 
 
-class Listener(Protocol):
-    """What a room tells a session. None of it may call back into the room."""
-
-    def room_changed(self) -> None:
-        """Who is there has changed."""
-
-    def room_frame(self, frame: RoomFrame) -> None:
-        """There is something new to see, in the rendition that was asked for."""
-
-    def room_left(self, why: StreamError) -> None:
-        """The session is no longer in the room."""
-
-    def rendition_for(self, frame: RoomFrame) -> Rendition | None:
-        """What it needs a frame as; None: it can make nothing of it."""
-
-
-class Link:
-    """Where a room says what the other ingress replicas must know. This one leads nowhere: there are no others."""
-
-    def announce(self, attendance: Attendance) -> None:
-        """Who is here has changed."""
-
-    def publish(self, frame: RoomFrame) -> None:
-        """A camera that is here has something new."""
-
-    def close(self) -> None:
-        """The owner has closed the room."""
-
-
 @dataclass(eq=False, slots=True)
 class Member:
     """A session's place in a room; it acts through this.
@@ -96,6 +72,7 @@ class Member:
         since_s: When it first came, seconds since 1970.
         name: What it calls itself.
         watched: The camera it has chosen; empty: the room's first.
+        max_views: Views that a capture of its session may have, if its frames can be views of one; 1: they can't.
     """
 
     room: "Room"
@@ -107,11 +84,36 @@ class Member:
     listener: Listener
     since_s: float
     watched: str = ""
+    max_views: int = 1
 
     def publish(self, packed: PackedFrame, captured_s: float, now_s: float) -> None:
         """Show the room a reply to this camera's frame; times on the session's clock."""
         if self.room.members.get(self.id) is self:
             self.room._publish(self, packed, captured_s, now_s)
+
+    def part(self, max_views: int) -> Literal["", "origin", "other"]:
+        """What its next frame is in the joint capture; empty: it is computed by itself.
+
+        Args:
+            max_views: See the attribute; it says so of this frame.
+        """
+        if max_views != self.max_views:
+            self.max_views = max_views
+            self.room._changed()
+        cameras = self.room.joint
+        if self.id not in cameras:
+            return ""
+        return "origin" if self.id == cameras[0] else "other"
+
+    def film(self, captured_s: float, jpeg: bytes, now_s: float) -> None:
+        """Hand a frame to the joint capture.
+
+        Args:
+            captured_s: When it was captured, seconds since 1970.
+            jpeg: The encoded picture.
+            now_s: The time, on the session's clock.
+        """
+        self.room._film(View(self.id, captured_s, jpeg), now_s)
 
     def watch(self, camera: str) -> None:
         """Choose a camera, and see its last frame at once."""
@@ -165,8 +167,12 @@ class Room:
     """Place id → the camera, None of a viewer, and until when the place is kept."""
     _last: dict[str, RoomFrame] = field(default_factory=dict)
     _lock: tuple[float, bool] = (0.0, False)
+    _capture: JointCapture = field(init=False)
     _making: dict[tuple[str, Rendition], RoomFrame | None] = field(default_factory=dict)
     """Camera and rendition that are being made → the newer frame that waits."""
+
+    def __post_init__(self) -> None:
+        self._capture = JointCapture(self._later, self._changed)
 
     # --- what is so ---
 
@@ -199,16 +205,31 @@ class Room:
     def attendance(self) -> Attendance:
         """Who is here by way of this replica."""
         cameras = [
-            RoomCamera(member.id, member.name, member.since_s) for member in self.members.values() if member.role != "viewer"
+            RoomCamera(member.id, member.name, member.since_s, max_views=member.max_views)
+            for member in self.members.values()
+            if member.role != "viewer"
         ]
         cameras += [replace(camera, away=True) for camera, _ in self._away.values() if camera]
         viewers = [member for member in self.members.values() if member.role == "viewer"]
         names = tuple(member.name for member in viewers if member.name)[:_MAX_NAMES]
-        return Attendance(tuple(cameras), len(viewers), names, self._lock)
+        return Attendance(tuple(cameras), len(viewers), names, self._lock, self._capture.left_out)
+
+    @property
+    def joint(self) -> tuple[str, ...]:
+        """The ids of the cameras that take part in one capture, its origin first; empty: there is none."""
+        return taking_part(self.cameras)
+
+    @property
+    def in_capture(self) -> set[str]:
+        """Those of them that it does not go without."""
+        return {*self.joint}.difference(self._capture.left_out, *(other.left_out for other in self.others.values()))
 
     def shown_to(self, member: Member) -> str:
-        """The camera that a viewer sees: its choice, or the first that is there, or the first."""
+        """The camera that it sees: its choice, or the first that is there, or the first; of those in one capture, the origin."""
         cameras = self.cameras
+        joint = taking_part(cameras)
+        if member.watched in joint or (member.role == "both" and member.id in joint):
+            return joint[0]
         if any(camera.id == member.watched for camera in cameras):
             return member.watched
         return next((camera.id for camera in cameras if not camera.away), cameras[0].id if cameras else "")
@@ -229,6 +250,10 @@ class Room:
             self.rooms.counts.room_frame("received")
             self._show(frame)
 
+    def filmed(self, view: View, now_s: float) -> None:
+        """A camera at another replica has a frame for the joint capture here."""
+        self._capture.frame(view, now_s + self.rooms.wall_s)
+
     def closed(self, tell: bool = False) -> None:
         """It is closed, by the owner; who is in it is told.
 
@@ -238,6 +263,7 @@ class Room:
         if tell:
             self.link.close()
         self._away, self._last = {}, {}
+        self._capture.between((), None)
         for member in list(self.members.values()):
             self._drop(member)
             member.listener.room_left(RoomClosed())
@@ -268,6 +294,18 @@ class Room:
         self._show(frame)
         if self.others:
             self.link.publish(frame)
+
+    def _film(self, view: View, now_s: float) -> None:
+        origin = self.joint[0]
+        if origin in self.members:
+            return self._capture.frame(view, now_s + self.rooms.wall_s)
+        for replica, other in self.others.items():
+            if any(camera.id == origin and not camera.away for camera in other.cameras):
+                self.link.film(replica, view)
+
+    def _later(self, at_s: float, call: Callable[[float], None]) -> None:
+        wall_s = self.rooms.wall_s
+        self.rooms.later(at_s - wall_s, lambda now_s: call(now_s + wall_s))
 
     def _catch_up(self, member: Member) -> None:
         if member.role == "viewer" and (frame := self._last.get(self.shown_to(member))):
@@ -321,13 +359,21 @@ class Room:
             self.link.announce(self.attendance)
         known = {camera.id for camera in self.cameras}
         self._last = {camera: frame for camera, frame in self._last.items() if camera in known}
+        joint = self.joint
+        origin = self.members.get(joint[0]) if joint else None
+        self._capture.between(joint, origin.listener if origin else None)
         for member in self.members.values():
             member.listener.room_changed()
 
     # --- frames ---
 
     def _viewers_of(self, camera: str) -> list[Member]:
-        return [member for member in self.members.values() if member.role == "viewer" and self.shown_to(member) == camera]
+        others = self.joint[1:]
+        return [
+            member
+            for member in self.members.values()
+            if (member.role == "viewer" or (member.role == "both" and member.id in others)) and self.shown_to(member) == camera
+        ]
 
     def _show(self, frame: RoomFrame) -> None:
         last = self._last.get(frame.camera)
@@ -368,6 +414,7 @@ class Rooms:
         counts: The replica's, which count what happens here.
         opened, ended: Called with a room when it begins and when nobody is left in it; set by whoever links it with others.
         recode: Called to have a rendition made; answered by :meth:`Room.recoded`.
+        later: Called to set a timer, on the sessions' clock.
     """
 
     def __init__(self, limits: RoomLimits, wall_s: float, counts: Counts | None = None) -> None:
@@ -377,6 +424,7 @@ class Rooms:
         self.opened: Callable[[Room], None] = lambda room: None
         self.ended: Callable[[Room], None] = lambda room: None
         self.recode: Callable[[Room, RoomFrame, Rendition], None] = lambda room, frame, to: room.recoded(frame, to, None)
+        self.later: Later = lambda at_s, call: None
         self._rooms: dict[str, Room] = {}
 
     def __iter__(self) -> Iterator[Room]:

@@ -1,7 +1,7 @@
 """A session's seat in a room, or none: what it may do there, and what it is to be shown. Pure.
 
-It is told by the room (:class:`~deployments.stream.rooms.Listener`) and keeps the newest of everything until the session asks; so a
-client that takes nothing costs one frame and a flag.
+It is told by the room (:class:`~deployments.stream.room_ends.Listener`) and keeps the newest of everything until the session asks;
+so a client that takes nothing costs one frame and a flag.
 """
 
 from collections.abc import Callable, Collection
@@ -11,12 +11,14 @@ from deployments.splats.codecs import depth_heads, original
 from deployments.stream import messages
 from deployments.stream.client_clock import ClientClock
 from deployments.stream.errors import BadMessage, NoCommonCodec, StreamError
-from deployments.stream.frames import PackedFrame
+from deployments.stream.frames import Capture, PackedFrame
+from deployments.stream.handed_frames import Handed, HandedFrames
 from deployments.stream.options import FrameOptions
 from deployments.stream.quality import Setting
 from deployments.stream.room_keys import NEW, new_room, read_room
 from deployments.stream.room_news import Rendition, RoomFrame
 from deployments.stream.rooms import Member, Rooms
+from deployments.stream.synchroniser import View
 
 RoomMessage = messages.Join | messages.Leave | messages.Watch | messages.Govern
 
@@ -30,6 +32,25 @@ class Wish(NamedTuple):
     options: FrameOptions
     codecs: Collection[str]
     setting: Setting
+
+
+class Joint(NamedTuple):
+    """A session's end of its room's joint capture.
+
+    Attributes:
+        max_views: Views that a capture of the session may have, where the engine joins them; else 1.
+        max_view_bytes: Of one view, so that they are a frame together.
+        handed: The frames that were handed over.
+        in_graph: Asks whether a frame is in the graph or about to go there, at a time on the session's clock.
+        compute: Has a moment computed: its own frame, if that is one of the views, when it was captured and the time, both on the
+            session's clock, and the encoded views.
+    """
+
+    max_views: int
+    max_view_bytes: int
+    handed: HandedFrames
+    in_graph: Callable[[float], bool]
+    compute: Callable[[Handed | None, float, float, tuple[bytes, ...]], None]
 
 
 class Shown(NamedTuple):
@@ -63,6 +84,7 @@ class Seat:
         rooms: Rooms | None,
         wish: Callable[[], Wish],
         refuse: Callable[[StreamError], None],
+        joint: Joint,
         replaced: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
@@ -72,13 +94,14 @@ class Seat:
             rooms: The ingress replica's; None: there are none.
             wish: Asks what the session wants to see frames as.
             refuse: Called with what the client must be told: why it can't be shown anything, or is in the room no longer.
+            joint: The session's end of its room's joint capture.
             replaced: Called when a newer frame took the place of one that was not sent.
             wake: Called when there is something new to say.
         """
         self.clock = ClientClock()
         self.frame: RoomFrame | None = None
         self._rooms = rooms
-        self._wish, self._refuse, self._replaced, self._wake = wish, refuse, replaced, wake
+        self._wish, self._refuse, self._joint, self._replaced, self._wake = wish, refuse, joint, replaced, wake
         self._member: Member | None = None
         self._has_news = self._was_told = False
         self._seq = 0
@@ -122,12 +145,13 @@ class Seat:
         """Give the seat up; the place in the room is kept for a while, unless it is for good."""
         if self._member:
             self._member.leave(now_s, for_good)
-        self._member = self.frame = None
+        self._out()
 
     def _join(self, join: messages.Join, now_s: float) -> bytes:
         if self._rooms is None:
             raise BadMessage("'join': this server has no rooms")
-        self.clock.said(join.t, now_s)
+        if join.t:
+            self.clock.said(join.t, now_s)
         key = read_room(new_room() if join.room == NEW else join.room)
         self.leave(now_s, for_good=True)
         member = self._rooms.enter(key, join.role, join.name, join.place, self, now_s)
@@ -142,13 +166,44 @@ class Seat:
         if self._member and self._member.role != "viewer":
             self._member.publish(packed, self.clock.captured_s(captured_ms, arrived_s), now_s)
 
+    def hand_over(self, seq: int, captured_ms: float, capture: Capture, now_s: float) -> bool:
+        """Hand a frame to the room's joint capture, if it is one for it; it is answered there.
+
+        Not what brings several views, knows its camera or is too large, nor one of a client whose clock nothing is known of.
+        """
+        member, handed = self._member, self._joint.handed
+        if member is None or self._joint.max_views < 2:
+            return False
+        known = captured_ms > 0 and self.clock.offset_s is not None
+        able = known and len(capture.views) == 1 and not capture.cameras and not capture.depths
+        able = able and capture.encoded_bytes <= self._joint.max_view_bytes
+        part = member.part(self._joint.max_views if able else 1)
+        if part != "other":
+            handed.settle()
+            self.frame = None  # What others showed is older than what comes of its own from now on.
+        if not part:
+            return False
+        captured_s = self.clock.captured_s(captured_ms, now_s) + member.room.rooms.wall_s
+        frame = Handed(seq, captured_ms, captured_s, now_s)
+        if part == "other":
+            handed.hand(frame, wants_world=member.role == "both")
+        if part == "other" or handed.await_moment(frame):
+            member.film(captured_s, capture.views[0], now_s)
+        return True
+
+    @property
+    def has_frame(self) -> bool:
+        """Whether there is something to be shown now; to one who sends frames, as the answer to one."""
+        return self.frame is not None and (self.role != "both" or self._joint.handed.waits_for_world)
+
     def next_news(self) -> messages.Room | None:
         """Who is in the room, if that has changed since it was last asked for."""
         if not self._has_news or self._member is None:
             return None
         self._has_news = False
         room, member = self._member.room, self._member
-        cameras = [messages.RoomCamera(camera.id, camera.name, camera.away) for camera in room.cameras]
+        taking = room.in_capture
+        cameras = [messages.RoomCamera(camera.id, camera.name, camera.away, camera.id in taking) for camera in room.cameras]
         shown = room.shown_to(member) if member.role == "viewer" else ""
         return messages.Room(cameras, room.viewers, list(room.names), room.locked, shown)
 
@@ -157,33 +212,54 @@ class Seat:
         frame = self.frame
         assert frame is not None and self._rooms is not None
         self.frame = None
-        self._seq += 1
+        if self.role == "both":
+            seq = self._joint.handed.answer().seq
+        else:
+            seq = self._seq = self._seq + 1
         captured_s = frame.captured_s - self._rooms.wall_s
         relay_ms = max(0.0, (now_s + self._rooms.wall_s - frame.ready_s) * 1e3)
-        return Shown(self._seq, frame, captured_s, self.clock.client_ms(captured_s), relay_ms)
+        return Shown(seq, frame, captured_s, self.clock.client_ms(captured_s), relay_ms)
 
     # --- what the room tells ---
 
     def room_changed(self) -> None:
-        """See :class:`~deployments.stream.rooms.Listener`."""
+        """See :class:`~deployments.stream.room_ends.Listener`."""
         self._has_news = True
         self._wake()
 
     def room_frame(self, frame: RoomFrame) -> None:
-        """See :class:`~deployments.stream.rooms.Listener`."""
+        """See :class:`~deployments.stream.room_ends.Listener`."""
         if self.frame is not None:
             self._replaced()
         self.frame = frame
         self._wake()
 
     def room_left(self, why: StreamError) -> None:
-        """See :class:`~deployments.stream.rooms.Listener`."""
-        self._member = self.frame = None
+        """See :class:`~deployments.stream.room_ends.Listener`."""
+        self._out()
         self._refuse(why)
         self._wake()
 
+    def waits_for_graph(self, now_s: float) -> bool:
+        """See :class:`~deployments.stream.joint_capture.Origin`."""
+        assert self._rooms is not None
+        return not self._joint.handed.waits_for_moment and self._joint.in_graph(now_s - self._rooms.wall_s)
+
+    def room_capture(self, views: tuple[View, ...], now_s: float) -> None:
+        """See :class:`~deployments.stream.joint_capture.Origin`."""
+        assert self._member is not None and self._rooms is not None
+        own_id, wall_s = self._member.id, self._rooms.wall_s
+        own = next((self._joint.handed.chosen(view.captured_s) for view in views if view.camera_id == own_id), None)
+        self._joint.compute(own, views[0].captured_s - wall_s, now_s - wall_s, tuple(view.jpeg for view in views))
+        self._wake()
+
+    def room_capture_over(self) -> None:
+        """See :class:`~deployments.stream.joint_capture.Origin`."""
+        self._joint.handed.give_up()
+        self._wake()
+
     def rendition_for(self, frame: RoomFrame) -> Rendition | None:
-        """See :class:`~deployments.stream.rooms.Listener`."""
+        """See :class:`~deployments.stream.room_ends.Listener`."""
         options, codecs, setting = self._wish()
         if options.codec == original.POINTS:
             return Rendition(original.POINTS)
@@ -196,6 +272,11 @@ class Seat:
             self._was_told = True
             self._refuse(NoCommonCodec(tuple(codecs), tuple(dict.fromkeys(best))))
         return Rendition(codec, codec == depth_heads.NAME and needs_less(setting)) if codec else None
+
+    def _out(self) -> None:
+        self._member = self.frame = None
+        self._joint.handed.settle()
+        self._joint.handed.give_up()
 
 
 def needs_less(setting: Setting) -> bool:

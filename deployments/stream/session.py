@@ -15,7 +15,8 @@ Invariants:
 - When the session closes, it says why and nothing more.
 
 A session may be in a room (:mod:`deployments.stream.rooms`). One that sends pictures there has everything as without a room, and
-what it is answered is published as well; one that only watches is sent what others publish, by the same credits and acks.
+what it is answered is published as well; one that only watches is sent what others publish, by the same credits and acks. Where
+cameras take part in one capture, the first one's session has it computed (:mod:`deployments.stream.joint_capture`).
 """
 
 from collections.abc import Callable
@@ -40,10 +41,11 @@ from deployments.stream.errors import (
 )
 from deployments.stream.frame_queue import FrameQueue, Result
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
+from deployments.stream.handed_frames import Handed, HandedFrames
 from deployments.stream.outbox import Outbox
 from deployments.stream.quality import Quality
 from deployments.stream.rooms import Rooms
-from deployments.stream.seat import RoomMessage, Seat, Wish, needs_less
+from deployments.stream.seat import Joint, RoomMessage, Seat, Wish, needs_less
 from deployments.stream.session_settings import SessionSettings
 from deployments.stream.token_bucket import Rates
 
@@ -95,12 +97,20 @@ class Session:
         self._queue = FrameQueue(session_id)
         self._delivery = Delivery(now_s)
         self._outbox = Outbox()
+        self._handed = HandedFrames(lambda seq: self._drop("superseded", seq), self._went)
         self._seat = Seat(
             rooms,
             wish=lambda: Wish(
                 self._options if self._greeted else legacy.VIEWER, self._option_limits.codecs, self._quality.setting(self._options)
             ),
             refuse=lambda why: self._refuse(why, None),
+            joint=Joint(
+                settings.limits.max_views if settings.engine.joins_views else 1,
+                settings.max_frame_bytes // settings.limits.max_views,
+                self._handed,
+                lambda now_s: self._queue.in_flight > 0 or self.ready_frame(now_s) is not None,
+                self._on_moment,
+            ),
             replaced=lambda: self.counts.dropped("slow_client"),
             wake=lambda: self.wake(),
         )
@@ -154,7 +164,7 @@ class Session:
         frame = self._queue.finish(ticket)
         if self.closing:
             return
-        if self._greeted and frame.seq is None:
+        if self._greeted and frame.seq is None and not frame.is_rooms:
             self._drop("superseded", None)  # Its reply would be in the original protocol.
         elif outcome is None:
             self._drop("overloaded", frame.seq)
@@ -172,11 +182,14 @@ class Session:
         frame = result.frame
         # Whatever becomes of this client's own reply: nobody waits for anybody.
         self._seat.publish(result.packed, frame.captured_ms, frame.arrived_s, now_s)
-        if self._seat.role == "camera":
+        if self._seat.role == "camera" or frame.is_rooms:
             self._queue.take_result()
             if frame.seq is not None:
                 timings = replies.rounded(replies.own_timings(result, self._delivery.send_ms, now_s))
                 self._outbox.answer(messages.encode(messages.Published(frame.seq, frame.captured_ms, timings)))
+
+    def _went(self, frame: Handed) -> None:
+        self._outbox.answer(messages.encode(messages.Published(frame.seq, frame.captured_ms, {})))
 
     def delivered(self, now_s: float) -> None:
         """The transport has accepted the last message from ``next_message``."""
@@ -196,7 +209,8 @@ class Session:
         timeout_s = self._settings.limits.idle_timeout_s
         if now_s - self._last_heard_s > timeout_s:
             self._close(SessionIdle(timeout_s))
-        elif not self._greeted and self._seat.role == "camera" and now_s - self._pinged_s >= legacy.PING_S:
+        self._handed.settle_old(now_s)
+        if not self._greeted and self._seat.role == "camera" and now_s - self._pinged_s >= legacy.PING_S:
             self._pinged_s = now_s
             self._outbox.answer(legacy.PING)
 
@@ -208,14 +222,16 @@ class Session:
         Ask after every event.
         """
         frame, has_credit = self._queue.waiting, self._queue.in_flight < self._settings.limits.max_in_flight
-        return frame.ticket if frame and has_credit and not self.closing and not self._is_stalled(now_s) else None
+        # Where this client's own camera is not in it, the others' capture does not wait for this client either.
+        may_go = frame and has_credit and not self.closing and (frame.is_rooms or not self._is_stalled(now_s))
+        return frame.ticket if frame and may_go else None
 
     def next_capture(self, now_s: float) -> tuple[int, Capture] | None:
         """The capture to submit now, with its ticket; None whenever ``ready_frame`` is."""
         if self.ready_frame(now_s) is None:
             return None
         frame = self._queue.start()
-        if frame.seq is not None:
+        if frame.seq is not None or frame.is_rooms:
             request = frame.capture.request
             frame.setting = self._quality.setting(request.options)
             request.options = frame.setting.options
@@ -230,9 +246,11 @@ class Session:
         The caller hands it to the transport and calls ``delivered``; only then may it ask again.
         """
         message = self._outbox.next_answer()
+        if message is None and self.closing:
+            return None
         if message is None and (news := self._seat.next_news()):
             message = messages.encode(news) if self._greeted else legacy.camera_list(news)
-        if message is None and (self._queue.result or self._seat.frame):
+        if message is None and (self._queue.result or self._seat.has_frame):
             self._quality.result_waits(now_s)
             if self._quality.may_send(self._delivery.unacked, self._options, now_s):
                 message = self._reply(self._queue.take_result(), now_s) if self._queue.result else self._show(now_s)
@@ -266,7 +284,8 @@ class Session:
     def _on_message(self, message: messages.ClientMessage, now_s: float) -> None:
         match message:
             case messages.Ping(t):
-                self._seat.clock.said(t, now_s)
+                if t:
+                    self._seat.clock.said(t, now_s)
                 self._outbox.answer(messages.encode(messages.Pong(t)))
             case messages.Hello():
                 self._on_hello(message, now_s)
@@ -359,12 +378,25 @@ class Session:
         elif not self._rates.frame(size, now_s):
             self._drop("rate_limited", seq)
         else:
-            if self._queue.waiting:
-                self._drop("superseded", self._queue.waiting.seq)
-            in_form = self._greeted or bool(self._seat.role)
-            options = self._options if in_form else self._original_options
-            codecs = self._option_limits.codecs if in_form else ()
-            self._queue.arrive(seq, captured_ms, replace(capture, request=FrameRequest(options, codecs)), now_s)
+            if seq is None or not self._greeted or not self._seat.hand_over(seq, captured_ms, capture, now_s):
+                self._arrive(seq, captured_ms, capture, now_s)
+
+    def _arrive(self, seq: int | None, captured_ms: float, capture: Capture, now_s: float, is_rooms: bool = False) -> None:
+        if self._queue.waiting:
+            self._drop("superseded", self._queue.waiting.seq)
+        in_form = self._greeted or bool(self._seat.role)
+        options = self._options if in_form else self._original_options
+        codecs = self._option_limits.codecs if in_form else ()
+        self._queue.arrive(seq, captured_ms, replace(capture, request=FrameRequest(options, codecs)), now_s, is_rooms)
+
+    def _on_moment(self, own: Handed | None, captured_s: float, now_s: float, views: tuple[bytes, ...]) -> None:
+        """The room's joint capture has frames of one moment, which this session is to have computed."""
+        if self.closing:
+            return
+        if own:
+            self._arrive(own.seq, own.captured_ms, Capture(views), own.arrived_s)
+        else:
+            self._arrive(None, self._seat.clock.client_ms(captured_s), Capture(views), now_s, is_rooms=True)
 
     def _why_not(self, capture: Capture, size: int) -> FrameError | None:
         """What is wrong with a frame, as far as can be told without decoding it."""
@@ -418,6 +450,7 @@ class Session:
     def _show(self, now_s: float) -> bytes:
         """The reply for another camera's frame."""
         shown = self._seat.take_frame(now_s)
+        self._queue.overtaken()
         packed = shown.frame.packed
         if not self._greeted:
             return legacy.room_reply(packed)
@@ -450,6 +483,7 @@ class Session:
             self.closing = error
             self.counts.error(error.code)
             self._queue.clear()
+            self._handed.clear()
             self._outbox.goodbye(error)
 
     # --- a client that does not take what it is sent ---

@@ -12,7 +12,8 @@ class SessionLimits:
     """What one session may cost.
 
     Attributes:
-        max_views: Views of a frame. More than one is for models that combine them.
+        max_views: Views of a frame. More than one is for models that combine them; with those, so many cameras of a room share a
+            capture.
         max_in_flight: Captures in the graph at a time. Two let the stages overlap; more only add age.
         max_unacked: Replies on the way to the client. Covers a round trip of 100 ms at 30 frames per second.
         idle_timeout_s: A session is closed when nothing comes from it for this long, so half-open sockets end.

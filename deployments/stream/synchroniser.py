@@ -1,7 +1,7 @@
 """Frames of several cameras → groups of one moment each, without I/O: what a model of several views wants to see.
 
 It is told what came (``frame``, ``leave``) and when, and asked for the newest group (``next``). Capture times are on one clock, the
-server's; :mod:`deployments.stream.clock_offset` brings them there.
+server's; :mod:`deployments.stream.client_clock` brings them there.
 
 Invariants:
 
@@ -112,16 +112,18 @@ class Synchroniser:
         window_s: How far apart the frames of a group may have been captured.
         max_wait_s: How long a group waits for a camera. More than a camera's period and what links differ by: 0.3 s is enough
             for 10 frames a second over mobile networks.
+        cameras: Those that are there already, in the order in which they joined; more join with their first frames.
 
     Raises:
         ValueError: If the window is not above 0 or is longer than the wait.
     """
 
-    def __init__(self, window_s: float = 0.05, max_wait_s: float = 0.3) -> None:
+    def __init__(self, window_s: float = 0.05, max_wait_s: float = 0.3, cameras: Iterable[str] = ()) -> None:
         if not 0 < window_s <= max_wait_s < math.inf:
             raise ValueError(f"window_s: expected above 0 and at most max_wait_s, {max_wait_s:g}, got {window_s:g}")
         self._window_s, self._max_wait_s = window_s, max_wait_s
-        self._cameras: dict[str, _Camera] = {}
+        self._cameras = {camera_id: _Camera() for camera_id in cameras}
+        self._held_until_s = -math.inf
         self._recent: deque[_Issued] = deque(maxlen=_RECENT)
         self._most_held = int(2 * max_wait_s / window_s) + 3
 
@@ -134,7 +136,11 @@ class Synchroniser:
     def due_s(self) -> float | None:
         """When to ask for a group again if no frame comes before; None: not before one comes."""
         first_s = min((held.arrived_s for held in self._pending()), default=None)
-        return None if first_s is None else first_s + self._max_wait_s
+        return None if first_s is None else max(first_s, self._held_until_s) + self._max_wait_s
+
+    def hold(self, now_s: float) -> None:
+        """Begin the wait anew: until now, nobody could have been expected to send."""
+        self._held_until_s = now_s
 
     def frame(self, camera_id: str, now_s: float, captured_s: float, jpeg: bytes) -> bool:
         """A frame came. With its first one, a camera joins.

@@ -22,6 +22,7 @@ from deployments.stages.local import LocalPipeline
 from deployments.stream.messages import Error, Join, Published, Splats
 from deployments.stream.room_news import Attendance, RoomFrame, RoomNews
 from deployments.stream.rooms import RoomLimits
+from deployments.stream.synchroniser import View
 from tests.pictures import jpeg
 from tests.stub_server import served
 
@@ -61,6 +62,9 @@ class InProcess:
     async def publish(self, room: str, replica: str, frame: RoomFrame) -> bool:
         self.published += 1
         return await self.relay.publish(room, replica, frame)
+
+    async def film(self, room: str, replica: str, to: str, view: View) -> bool:
+        return await self.relay.film(room, replica, to, view)
 
     async def close(self, room: str, replica: str) -> None:
         await self.relay.close(room, replica)

@@ -36,12 +36,14 @@ from deployments.stream.messages import (
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.quality import QualitySettings
 from deployments.stream.relay import SILENT_S, Hub
+from deployments.stream.room_ends import Link
 from deployments.stream.room_keys import new_room, read_room
 from deployments.stream.room_news import Attendance, Rendition, RoomFrame
-from deployments.stream.rooms import Link, RoomLimits, Rooms
 from deployments.stream.rooms import Room as SharedRoom
+from deployments.stream.rooms import RoomLimits, Rooms
 from deployments.stream.session import Session
 from deployments.stream.session_settings import SessionLimits, SessionSettings
+from deployments.stream.synchroniser import View
 
 ENGINE = messages.Engine("synthetic", "synthetic", "Synthetic", "Apache-2.0", ["lifted", "points"])
 JPEG = b"\xff\xd8\xff rest"
@@ -56,9 +58,11 @@ def packed(tag: int, codec: str = "packed") -> PackedFrame:
 class Client:
     """One client with its session; what it has heard is in ``heard``."""
 
-    def __init__(self, rooms: Rooms, *, codecs: tuple[str, ...] = ("packed", "points"), **limits: float) -> None:
+    def __init__(
+        self, rooms: Rooms, *, codecs: tuple[str, ...] = ("packed", "points"), engine: messages.Engine = ENGINE, **limits: float
+    ) -> None:
         quality = QualitySettings(enabled=False)
-        config = SessionSettings("0.0", ENGINE, FrameOptions(), OptionLimits(), SessionLimits(**limits), quality, 1000, 100)
+        config = SessionSettings("0.0", engine, FrameOptions(), OptionLimits(), SessionLimits(**limits), quality, 1000, 100)  # type: ignore[arg-type]
         self.session = Session("abc", config, 0.0, rooms=rooms)
         self.heard: list[messages.ServerMessage] = []
         self.now_s = 0.0
@@ -515,15 +519,20 @@ class Wire(Link):
     def publish(self, frame: RoomFrame) -> None:
         self.hub.publish(self.room.id, self.replica, frame, self.now_s)
 
+    def film(self, replica: str, view: View) -> None:
+        self.hub.film(self.room.id, self.replica, replica, view, self.now_s)
+
     def close(self) -> None:
         self.hub.close(self.room.id, self.replica)
 
-    def listen(self) -> None:
+    def listen(self, now_s: float = 0.0) -> None:
         news = self.hub.take(self.subscription)
         if news.closed:
             self.room.closed()
         else:
             self.room.news(news.others, news.frames)
+            for view in news.views:
+                self.room.filmed(view, now_s)
 
 
 class Cluster:
@@ -546,11 +555,11 @@ class Cluster:
             self.hub.unsubscribe(wire.subscription)
             self.wires.remove(wire)
 
-    def settle(self) -> None:
+    def settle(self, now_s: float = 0.0) -> None:
         for _ in range(3):
             for wire in list(self.wires):
                 if wire.subscription.has_news():
-                    wire.listen()
+                    wire.listen(now_s)
 
 
 def test_a_viewer_on_another_replica_sees_the_same_and_the_last_frame_at_once() -> None:

@@ -61,6 +61,7 @@ class ModelCard:
             kinds=[first, *(other for other in self.kinds if other != first)],
             licence_note=NON_COMMERCIAL if self.licence == "CC-BY-NC-4.0" else "",
             metric=self.metric,
+            joins_views=self.several_views,
         )
 
 

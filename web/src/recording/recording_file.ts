@@ -119,8 +119,10 @@ function engineIn(message: Uint8Array): Engine | null {
     if (type !== "welcome" || !engine) return null;
     const text = (key: string): string => (typeof engine[key] === "string" ? engine[key] : "");
     const [name, label, licence, licenceNote] = [text("name"), text("label"), text("licence"), text("licence_note")];
-    const metric = engine["metric"] === true;
-    return { engine: text("engine"), name, label, licence, licence_note: licenceNote, kinds: [], metric, other_labels: [] };
+    const [metric, joins] = [engine["metric"] === true, engine["joins_views"] === true];
+    const [kinds, others]: [string[], string[]] = [[], []];
+    const said = { label, licence, licence_note: licenceNote, kinds, metric, other_labels: others, joins_views: joins };
+    return { engine: text("engine"), name, ...said };
   } catch {
     return null;
   }

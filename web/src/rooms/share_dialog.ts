@@ -80,8 +80,10 @@ function watchers({ viewers, names }: RoomState): string {
 }
 
 function showCameras(list: Element, { cameras, id: own }: RoomState): void {
-  const lines = cameras.map(({ id, name, away }, index) => {
-    const notes = [id === own ? "this page" : "", away ? "away" : ""].filter(Boolean).join(", ");
+  const isJoint = cameras.some((camera) => camera.in_capture);
+  const lines = cameras.map(({ id, name, away, in_capture: isIn }, index) => {
+    const alone = isIn ? "in one world with the others" : "not in the world of the others: too slow, or one too many";
+    const notes = [id === own ? "this page" : "", away ? "away" : isJoint ? alone : ""].filter(Boolean).join(", ");
     return make("li", `${name || `Camera ${index + 1}`}${notes ? ` (${notes})` : ""}`);
   });
   list.replaceChildren(...lines);

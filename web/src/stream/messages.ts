@@ -59,6 +59,8 @@ export interface Engine {
   metric: boolean;
   /** Labels that some of its frames have instead. */
   other_labels: string[];
+  /** Whether it makes one world of several views of one moment. */
+  joins_views: boolean;
 }
 
 /** What the server accepts. */
@@ -123,6 +125,8 @@ export interface RoomCamera {
   name: string;
   /** Whether it is gone for the moment; its place is kept for a while. */
   away: boolean;
+  /** Whether its frames are views of one capture together with those of other cameras. */
+  in_capture: boolean;
 }
 
 /** What a calibrated camera knows of itself. */
