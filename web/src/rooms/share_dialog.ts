@@ -5,6 +5,7 @@ import type { RoomState, State } from "../state.js";
 import { copyFrom } from "../ui/copying.js";
 import { byId, make, setText } from "../ui/dom.js";
 import type { Store } from "../ui/store.js";
+import { cameraLines } from "./camera_lines.js";
 import { linkTo } from "./room_link.js";
 import type { Rooms } from "./rooms.js";
 
@@ -48,7 +49,7 @@ export function attachSharing(store: Store<State>, rooms: Rooms, needsToken: () 
     lock.checked = room.locked;
     setText(byId("share-stop"), room.keys["owner"] ? "Stop sharing" : "Leave the room");
     setText(byId("share-who"), watchers(room));
-    showCameras(byId("share-in"), room);
+    byId("share-in").replaceChildren(...cameraLines(room.cameras, room.id).map((line) => make("li", line)));
     const choices = room.cameras.map(
       ({ id, name }, index) => new Option(name || `Camera ${index + 1}`, id, false, id === room.shown),
     );
@@ -77,16 +78,6 @@ function watchers({ viewers, names }: RoomState): string {
   const known = names.length > 0 ? `: ${names.join(", ")}` : "";
   const many = viewers === 1 ? "one watches" : `${viewers} watch`;
   return viewers === 0 ? "nobody watches yet" : `${many}${known}`;
-}
-
-function showCameras(list: Element, { cameras, id: own }: RoomState): void {
-  const isJoint = cameras.some((camera) => camera.in_capture);
-  const lines = cameras.map(({ id, name, away, in_capture: isIn }, index) => {
-    const alone = isIn ? "in one world with the others" : "not in the world of the others: too slow, or one too many";
-    const notes = [id === own ? "this page" : "", away ? "away" : isJoint ? alone : ""].filter(Boolean).join(", ");
-    return make("li", `${name || `Camera ${index + 1}`}${notes ? ` (${notes})` : ""}`);
-  });
-  list.replaceChildren(...lines);
 }
 
 /** Dark on light whatever the page's colours are: many readers know no other. */
