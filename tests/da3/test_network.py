@@ -328,6 +328,7 @@ def test_every_card_names_its_licence_and_fits_the_package() -> None:
         main = layout.get("anyview", layout)
         assert card.gaussian_head == ("gs_head" in main) and card.several_views == ("cam_dec" in main)
         info = card.engine()
+        assert info.joins_views == card.several_views
         assert len(card.revision) == 40, "a commit, not a branch that moves"
         assert info.licence and bool(info.licence_note) == (info.licence == "CC-BY-NC-4.0")
         assert info.kinds == (["native", "points"] if card.gaussian_head else ["points", "lifted"])
