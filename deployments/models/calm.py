@@ -194,10 +194,16 @@ class Calmed:
             self._memory = replace(self._memory, reference=reference.to_bytes() if reference else b"")
         return self.factor
 
-    def hold_still(self, inverse: F32) -> F32:
-        """The frame's inverse depth, calmed where it is of one view. float32 [V, H, W]."""
+    def hold_still(self, inverse: F32, lens: float = 1.0) -> F32:
+        """The frame's inverse depth, calmed where it is of one view.
+
+        Args:
+            inverse: 1/z. float32 [V, H, W].
+            lens: What depth is in proportion to: another focal length is no flicker to hold still.
+        """
         if self._strength <= 0 or len(inverse) > 1:
             return inverse
-        held, coarse, colors = hold_still(self._memory, inverse[0], self._colors, self._elapsed_s, self._strength)
+        scaled = inverse[0] * np.float32(lens)
+        held, coarse, colors = hold_still(self._memory, scaled, self._colors, self._elapsed_s, self._strength)
         self._memory, self._held = replace(self._memory, inverse=coarse, colors=colors), True
-        return held[None]
+        return held[None] / np.float32(lens)

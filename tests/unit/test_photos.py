@@ -457,7 +457,7 @@ def test_a_transparent_pixel_becomes_no_splat_and_a_faint_one_a_faint_splat(engi
         "lifted": lambda: SyntheticModel(splats=4800),
         "native": lambda: SyntheticModel(native=True, splats=4800),
     }
-    options = FrameOptions(border=0.0, min_opacity=0.0, codec="packed", representation="splats")
+    options = FrameOptions(border=0.0, min_opacity=0.0, codec="packed", representation="splats", behind_deg=0.0)
     opaque, clear = (run(models[engine](), saved(image, "PNG"), options) for image in (cut_out().convert("RGB"), cut_out()))
     everything, splats = CODECS["packed"].decode(opaque.data), CODECS["packed"].decode(clear.data)
     assert 0.4 < len(splats) / len(everything) < 0.6, "a half of it is transparent"

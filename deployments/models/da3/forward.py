@@ -107,6 +107,11 @@ class Forward:
         return [net for net in (self._steps.main, self._steps.meter) if net is not None]
 
     @property
+    def follows_lens(self) -> bool:
+        """Whether its lengths are in proportion to the focal length."""
+        return self._steps.metric and not self.predicts_camera
+
+    @property
     def predicts_camera(self) -> bool:
         """Whether the network finds the focal length itself."""
         return self._steps.predicts_camera
@@ -201,7 +206,7 @@ class Forward:
             cameras = rows[:, : views * _CAMERA].reshape(sessions, views, _CAMERA)
             poses = cameras[..., 4:].reshape(sessions, views, 3, 4)
             lenses = cameras[..., :4]
-            if self._steps.metric and not self.predicts_camera:
+            if self.follows_lens:
                 # Another lens makes other metres of the same depth at once: that is no flicker to hold still.
                 log_depth = log_depth - np.log(lenses[:, 0, :2].mean(1) / max(width, height))[:, None, None]
             settled = [(1.0, poses[i]) if settle is None else settle(i, log_depth[i], poses[i]) for i in range(sessions)]

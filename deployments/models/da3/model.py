@@ -275,10 +275,11 @@ class DepthAnything3:
             )
             scene = Gaussians(means, scales, quats, opacities, sh, grid=(views, height, width) if result.pruned is None else None)
         else:
-            inverse = settled.hold_still(result.parts[0])
+            lens = cameras[0].fx + cameras[0].fy if self._forward.follows_lens else 1.0
+            inverse = settled.hold_still(result.parts[0], lens)
             scene = layered_depth(inverse, job.pictures, cameras, result.poses, settled.factor)
-        lens = self._lens(job.capture)
-        return Prediction(scene, job.kind, cameras[0], settled.state, result.pruned or {}, posed, intrinsics=lens)
+        known = self._lens(job.capture)
+        return Prediction(scene, job.kind, cameras[0], settled.state, result.pruned or {}, posed, intrinsics=known)
 
     def _lens(self, capture: DecodedCapture) -> Intrinsics:
         """Where the focal length is from."""
