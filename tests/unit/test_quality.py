@@ -96,7 +96,8 @@ def test_two_streams_on_one_link_both_find_their_place(mbit_s: float, joins_s: f
     splats = [np.median(world.splats(joins_s + 35.0)) for world in both]
     assert max(splats) <= 3.5 * min(splats)
     rates = [len(world.ages_s(joins_s + 35.0)) for world in both]
-    assert max(rates) <= 1.6 * min(rates)
+    # One of them may have a second reply under way where the other has one: which of the two it comes to, a few bytes decide.
+    assert max(rates) <= 2.0 * min(rates)
     for world in both:
         assert p95_s(world, joins_s + 35.0) <= 1.15 * TARGET_S
         assert world.changes(joins_s + 35.0) <= 4
