@@ -14,7 +14,7 @@ import websockets
 from benchmarks.faults.inject import poison_picture
 from deployments.ops.metrics import METRICS
 from deployments.stream import messages
-from deployments.stream.messages import Ack, Error, Frame, Hello, Splats, Welcome
+from deployments.stream.messages import Ack, Error, Frame, Hello, Join, Joined, Room, Splats, Welcome
 from tests.serve.talk import PICTURE, connect, frame, hear
 from tests.server import Server
 from tests.unit.test_monitoring import RAYS_OWN
@@ -34,6 +34,8 @@ def metrics_of(server: Server) -> str:
 
 async def test_prometheus_sees_every_metric_that_has_happened(server: Server) -> None:
     client = await connect(server)
+    await client.send(messages.encode(Join("metrics")))
+    assert isinstance(await hear(client), Joined) and isinstance(await hear(client), Room)
     for seq in range(5):
         await client.send(messages.encode(Frame(seq, [PICTURE])))
         assert isinstance(await hear(client), Splats)
@@ -62,7 +64,7 @@ async def test_the_status_is_of_a_live_session_and_of_all_deployments(server: Se
     status = json.loads(await asyncio.to_thread(server.get, "/api/status"))
     await client.close()
     states = {each["name"]: (each["state"], each["replicas"]["RUNNING"] >= 1) for each in status["graph"]["deployments"]}
-    assert states == dict.fromkeys(("Ingress", "FrameDecoder", "GaussianInference", "SplatPacker"), ("HEALTHY", True))
+    assert states == dict.fromkeys(("Ingress", "Relay", "FrameDecoder", "GaussianInference", "SplatPacker"), ("HEALTHY", True))
     assert status["graph"]["state"] == "RUNNING" and status["replica"]
     assert any(row["client"] == "test" and row["fps"] > 0 for row in status["sessions"]["slowest"])
     assert status["recent"]["stages_ms"]["infer"]["p50"] >= 20.0, "what the engine was told to take"

@@ -1,10 +1,12 @@
 """The cluster's config on three nodes, as kubernetes/ lays them out: a head without CPUs, one node with GPUs, one without."""
 
+import asyncio
 import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import psutil
@@ -14,6 +16,7 @@ import yaml
 
 from benchmarks.machine import ROOT
 from benchmarks.server import free_port
+from deployments import cast
 from deployments.ops.launch import read_environment_file
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Frame, Hello, Splats, Welcome
@@ -33,7 +36,7 @@ def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     config["http_options"] = {"host": "127.0.0.1", "port": free_port()}
     for deployment in application["deployments"]:
         # As many as the CPU node has CPUs for, so that nothing can hide in a place left over on it.
-        deployment["num_replicas"] = {"FrameDecoder": 2, "GaussianInference": 2}.get(deployment["name"], 1)
+        deployment["num_replicas"] = {"FrameDecoder": 2, "GaussianInference": 2, "Relay": 2}.get(deployment["name"], 1)
         deployment.pop("autoscaling_config", None)
     path = tmp_path_factory.mktemp("three-nodes") / "config.yaml"
     path.write_text(yaml.safe_dump(config))
@@ -67,6 +70,7 @@ def test_inference_is_on_the_gpu_node_and_nothing_else_is(three_nodes: dict[str,
         "Ingress": ["cpu"],
         "FrameDecoder": ["cpu", "cpu"],
         "GaussianInference": ["gpu", "gpu"],
+        "Relay": ["cpu", "cpu"],
         "SplatPacker": ["cpu"],
     }
 
@@ -86,3 +90,29 @@ async def test_frames_flow_through_the_proxy_of_each_node(three_nodes: dict[str,
             reply = await hear(socket)
             assert isinstance(reply, Splats) and reply.seq == seq, reply
             await socket.send(messages.encode(Ack(seq)))
+
+
+async def test_a_room_is_seen_through_the_proxy_of_every_node(three_nodes: dict[str, dict[str, int]]) -> None:
+    def url(node: str) -> str:
+        return f"ws://127.0.0.1:{three_nodes['ports'][node]}/ws"
+
+    async def film() -> AsyncIterator[bytes]:
+        while True:
+            yield PICTURE
+            await asyncio.sleep(0.1)
+
+    async def publish() -> None:
+        async for _ in cast.publish(url("gpu"), "nodes", film()):
+            pass
+
+    async def see(node: str) -> Splats:
+        async with aclosing(cast.watch(url(node), "nodes")) as frames:
+            return await anext(frames)
+
+    camera = asyncio.ensure_future(publish())
+    try:
+        for seen in await asyncio.wait_for(asyncio.gather(*map(see, ("head", "gpu", "cpu"))), 60):
+            assert seen.source and seen.count > 0
+    finally:
+        camera.cancel()
+        await asyncio.wait({camera})

@@ -28,7 +28,7 @@ def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args={**common, "num_cpus": 0, "num_gpus": 0})
     nodes = {"head": cluster.head_node.node_id}
     # The GPU node has CPUs to spare: that the CPU stages stay off it must be the config's doing.
-    for name, port, cpus, gpus in (("gpu", sys.argv[2], 10, 2), ("cpu", sys.argv[3], 4, 0)):
+    for name, port, cpus, gpus in (("gpu", sys.argv[2], 10, 2), ("cpu", sys.argv[3], 5, 0)):
         # One address for all nodes: each proxy needs a port of its own, which its raylet hands down.
         os.environ["RAY_SERVE_WORKER_PROXY_HTTP_PORT"] = port
         node = cluster.add_node(**common, num_cpus=cpus, num_gpus=gpus, labels={"splatcast": name})
