@@ -16,7 +16,7 @@ from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.origins import parse_authority, parse_origin
 from deployments.stream.quality import QualitySettings
-from deployments.stream.rooms import RoomLimits
+from deployments.stream.room_limits import RoomLimits
 from deployments.stream.session_settings import SessionLimits
 
 ANY_BELOW = "*."

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from ray import serve
 
 from deployments.stream.relay import ANNOUNCE_S, Hub
+from deployments.stream.room_limits import RoomLimits
 from deployments.stream.room_news import Attendance, RoomFrame, RoomNews
-from deployments.stream.rooms import RoomLimits
 from deployments.stream.synchroniser import View
 
 

@@ -27,6 +27,7 @@ from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.joint_capture import JointCapture, Later, taking_part
 from deployments.stream.room_ends import Link, Listener
 from deployments.stream.room_keys import RoomKey
+from deployments.stream.room_limits import RoomLimits
 from deployments.stream.room_news import Attendance, Rendition, RoomCamera, RoomFrame
 from deployments.stream.synchroniser import View
 
@@ -37,25 +38,6 @@ ROLES: tuple[Role, ...] = ("camera", "viewer", "both")
 _PLACE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _MAX_NAMES = 32
 """Of viewers that are told; how many there are is told in any case."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoomLimits:
-    """What rooms may cost.
-
-    Attributes:
-        max_rooms: Of one ingress replica, and of one relay replica.
-        max_viewers_per_room: On all ingress replicas together. Two that come at the same moment by two of them may both be let in.
-        max_cameras_per_room: The same of cameras.
-        away_s: For so long the place of a camera or viewer is kept that went away, as a page does that is reloaded.
-        named: Whether rooms that are open to all who know a name may be used, besides those with keys.
-    """
-
-    max_rooms: int = 256
-    max_viewers_per_room: int = 500
-    max_cameras_per_room: int = 8
-    away_s: float = 30.0
-    named: bool = True
 
 
 @dataclass(eq=False, slots=True)
@@ -354,6 +336,13 @@ class Room:
         if any(was_camera):
             self._changed()
 
+    def _forget_away_camera(self) -> bool:
+        """The same of the camera that is away for longest; whether there was one."""
+        place = next((place for place, (camera, _) in self._away.items() if camera), None)
+        if place is not None:
+            del self._away[place]
+        return place is not None
+
     def _changed(self, tell: bool = True) -> None:
         if tell:
             self.link.announce(self.attendance)
@@ -454,7 +443,7 @@ class Rooms:
         if not key.allows("viewer" if role == "viewer" else "camera"):
             raise RoomForbidden("send pictures to it", key.right)
         room = self._rooms.get(key.room_id)
-        if room is None and len(self._rooms) >= self.limits.max_rooms:
+        if room is None and len(self._rooms) >= self.limits.max_rooms and not self._end_one_that_is_left():
             raise ServerFull(self.limits.max_rooms, "rooms")
         token = place if _PLACE.fullmatch(place) else secrets.token_urlsafe(18)
         place_id = hashlib.sha256(f"splatcast place {token}".encode()).hexdigest()[:12]
@@ -464,7 +453,7 @@ class Rooms:
                     raise RoomLocked()
                 if room.viewers >= self.limits.max_viewers_per_room:
                     raise RoomFull(self.limits.max_viewers_per_room, "viewers")
-            elif len(room.cameras) >= self.limits.max_cameras_per_room:
+            elif len(room.cameras) >= self.limits.max_cameras_per_room and not room._forget_away_camera():
                 raise RoomFull(self.limits.max_cameras_per_room, "cameras")
         if room is None:
             room = self._rooms[key.room_id] = Room(key.room_id, self)
@@ -479,6 +468,13 @@ class Rooms:
         for room in self:
             room._forget_away(now_s)
             self._end_if_empty(room)
+
+    def _end_one_that_is_left(self) -> bool:
+        """Whoever is there goes before those whose place is kept: give up the room that has nobody in it for longest."""
+        left = next((room for room in self if not room.members), None)
+        if left:
+            self._ended(left)
+        return left is not None
 
     def _end_if_empty(self, room: Room) -> None:
         if not room.members and not room._away:

@@ -19,11 +19,16 @@ from deployments.stream.room_keys import NEW, new_room, read_room
 from deployments.stream.room_news import Rendition, RoomFrame
 from deployments.stream.rooms import Member, Rooms
 from deployments.stream.synchroniser import View
+from deployments.stream.token_bucket import Allowance
 
 RoomMessage = messages.Join | messages.Leave | messages.Watch | messages.Govern
 
 COARSE_BELOW = 0.5
 """Of the bytes of a whole frame: a link that takes fewer gets the coarse rendition."""
+
+
+JOINS_PER_S = 4.0
+"""Of one session: each may open a room, and with it a call to the relay."""
 
 
 class Wish(NamedTuple):
@@ -103,6 +108,7 @@ class Seat:
         self._rooms = rooms
         self._wish, self._refuse, self._joint, self._replaced, self._wake = wish, refuse, joint, replaced, wake
         self._member: Member | None = None
+        self._joins: Allowance | None = None
         self._has_news = self._was_told = False
         self._seq = 0
 
@@ -150,6 +156,10 @@ class Seat:
     def _join(self, join: messages.Join, now_s: float) -> bytes:
         if self._rooms is None:
             raise BadMessage("'join': this server has no rooms")
+        self._joins = self._joins or Allowance(JOINS_PER_S, now_s)
+        if not self._joins.has(now_s):
+            raise BadMessage(f"'join': expected at most {JOINS_PER_S:g} a second")
+        self._joins.take(1)
         if join.t:
             self.clock.said(join.t, now_s)
         key = read_room(new_room() if join.room == NEW else join.room)

@@ -20,8 +20,8 @@ from deployments.models import load_model
 from deployments.relay import Relay
 from deployments.stages.local import LocalPipeline
 from deployments.stream.messages import Error, Join, Published, Splats
+from deployments.stream.room_limits import RoomLimits
 from deployments.stream.room_news import Attendance, RoomFrame, RoomNews
-from deployments.stream.rooms import RoomLimits
 from deployments.stream.synchroniser import View
 from tests.pictures import jpeg
 from tests.stub_server import served

@@ -13,7 +13,8 @@ from deployments.stream.errors import ImageBroken
 from deployments.stream.frames import Capture
 from deployments.stream.handed_frames import MOST_WAITING
 from deployments.stream.messages import Ack, Dropped, Error, Frame, Join, Leave, Published, Room, Splats
-from deployments.stream.rooms import RoomLimits, Rooms
+from deployments.stream.room_limits import RoomLimits
+from deployments.stream.rooms import Rooms
 from tests.unit.test_rooms import ENGINE, WALL_S, Client, Cluster, packed
 
 JOINS = replace(ENGINE, joins_views=True)

@@ -38,9 +38,10 @@ from deployments.stream.quality import QualitySettings
 from deployments.stream.relay import SILENT_S, Hub
 from deployments.stream.room_ends import Link
 from deployments.stream.room_keys import new_room, read_room
+from deployments.stream.room_limits import RoomLimits
 from deployments.stream.room_news import Attendance, Rendition, RoomFrame
 from deployments.stream.rooms import Room as SharedRoom
-from deployments.stream.rooms import RoomLimits, Rooms
+from deployments.stream.rooms import Rooms
 from deployments.stream.session import Session
 from deployments.stream.session_settings import SessionLimits, SessionSettings
 from deployments.stream.synchroniser import View
@@ -383,6 +384,31 @@ def test_more_rooms_than_there_may_be_are_refused() -> None:
         client.say(Join(name))
     error = clients[2].heard[-1]
     assert isinstance(error, Error) and error.code == "server_full" and "2 rooms" in error.message
+
+
+def test_places_that_are_only_kept_make_room_for_those_who_come() -> None:
+    rooms = Rooms(RoomLimits(max_rooms=2, max_cameras_per_room=2), WALL_S)
+    for name in "abcd":
+        passer_by = Client(rooms)
+        passer_by.join(name, "camera")
+        passer_by.session.ended(0.0)
+    for _ in range(4):
+        passer_by = Client(rooms)
+        passer_by.join("d", "camera")
+        passer_by.session.ended(0.0)
+    stays = Client(rooms)
+    stays.join("d", "camera")
+    assert len(rooms) == 2 and len(stays.last(Room).cameras) == 2  # type: ignore[attr-defined]
+
+
+def test_a_client_that_goes_from_room_to_room_is_slowed_down(rooms: Rooms) -> None:
+    client = Client(rooms)
+    for number in range(20):
+        client.say(Join(f"r{number}"))
+    assert client.error() == "bad_message" and len(rooms) == 1
+    assert sum(isinstance(message, Joined) for message in client.heard) <= 5
+    client.now_s = 10.0
+    client.join("studio")
 
 
 def test_who_can_not_enter_is_still_welcome(rooms: Rooms) -> None:
