@@ -30,6 +30,10 @@ class Spy:
     def predicts_camera(self) -> bool:
         return self.inner.predicts_camera
 
+    @property
+    def follows_lens(self) -> bool:
+        return self.inner.follows_lens
+
     def run(self, pictures: Sequence[NDArray[np.uint8]], *rest: Any) -> list[Result]:
         self.shapes.append((len(pictures), *pictures[0].shape[:3]))
         if self.poison is not None and any(np.array_equal(one[0], self.poison) for one in pictures):
