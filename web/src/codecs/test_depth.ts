@@ -12,11 +12,11 @@ const FRAME =
   "A3b7fOV3iBQe6zwew2Qem4wec7QeS9weIxRa6zxaw2Ram4xac7RaS9xaIxSW6zyWw2SWm4yWc7SWS9yWIxTS6zzSw2TSm4zSc7TSS9zSIw==";
 
 const LIFTED =
-  "FB7r+lm6nreePw0+tb2VMjwew/qet563nj8KS7a8lStkHpv6FLGet54/BWa2vJUmjB5z+lYtALQAPP+Ap6eFALQeS/oANAC0ADz/gKenhQAUWu" +
-  "v6y7mjsPQ+DjezuZM3PFrD+vS2o7D0PgxCs7iTL2Ram/qjsKOw9D4GXrS4kyeMWnP6Vi1WrQA8/4Cnp4UAtFpL+gA0Vq0APP+Ap6eFANxaI/qr" +
-  "NlatADz/gKenhQAUluv6VrlEMGc+Dy6wtZFAPJbD+me2RDBnPg41sbSROGSWm/pEsEQwZz5t4MWykVWMlnP6Vi1WLQA8a/ivpoVJtJZL+gA0Vi" +
-  "0APP+Ap6eFANyWI/qrNlYtADz/gKenhQAU0ut28LjtNe09ESeuso9NPNLDdu217TXtPREnr7GPTGTSm3bnr+017T1i4b+vj1CM0nN2Vi0ANAA8" +
-  "T/GupoVItNJLdgA0ADQAPP+Ap6eFANzSI3arNgA0ADz/gKenhQA=";
+  "FB7r+lm6nreePw0+uMCVMjwew/qet563nj8KS7m/lStkHpv6FLGet54/BWa5v5UmjB5z+lYtALQAPP+AqqqFALQeS/oANAC0ADz/gKqqhQAUWu" +
+  "v6y7mjsPQ+Dje2vJM3PFrD+vS2o7D0PgxCtruTL2Ram/qjsKOw9D4GXre7kyeMWnP6Vi1WrQA8/4CqqoUAtFpL+gA0Vq0APP+AqqqFANxaI/qr" +
+  "NlatADz/gKqqhQAUluv6VrlEMGc+Dy6zuJFAPJbD+me2RDBnPg41tLeROGSWm/pEsEQwZz5t4Mi1kVWMlnP6Vi1WLQA8a/iyqYVJtJZL+gA0Vi" +
+  "0APP+AqqqFANyWI/qrNlYtADz/gKqqhQAU0ut28LjtNe09ESextY9NPNLDdu217TXtPREnsrSPTGTSm3bnr+017T1i4cKyj1CM0nN2Vi0ANAA8" +
+  "T/GxqYVItNJLdgA0ADQAPP+AqqqFANzSI3arNgA0ADz/gKqqhQA=";
 
 export function depthFrame(): Uint8Array<ArrayBuffer> {
   return bytesOf(FRAME);

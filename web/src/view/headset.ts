@@ -17,6 +17,9 @@ const RESOLUTION = 0.5;
 /** What this device can do; nothing where the browser has no WebXR, or the page may not use it. */
 export async function headsetModes(xr: XRSystem | undefined = navigator.xr): Promise<HeadsetMode[]> {
   const modes: HeadsetMode[] = [];
+  // A page that frames this one may not let it: to ask all the same would be an error in the console.
+  const page = globalThis.document as { featurePolicy?: { allowsFeature(name: string): boolean } } | undefined;
+  if (page?.featurePolicy?.allowsFeature("xr-spatial-tracking") === false) return modes;
   for (const mode of ["vr", "ar"] as const) {
     if (await xr?.isSessionSupported(SESSIONS[mode]).catch(() => false)) modes.push(mode);
   }
