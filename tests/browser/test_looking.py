@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.browser.conftest import STEP_TIMEOUT_S, AppServer, Viewer
-from tests.browser.test_keeping import drop
+from tests.browser.splat_files import drop
 from tests.vectors.cases import FOLDER, SESSION
 
 pytestmark = pytest.mark.browser
@@ -23,7 +23,7 @@ STILL_MS = 700
 def open_still(open_viewer: OpenViewer, url: str) -> Viewer:
     """A page with one frame on it, from a file: nothing but the view changes the picture."""
     viewer = open_viewer(url, size=(640, 480))
-    drop(viewer, "one.splatcast", (golden := (FOLDER / SESSION).read_bytes())[: golden.rindex(b"SPPK")])
+    drop(viewer.page, "one.splatcast", (golden := (FOLDER / SESSION).read_bytes())[: golden.rindex(b"SPPK")])
     viewer.wait("splatcast.state.shown?.codec === 'depth'")
     viewer.page.keyboard.press("h")
     return viewer
