@@ -10,7 +10,7 @@ from deployments.splats.codecs import CODECS
 from deployments.splats.codecs.packed import far_offset
 from deployments.splats.gaussians import Gaussians
 from tests.browser.conftest import AppServer, Viewer
-from tests.browser.test_keeping import drop
+from tests.browser.splat_files import drop
 from tests.browser.test_looking import picture
 from tests.unit.test_files import corners
 
@@ -34,7 +34,7 @@ def test_a_far_scene_is_drawn_where_it_is(open_viewer: Callable[..., Viewer], sy
     viewer, suffix = open_viewer(synthetic.url, size=(640, 480)), {"ply": "ply", "packed": "sppk"}[codec]
     pictures = []
     for name, scene in (("near", g), ("far", far), ("near", g)):
-        drop(viewer, f"{name}.{suffix}", CODECS[codec].encode(scene).tobytes())
+        drop(viewer.page, f"{name}.{suffix}", CODECS[codec].encode(scene).tobytes())
         viewer.wait(f"splatcast.state.shown?.codec === '{codec}' && splatcast.state.shown.count === {len(scene)}")
         pictures.append(picture(viewer))
     first, second, third = pictures
