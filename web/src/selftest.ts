@@ -281,7 +281,7 @@ async function checkGpuPicture(): Promise<string> {
     const words = new Uint32Array((frame.pixels.length / PIXEL_WORDS) * 4);
     words.set(wordsOf(frame));
     const pictures: ImageData[] = [];
-    for (const replace of [() => stage.replace(words, LIFTED_RANGE), () => stage.lift(frame)]) {
+    for (const replace of [() => stage.replace(words, { ...LIFTED_RANGE, zOffset: frame.zOffset }), () => stage.lift(frame)]) {
       replace();
       pictures.push((await drawn()).getImageData(0, 0, 64, 64));
       expect(stage.activeSplats === frame.count, `${frame.count} splats drawn`, `${stage.activeSplats}`);
