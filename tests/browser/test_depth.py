@@ -147,10 +147,21 @@ def shown_by(open_viewer: OpenViewer, server: AppServer, picture: Path, query: s
     viewer.wait("splatcast.stats.shown > 0")
     viewer.page.click("#start")
     viewer.wait("splatcast.renderer.activeSplats === splatcast.state.shown.count")
-    rgba = np.asarray(picture_of(viewer.get("captureScreenshot()")).convert("RGBA"))
+    rgba = at_rest(viewer)
     sent = base64.b64decode(viewer.get("lastCapture().then(capture => capture.jpeg)").split(",")[1])
     assert viewer.get("stats.badReplies") == 0
     return viewer.get("state.shown"), rgba, sent
+
+
+def at_rest(viewer: Viewer) -> U8:
+    """The picture from the capture viewpoint, once panels that come and go have left it its place."""
+    before = None
+    while True:
+        now = np.asarray(picture_of(viewer.get("captureScreenshot()")).convert("RGBA"))
+        if before is not None and now.shape == before.shape:
+            return now
+        before = now
+        viewer.page.wait_for_timeout(500)
 
 
 def on_black(rgba: U8) -> NDArray[np.float64]:
