@@ -23,6 +23,12 @@ LIMITS = FrameLimits(max_width=128, max_height=128, max_pixels=128 * 128)
 SMALL, LARGE = Image.linear_gradient("L").resize((96, 64)), Image.new("L", (3000, 3000), 90)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> None:
+    """Loading a kernel takes memory once, and no picture's."""
+    decode.warm_up()
+
+
 def affordable(data: bytes) -> AbstractContextManager[None]:
     """What a picture within the limits may take: copies of its file and a little. A large one takes 27 MB and more."""
     return memory_below(traced=4 * len(data) + 1_000_000, resident=4 * len(data) + 6_000_000)
