@@ -11,7 +11,7 @@ from PIL import Image
 from deployments.stages import icc
 from deployments.stages.decode import PhotoLimits, decode_view
 from tests.browser.conftest import AppServer, Viewer
-from tests.browser.test_sources import last_sent, open_still, pixel
+from tests.browser.test_sources import last_sent, open_still, pixel, until_sent
 from tests.unit.test_photos import cut_out, exif_of, stored
 
 pytestmark = pytest.mark.browser
@@ -85,11 +85,10 @@ def test_holes_are_sent_as_holes_and_shown_as_none(open_viewer: OpenViewer, synt
     whole = viewer.get("state.shown.count")
     open_still(viewer, "holes.png", "image/png", stored(cut_out((480, 320)), "PNG"))
     viewer.wait("splatcast.state.options.colors === 'jpeg'")
-    sent = last_sent(viewer)
-    assert sent.mode == "RGBA"
+    sent = until_sent(viewer, lambda sent: sent.mode == "RGBA")
     assert sent.getpixel((8, 50))[3] == 0 and sent.getpixel((80, 50))[3] == 255 and abs(sent.getpixel((120, 50))[3] - 128) <= 3
     viewer.wait(f"splatcast.state.shown.count < {0.6 * whole}")
     assert viewer.get("state.shown.count") > 0.4 * whole
     open_still(viewer, "whole.png", "image/png", stored(cut_out((480, 320)).convert("RGB"), "PNG"))
     viewer.wait("splatcast.state.options.colors === 'own'")
-    assert last_sent(viewer).mode == "RGB"
+    until_sent(viewer, lambda sent: sent.mode == "RGB")
