@@ -52,6 +52,17 @@ def test_two_pages_of_one_room_see_the_same_frame(open_viewer: OpenViewer, relie
     assert np.abs(middle(camera) - middle(watcher)).max() < 50
 
 
+def test_both_links_are_copied_by_their_buttons(open_viewer: OpenViewer, synthetic: AppServer) -> None:
+    viewer = open_viewer(f"{synthetic.url}/{LIVE}")
+    viewer.wait_shown(1)
+    share(viewer)
+    viewer.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for button, field in (("#share-copy", "#share-link"), ("#share-camera-copy", "#share-camera-link")):
+        viewer.page.click(button)
+        viewer.wait(f"document.querySelector('{button}').textContent === 'Copied'")
+        assert viewer.page.evaluate("navigator.clipboard.readText()") == viewer.page.input_value(field) != ""
+
+
 def middle(viewer: Viewer) -> np.ndarray:
     """Mean colour of the middle of the picture, over a few pixels. float [3]."""
     picture = Image.open(io.BytesIO(viewer.page.locator("#view").screenshot())).convert("RGB")
