@@ -2,6 +2,7 @@
 
     python -m benchmarks.rooms --viewers 1,10,50,200 --out rooms.json
     python -m benchmarks.rooms --ingress 2 --mixed
+    python -m benchmarks.rooms --proxy haproxy
 
 A local server with the synthetic engine, whose graph takes next to nothing, so that what is seen is the rooms'. The camera and the
 viewers are programs on this machine with one clock, so ages are exact but for the server's own knowledge of their clocks, which it
@@ -10,16 +11,18 @@ has from acks. The viewers' own CPU time is measured apart: one process for all 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
 import numpy as np
 
+from benchmarks.audience import film
 from benchmarks.command import BenchmarkError, between, command, describe_machine, new_parser, rising_counts, start_report
 from benchmarks.command import publish as publish_report
 from benchmarks.processes import by_part, cores
+from benchmarks.proxy.modes import MODES, PYTHON, environment_of
 from benchmarks.server import LocalServer, shipped_config
 from deployments import cast
 from deployments.client import Stream, connect
@@ -66,16 +69,6 @@ class Watcher:
         if self.kind != "deaf":
             shown_ms = time.monotonic() * 1e3
             await stream.acknowledge(Ack(reply.seq, now_ms, now_ms, shown_ms, max(0.1, shown_ms - reply.captured_ms)))
-
-
-async def film(pictures: Sequence[bytes], fps: float) -> AsyncIterator[bytes]:
-    """The clip, for ever, at a steady pace."""
-    due_s = time.monotonic()
-    while True:
-        for picture in pictures:
-            yield picture
-            due_s += 1 / fps
-            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
 
 
 async def measure(
@@ -178,6 +171,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--viewers", type=rising_counts(500), default=[1, 10, 50], help="how many, one measurement each (1,10,50)")
     parser.add_argument("--mixed", action="store_true", help="also a room of fast, slow and deaf viewers, a third each")
     parser.add_argument("--ingress", type=between(1, 8, int), default=1, help="ingress replicas (%(default)s)")
+    parser.add_argument("--proxy", choices=MODES, default=PYTHON, help="what takes the connections (%(default)s)")
     parser.add_argument("--fps", type=between(0.5, 60), default=10.0, help="of the camera (%(default)s)")
     parser.add_argument("--seconds", type=between(1, 600), default=10.0, help="of each measurement (%(default)s)")
     args = parser.parse_args(argv)
@@ -186,14 +180,14 @@ def main(argv: list[str]) -> int:
     config = shipped_config({"engine": engine}, {"Ingress": {"num_replicas": args.ingress}})
     pictures: list[bytes] = msgpack.unpackb(sample_clip())["frames"]
     rows: list[dict[str, Any]] = []
-    with LocalServer(config) as server:
+    with LocalServer(config, environment_of(args.proxy)) as server:
         crowds = [["fast"] * count for count in args.viewers]
         crowds += [[KINDS[index % 3] for index in range(30)]] if args.mixed else []
         for kinds in crowds:
             rows.append(asyncio.run(measure(server, pictures, kinds, args.fps, args.seconds)))  # noqa: PERF401  # One at a time.
     for row in rows[1:]:
         row["viewer_frame_ms"] = viewer_frame_ms(rows[0], row)
-    report |= {"ingress": args.ingress, "rows": rows}
+    report |= {"ingress": args.ingress, "proxy": args.proxy, "rows": rows}
     publish_report(report, f"{table(rows)}\n{describe_machine(report)}", args.out)
     return 0
 

@@ -5,6 +5,7 @@ import asyncio
 import sys
 from typing import Any
 
+from benchmarks.audience import Audience
 from benchmarks.command import command, names, new_parser, publish, start_report
 from benchmarks.controller import joined
 from benchmarks.faults import inject, nodes
@@ -16,6 +17,7 @@ from benchmarks.viewers import watching
 from deployments.scene.clip import encode_clip
 
 NODE = "kill node"
+ROOM_FPS, SCREENS = 5.0, 4
 
 
 @command("faults")
@@ -29,7 +31,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--after-s", type=float, default=6.0, help="to go on watching once the rate is back (%(default)s)")
     parser.add_argument("--limit-s", type=float, default=60.0, help="for the rate to come back (%(default)s)")
     args = parser.parse_args(argv)
-    report = start_report("faults", 2, argv, args)
+    report = start_report("faults", 3, argv, args)
     found: dict[str, Any] = {}
 
     def is_wanted(name: str) -> bool:
@@ -49,27 +51,30 @@ def main(argv: list[str]) -> int:
 
 
 async def measure(url: str, faults: dict[str, Fault], args: argparse.Namespace) -> dict[str, Any]:
-    """One fault after the other, under the same viewers."""
+    """One fault after the other, under the same viewers and before the same room."""
     # One codec would do: the codec is not what is measured.
-    client = Client(url, encode_clip(1.0, 5.0, 160, 120, 80), ["packed", "points"])
+    pictures = encode_clip(1.0, 5.0, 160, 120, 80)
+    client = Client(url, pictures, ["packed", "points"])
     found = {}
-    async with watching(client, args.sessions, args.fps) as viewers:
+    async with watching(client, args.sessions, args.fps) as viewers, Audience(url, "faults", pictures, ROOM_FPS, SCREENS) as room:
         await asyncio.sleep(2.0)
         for name, fault in faults.items():
             print(f"{name} …", file=sys.stderr, flush=True)
-            found[name] = await watch(viewers, fault, Plan(args.calm_s, args.after_s, args.limit_s))
+            found[name] = await watch(viewers, fault, Plan(args.calm_s, args.after_s, args.limit_s), room)
     return found
 
 
 def describe(report: dict[str, Any]) -> str:
     """The report for people."""
-    head = ["fault", "in flight", "lost", "sent into broken sockets", "sessions broken", "rate back after, s", "longest gap, s"]
+    head = ["fault", "in flight", "lost", "sent into broken sockets", "sessions broken", "rate back after, s"]
+    head += ["longest gap, s", "of a room's screen, s"]
     rows = []
     for name, found in report["faults"].items():
         lost = ", ".join(f"{count} {word}" for word, count in found["lost"].items()) or "0"
         answer = f" ({found['answer']} after {found['answered_s']:g} s)" if "answer" in found else ""
         broken = f"{found['broken']} of {report['args']['sessions']}"
-        rows.append([name + answer, found["in_flight"], lost, found["unheard"], broken, found["back_s"], found["worst_gap_s"]])
+        gaps = [found["worst_gap_s"], found["room_gap_s"]]
+        rows.append([name + answer, found["in_flight"], lost, found["unheard"], broken, found["back_s"], *gaps])
     return table(head, rows)
 
 

@@ -18,7 +18,7 @@ from deployments.client import connect
 from deployments.models.synthetic import POISONS
 from deployments.stream.messages import Dropped, Error, Splats
 
-STAGES = ("FrameDecoder", "GaussianInference", "SplatPacker", "Ingress")
+PARTS = ("FrameDecoder", "GaussianInference", "SplatPacker", "Ingress", "Relay", "proxy")
 ENGINE_TIMEOUT_S = 1.0
 LATENCY_MS = 40.0
 
@@ -101,7 +101,7 @@ def poison_picture(name: str) -> bytes:
     return buffer.getvalue()
 
 
-KILLS = {f"kill {part}": part for part in (*STAGES, "proxy")}
+KILLS = {f"kill {part}": part for part in PARTS}
 POISONED = {f"frame: {name}": name for name in ("raise", "memory", "nan", "hang")}
 ROLLOUTS = {"roll out: replicas": with_replicas, "roll out: args": with_args}
 NAMES = (*KILLS, *POISONED, *ROLLOUTS)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.audience import Audience
 from benchmarks.load.session import FrameRecord
 from benchmarks.viewers import Viewer, delivered, frames, outcomes
 
@@ -30,18 +31,23 @@ class Plan:
     limit_s: float = 60.0
 
 
-async def watch(viewers: Sequence[Viewer], fault: Fault, plan: Plan) -> dict[str, Any]:
+async def watch(viewers: Sequence[Viewer], fault: Fault, plan: Plan, room: Audience | None = None) -> dict[str, Any]:
     """Let viewers watch while something fails.
 
     Args:
         viewers: Started, and served.
         fault: What fails.
         plan: For how long.
+        room: Watches as well.
 
     Returns:
         ``in_flight`` at the fault; ``lost``: see :func:`lost`; ``unheard``: frames sent after it into connections that then broke;
         ``broken``: sessions that did; ``noticed_s``: when the last of them did; ``back_s``: seconds until the rate was back, None
-        if it never was; ``worst_gap_s``: the longest that any viewer was without a picture.
+        if it never was; ``worst_gap_s``: the longest that any viewer was without a picture; ``room_gap_s``: that any screen of the
+        room was.
+
+    Raises:
+        BenchmarkError: Somebody in the room has given up.
     """
     await asyncio.sleep(plan.calm_s)
     at_s = time.monotonic()
@@ -55,9 +61,13 @@ async def watch(viewers: Sequence[Viewer], fault: Fault, plan: Plan) -> dict[str
         start_s = now_s - WINDOW_S
         if back_s is None and start_s >= at_s and delivered(viewers, start_s, now_s) >= RECOVERED * before:
             back_s = start_s - at_s
-        if back_s is not None and now_s >= at_s + plan.after_s + back_s:
+        is_room_back = room is None or (start_s >= at_s and room.longest_gap_s(start_s, now_s) < WINDOW_S)
+        if back_s is not None and is_room_back and now_s >= at_s + plan.after_s + back_s:
             break
     end_s = time.monotonic()
+    if room:
+        room.check()
+        more["room_gap_s"] = round(room.longest_gap_s(at_s, end_s), 1)
     broke_s = [broke_s for viewer in viewers for broke_s in viewer.broke_s if broke_s >= at_s]
     return {
         "fps_before": round(before, 1),

@@ -14,8 +14,16 @@ PARTS = ("proxy", "Ingress")
 """What a frame's bytes pass between the graph and the client's socket."""
 
 
-def haproxy_environment() -> dict[str, str]:
-    """``serve.cluster.env``, with ports of this server's own: Ray's are fixed, so two servers would share them."""
+def environment_of(mode: str) -> dict[str, str]:
+    """What a server needs in its environment to run in a mode.
+
+    For HAProxy ``serve.cluster.env``, with ports of this server's own: Ray's are fixed, so two servers would share them.
+
+    Args:
+        mode: ``python`` or ``haproxy``.
+    """
+    if mode == PYTHON:
+        return {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
     ports = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
     return {**read_environment_file(ROOT / "serve.cluster.env"), **{name: str(free_port()) for name in ports}}
 
@@ -38,7 +46,7 @@ def start(mode: str) -> LocalServer:
     }
     # The same graph for every round: another replica would make the difference.
     config = shipped_config(args, dict.fromkeys(("FrameDecoder", "GaussianInference", "SplatPacker"), ONE_REPLICA))
-    return LocalServer(config, haproxy_environment() if mode == HAPROXY else {"RAY_SERVE_ENABLE_HA_PROXY": "0"})
+    return LocalServer(config, environment_of(mode))
 
 
 def splats_of(reply_mb: float) -> int:

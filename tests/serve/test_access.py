@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import websockets
 
-from benchmarks.proxy.modes import haproxy_environment
+from benchmarks.proxy.modes import environment_of
 from deployments.client import ClientError, connect
 from deployments.stream import messages
 from deployments.stream.messages import Error, Hello, Splats, Welcome
@@ -29,7 +29,7 @@ PROXIES = ["python", pytest.param("haproxy", marks=NEEDS_LINUX)]
 @pytest.fixture(scope="module", params=PROXIES)
 def guarded(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server with a token behind each proxy."""
-    environment = {"SPLATCAST_TOKEN": TOKEN} | (haproxy_environment() if request.param == "haproxy" else {})
+    environment = {"SPLATCAST_TOKEN": TOKEN} | environment_of(request.param)
     server = Server({**SYNTHETIC, "access": {"hosts": [], "max_sessions_per_address": 2}}, environment=environment)
     yield server
     server.stop()

@@ -12,7 +12,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from benchmarks.proxy.modes import haproxy_environment
+from benchmarks.proxy.modes import environment_of
 from deployments.stream import messages
 from deployments.stream.messages import Frame, Hello, Splats
 from tests.serve.conftest import SYNTHETIC
@@ -30,7 +30,7 @@ RECOVERY_TIMEOUT_S = 90.0
 @pytest.fixture(scope="module")
 def behind() -> Iterator[Server]:
     """A server of this module's own behind HAProxy."""
-    server = Server(SYNTHETIC, {"Ingress": {"num_replicas": 2}}, haproxy_environment())
+    server = Server(SYNTHETIC, {"Ingress": {"num_replicas": 2}}, environment_of("haproxy"))
     yield server
     server.stop()
 

@@ -21,7 +21,7 @@ import psutil
 import pytest
 import yaml
 
-from benchmarks.proxy.modes import haproxy_environment
+from benchmarks.proxy.modes import environment_of
 from benchmarks.server import LocalServer, free_port, shipped_config
 from deployments.client import ClientError, connect
 from deployments.ops.launch import read_environment_file
@@ -131,7 +131,7 @@ CASES = [(way, proxy) for way in ("launcher and token", "serve run") for proxy i
 )
 def mounted_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
     way, proxy = request.param
-    environment = haproxy_environment() if proxy == "haproxy" else {}
+    environment = environment_of(proxy)
     server: LocalServer | ServeRun
     if way == "serve run":
         server = ServeRun(tmp_path_factory.mktemp("serve"), environment)

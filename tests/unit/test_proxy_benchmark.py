@@ -35,6 +35,6 @@ def test_the_tables_have_every_load_and_every_death() -> None:
 
 
 def test_a_second_server_behind_haproxy_shares_no_port_with_the_first() -> None:
-    first, second = modes.haproxy_environment(), modes.haproxy_environment()
+    first, second = modes.environment_of(modes.HAPROXY), modes.environment_of(modes.HAPROXY)
     shared = {name for name in first if first[name] == second[name]}
     assert shared == set(read_environment_file(modes.ROOT / "serve.cluster.env"))
