@@ -10,10 +10,12 @@ Both come back by themselves after a lost connection, to the same place in the r
 import argparse
 import asyncio
 import itertools
+import logging
 import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -26,7 +28,10 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from deployments.client import TIMEOUTS, ClientError, Reply, Stream, reconnecting
+from deployments.recording import count, positive
 from deployments.stream.messages import Dropped, Error, Join, Published, Splats
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_URL = "ws://127.0.0.1:8000/ws"
 _ROOM_ENDS = ("room_closed", "room_taken")
@@ -34,6 +39,8 @@ _LAST_ANSWER_S = 10.0
 _JPEG_QUALITY = 85
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 """Before a live source that broke is opened again."""
+_LAST_PICTURE_S = 2.0
+"""What a source may take to notice that nobody wants more."""
 _REPORT_S = 5.0
 
 
@@ -205,6 +212,8 @@ def pictures(source: str, *, px: int, fps: float | None = None, loop: bool = Fal
         OSError: It can't be opened, or is no video. A live source that breaks later is opened again, for as long as it takes.
     """
     is_live = not Path(source).is_file()
+    # FFmpeg's own words are about addresses in memory; ours follow.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     wait_s = _FIRST_WAIT_S
     began_s = 0.0
     for attempt in itertools.count():
@@ -226,6 +235,7 @@ def pictures(source: str, *, px: int, fps: float | None = None, loop: bool = Fal
             expected = "a video file, a camera such as 0 or /dev/video0, or a stream such as rtsp://…"
             raise OSError(f"{source}: expected {expected}; OpenCV can't open it")
         if is_live:
+            logger.warning("%s gives no pictures; it is opened again in %g s", source, wait_s)
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
         elif not loop:
@@ -257,7 +267,8 @@ async def jpegs(source: str, *, px: int, fps: float | None = None, loop: bool = 
         except BaseException as error:
             asyncio.run_coroutine_threadsafe(coming.put(error), loop_of)
 
-    threading.Thread(target=read, daemon=True, name="source").start()
+    reader = threading.Thread(target=read, daemon=True, name="source")
+    reader.start()
     try:
         while (item := await coming.get()) is not None:
             if isinstance(item, BaseException):
@@ -265,44 +276,49 @@ async def jpegs(source: str, *, px: int, fps: float | None = None, loop: bool = 
             yield item
     finally:
         stopped.set()
+        # A program that ends while OpenCV reads is aborted.
+        await asyncio.to_thread(reader.join, _LAST_PICTURE_S)
 
 
 # --- the command ---
 
 
 async def _publish(args: argparse.Namespace) -> None:
-    counts: dict[str, int] = {}
-    told_s = time.monotonic()
+    tally = _Tally()
     frames = jpegs(args.source, px=args.px, fps=args.fps, loop=args.loop)
     async for reply in publish(args.url, args.room, frames, name=args.name, token=args.token, patience_s=args.patience_s):
-        code = "published" if isinstance(reply, Published) else reply.code
-        counts[code] = counts.get(code, 0) + (reply.count if isinstance(reply, Dropped) else 1)
         if isinstance(reply, Error):
             print(reply.message, file=sys.stderr)
-        if time.monotonic() - told_s > _REPORT_S:
-            told_s = time.monotonic()
-            print(_line(counts), file=sys.stderr)
-    print(_line(counts), file=sys.stderr)
+        code = "published" if isinstance(reply, Published) else reply.code
+        tally.add({code: reply.count if isinstance(reply, Dropped) else 1})
+    tally.tell()
 
 
 async def _watch(args: argparse.Namespace) -> None:
-    counts: dict[str, int] = {}
-    told_s = began_s = time.monotonic()
+    tally, began_s = _Tally(), time.monotonic()
     seen = watch(args.url, args.room, name=args.name, camera=args.camera, token=args.token, patience_s=args.patience_s)
     async for splats in seen:
-        counts["frames"] = counts.get("frames", 0) + 1
-        counts["bytes"] = counts.get("bytes", 0) + len(splats.data)
-        now_s = time.monotonic()
-        if now_s - told_s > _REPORT_S:
-            told_s = now_s
-            print(_line(counts), file=sys.stderr)
-        if args.seconds and now_s - began_s > args.seconds:
+        tally.add({"frames": 1, "bytes": len(splats.data)})
+        if args.seconds and time.monotonic() - began_s > args.seconds:
             break
-    print(_line(counts), file=sys.stderr)
+    tally.tell()
 
 
-def _line(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name}: {count}" for name, count in counts.items()) or "nothing yet"
+class _Tally:
+    """Counts, told every few seconds."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._told_s = time.monotonic()
+
+    def add(self, counts: dict[str, int]) -> None:
+        self._counts.update(counts)
+        if time.monotonic() - self._told_s > _REPORT_S:
+            self.tell()
+
+    def tell(self) -> None:
+        self._told_s = time.monotonic()
+        print(", ".join(f"{name}: {count}" for name, count in self._counts.items()) or "nothing yet", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -313,12 +329,12 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument("--url", default=DEFAULT_URL, help="of the server (%(default)s)")
     shared.add_argument("--name", default="", help="what to be called in the room")
     shared.add_argument("--token", default=os.environ.get("SPLATCAST_TOKEN") or None, help="of the server ($SPLATCAST_TOKEN)")
-    shared.add_argument("--patience-s", type=float, default=60.0, help="how long the server may be gone (%(default)s)")
+    shared.add_argument("--patience-s", type=positive, default=60.0, help="how long the server may be gone (%(default)s)")
     verbs = arguments.add_subparsers(required=True)
     sends = verbs.add_parser("publish", parents=[shared], help="show a video file, a camera or a stream to a room")
     sends.add_argument("source", help="a video file, a camera (0, /dev/video0) or a stream (rtsp://…)")
-    sends.add_argument("--px", type=int, default=640, help="longest side of the pictures that are sent (%(default)s)")
-    sends.add_argument("--fps", type=float, help="pictures a second of a file (its own)")
+    sends.add_argument("--px", type=count, default=640, help="longest side of the pictures that are sent (%(default)s)")
+    sends.add_argument("--fps", type=positive, help="pictures a second of a file (its own)")
     sends.add_argument("--loop", action="store_true", help="play a file again and again")
     sends.set_defaults(run=_publish)
     sees = verbs.add_parser("watch", parents=[shared], help="see what a room's camera shows, and count it")

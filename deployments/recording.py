@@ -170,9 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("url", help="such as ws://127.0.0.1:8000/ws")
     record.add_argument("out", type=Path)
     record.add_argument("pictures", type=Path, nargs="+", help="JPEG, PNG or WebP, a frame each, in this order")
-    record.add_argument("--fps", type=_positive, default=10.0, help="pace at which it plays (10)")
-    record.add_argument("--frames", type=_count, default=0, help="how many; the pictures repeat (one of each picture)")
-    record.add_argument("--max-splats", type=_count, default=None)
+    record.add_argument("--fps", type=positive, default=10.0, help="pace at which it plays (10)")
+    record.add_argument("--frames", type=count, default=0, help="how many; the pictures repeat (one of each picture)")
+    record.add_argument("--max-splats", type=count, default=None)
     record.add_argument("--token", default=os.environ.get("SPLATCAST_TOKEN"), help="the server's (or SPLATCAST_TOKEN)")
     record.set_defaults(act=_record)
     info = verbs.add_parser("info", help="what is in it")
@@ -185,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     cut.set_defaults(act=_cut)
     export.add_argument("folder", type=Path)
     export.add_argument("--format", choices=tuple(FORMATS), default="ply")
-    export.add_argument("--every", type=_count, default=1, help="only every Nth frame (1)")
+    export.add_argument("--every", type=count, default=1, help="only every Nth frame (1)")
     export.set_defaults(act=_export)
     for verb in (cut, export):
         verb.add_argument("--start-s", type=float, default=0.0)
@@ -193,14 +193,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return value
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A whole number from 1, for argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")

@@ -13,7 +13,7 @@ ORDER = ("splats", "stream", "pipeline", "scene", "models", "stages", "config", 
 """Each imports only from those before it, and from itself."""
 BESIDE = {
     "client": {"splats", "stream"},
-    "cast": {"splats", "stream", "client"},
+    "cast": {"splats", "stream", "client", "recording"},
     "recording": {"splats", "stream", "client", "recording"},
 }
 """Imported by nothing here but each other: a program's ways in, and what each imports from."""

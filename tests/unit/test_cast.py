@@ -3,14 +3,18 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, suppress
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from simplejpeg import decode_jpeg
 
 from deployments import cast
 from deployments.client import ClientError, connect, splats_of
@@ -222,6 +226,52 @@ def test_a_video_files_pictures_are_scaled_and_due_at_its_own_pace(video: Path) 
     assert len(found) == 10 and {picture.shape for picture, _ in found} == {(320, 640, 3)}
     assert [due_s for _, due_s in found] == pytest.approx([n / 20 for n in range(10)])
     assert abs(int(found[0][0][0, 0, 0]) - 250) < 12, "red comes first"
+
+
+@contextmanager
+def flaky_camera(pictures: list[bytes]) -> Iterator[str]:
+    """A network camera (MJPEG over HTTP) that breaks off after the pictures, each time it is asked; gives its address."""
+
+    class Camera(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+            self.end_headers()
+            with suppress(ConnectionError):
+                for picture in pictures:
+                    head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+                    self.wfile.write(head.encode() + picture + b"\r\n")
+                    time.sleep(0.05)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/camera.mjpg"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+async def test_a_camera_of_the_network_that_breaks_off_is_opened_again(caplog: pytest.LogCaptureFixture) -> None:
+    shown = [jpeg(320, 240)] * 8
+    with flaky_camera(shown) as url:
+        async with aclosing(cast.jpegs(url, px=160)) as frames:
+            for _ in range(2 * len(shown)):
+                frame = await asyncio.wait_for(anext(frames), 30)
+    assert decode_jpeg(frame).shape == (120, 160, 3)
+    assert f"{url} gives no pictures; it is opened again in 0.5 s" in caplog.text
+    assert not [thread for thread in threading.enumerate() if thread.name == "source"]
+
+
+@pytest.mark.parametrize("wrong", [["--px", "0"], ["--fps", "-3"], ["--fps", "nan"]])
+def test_sizes_and_paces_that_are_none_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cast.main(["publish", "clip.mp4", "--room", "studio", *wrong])
+    assert f"argument {wrong[0]}: expected" in capsys.readouterr().err
 
 
 def test_what_is_no_video_is_refused_with_what_would_be(tmp_path: Path) -> None:
