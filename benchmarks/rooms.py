@@ -33,8 +33,8 @@ ROOM = "benchmark"
 KINDS = ("fast", "slow", "deaf")
 SLOW_S = 0.5
 """What a slow viewer takes for a frame."""
-SETTLE_S = 3.0
-"""Before anything is counted."""
+WARM_UP_S, SETTLE_S = 12.0, 3.0
+"""Before anything is counted: once, for a server that has just started has work of its own, and for each measurement."""
 
 
 @dataclass
@@ -181,6 +181,7 @@ def main(argv: list[str]) -> int:
     pictures: list[bytes] = msgpack.unpackb(sample_clip())["frames"]
     rows: list[dict[str, Any]] = []
     with LocalServer(config, environment_of(args.proxy)) as server:
+        time.sleep(WARM_UP_S)
         crowds = [["fast"] * count for count in args.viewers]
         crowds += [[KINDS[index % 3] for index in range(30)]] if args.mixed else []
         for kinds in crowds:

@@ -31,8 +31,10 @@ class DeliveryReceipts:
             return
         token = secrets.token_hex(16)
         headers = [(name, value) for name, value in scope["headers"] if name.lower() != RECEIPT_HEADER]
-        receipts: asyncio.Queue[Message] = asyncio.Queue()
-        from_client: asyncio.Task[Message] | None = None
+        receipt: Message = {"type": "websocket.receive", "text": token}
+        coming: asyncio.Queue[Message | Exception] = asyncio.Queue()
+        taken = asyncio.Event()
+        listening: asyncio.Task[None] | None = None
         lost = False
 
         async def send_and_tell(message: Message) -> None:
@@ -45,27 +47,34 @@ class DeliveryReceipts:
                 # OSError, as ASGI has it, or RuntimeError where uvicorn itself closed: a message too large, a ping without an
                 # answer. What an application gets wrong, Starlette has told it before.
                 lost = True
-                receipts.put_nowait(_LOST)
+                coming.put_nowait(_LOST)
                 return
             if message["type"] == "websocket.send":
-                receipts.put_nowait({"type": "websocket.receive", "text": token})
+                coming.put_nowait(receipt)
+
+        async def listen() -> None:
+            # One message of the client at a time: what the application does not take yet holds up the client, and no memory.
+            while True:
+                try:
+                    coming.put_nowait(await receive())
+                except Exception as error:
+                    coming.put_nowait(error)
+                await taken.wait()
+                taken.clear()
 
         async def receive_either() -> Message:
-            nonlocal from_client
-            # Kept across calls: a cancelled receive() could lose a client's message.
-            from_client = from_client or asyncio.ensure_future(receive())
-            receipt = asyncio.ensure_future(receipts.get())
-            try:
-                await asyncio.wait({from_client, receipt}, return_when=asyncio.FIRST_COMPLETED)
-                if receipt.done():
-                    return receipt.result()
-                done, from_client = from_client, None
-                return done.result()
-            finally:
-                receipt.cancel()
+            nonlocal listening
+            # A task for the whole connection: to wait for two things at a time costs two tasks for each message.
+            listening = listening or asyncio.ensure_future(listen())
+            message = await coming.get()
+            if message is not receipt and message is not _LOST:
+                taken.set()
+            if isinstance(message, Exception):
+                raise message
+            return message
 
         try:
             await self._app({**scope, "headers": [*headers, (RECEIPT_HEADER, token.encode())]}, receive_either, send_and_tell)
         finally:
-            if from_client:
-                from_client.cancel()
+            if listening:
+                listening.cancel()

@@ -44,10 +44,10 @@ class Snapshot:
 
     def by_label(self, name: str) -> dict[str, int]:
         """Label → count, without zeros."""
-        counts: Counter[str] = Counter()
+        counts: dict[str, int] = {}
         for (label, _), count in self.cells.get(name, {}).items():
-            counts[label] += count
-        return dict(counts)
+            counts[label] = counts.get(label, 0) + count
+        return counts
 
     def percentile(self, name: str, percent: float, label: str = "") -> float | None:
         """A time by nearest rank, milliseconds, or None if there were none."""
@@ -148,10 +148,14 @@ class Counts:
         self._add("bytes_in", amount=size)
 
     def splats_sent(self, size: int, timings_ms: Mapping[str, float]) -> None:
-        """A reply of ``size`` bytes was written; ``timings_ms`` are those in the reply."""
+        """A reply of ``size`` bytes was written; ``timings_ms``: its ``total``, and the stages that only this reply passed."""
         self._add("sent")
         self._add("bytes_out", amount=size)
         self._add("total_ms", step=_step_of(timings_ms["total"]))
+        self.stages_passed(timings_ms)
+
+    def stages_passed(self, timings_ms: Mapping[str, float]) -> None:
+        """What a frame took in each stage. To be told once a frame, however many see it."""
         replica = self._parent or self  # A session, one of hundreds, needs only its total.
         for stage, ms in timings_ms.items():
             replica._add("stage_ms", stage, step=_step_of(ms))

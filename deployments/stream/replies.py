@@ -26,6 +26,16 @@ def room_timings(shown: Shown, send_ms: float, now_s: float) -> dict[str, float]
     return {**_of_stages(shown.frame.packed), "relay": shown.relay_ms, "send": send_ms, "total": total_ms}
 
 
+def until_packed(timings_ms: Mapping[str, float]) -> dict[str, float]:
+    """Of :func:`own_timings`, what a frame passes once, however many see it."""
+    return {name: timings_ms[name] for name in ("receive", "queue", *_STAGES)}
+
+
+def after_packed(timings_ms: Mapping[str, float]) -> dict[str, float]:
+    """Of :func:`room_timings`, what it passes on its way to each viewer."""
+    return {name: timings_ms[name] for name in ("relay", "send", "total")}
+
+
 def splats(
     seq: int,
     captured_ms: float,

@@ -184,8 +184,9 @@ class Session:
         self._seat.publish(result.packed, frame.captured_ms, frame.arrived_s, now_s)
         if self._seat.role == "camera" or frame.is_rooms:
             self._queue.take_result()
+            timings = replies.rounded(replies.own_timings(result, self._delivery.send_ms, now_s))
+            self.counts.stages_passed(replies.until_packed(timings))
             if frame.seq is not None:
-                timings = replies.rounded(replies.own_timings(result, self._delivery.send_ms, now_s))
                 self._outbox.answer(messages.encode(messages.Published(frame.seq, frame.captured_ms, timings)))
 
     def _went(self, frame: Handed) -> None:
@@ -465,7 +466,7 @@ class Session:
         label, dropped = self._settings.engine.label, self.counts.by_label("dropped")
         reply = replies.splats(shown.seq, shown.captured_ms, packed, label, timings, dropped, quality, shown.frame.camera)
         self._last_sent = packed.count, quality
-        self.counts.splats_sent(len(reply), timings)
+        self.counts.splats_sent(len(reply), replies.after_packed(timings))
         return reply
 
     def _refuse(self, error: StreamError, seq: int | None) -> None:

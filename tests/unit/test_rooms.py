@@ -16,6 +16,7 @@ from deployments.splats.codecs import original
 from deployments.splats.gaussians import Gaussians
 from deployments.stream import messages
 from deployments.stream.client_clock import ClientClock
+from deployments.stream.counts import Counts
 from deployments.stream.errors import RoomNameRefused
 from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.messages import (
@@ -60,11 +61,17 @@ class Client:
     """One client with its session; what it has heard is in ``heard``."""
 
     def __init__(
-        self, rooms: Rooms, *, codecs: tuple[str, ...] = ("packed", "points"), engine: messages.Engine = ENGINE, **limits: float
+        self,
+        rooms: Rooms,
+        *,
+        codecs: tuple[str, ...] = ("packed", "points"),
+        engine: messages.Engine = ENGINE,
+        counts: Counts | None = None,
+        **limits: float,
     ) -> None:
         quality = QualitySettings(enabled=False)
         config = SessionSettings("0.0", engine, FrameOptions(), OptionLimits(), SessionLimits(**limits), quality, 1000, 100)  # type: ignore[arg-type]
-        self.session = Session("abc", config, 0.0, rooms=rooms)
+        self.session = Session("abc", config, 0.0, counts, rooms=rooms)
         self.heard: list[messages.ServerMessage] = []
         self.now_s = 0.0
         self._seq = 0
@@ -177,6 +184,25 @@ def test_a_frame_goes_through_the_graph_once_and_to_everyone(rooms: Rooms) -> No
     assert isinstance(shown, Splats) and shown.source == camera.last(Joined).id  # type: ignore[attr-defined]
     assert camera.last(Splats).source == ""  # type: ignore[attr-defined]
     assert shown.intrinsics == camera.last(Splats).intrinsics == "exif"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("role", ["both", "camera"])
+def test_the_graphs_work_is_counted_once_however_many_see_it(rooms: Rooms, role: str) -> None:
+    counts = Counts(lambda: 0.0)
+    camera = Client(rooms, counts=counts)
+    camera.join("studio", role)
+    viewers = [Client(rooms, counts=counts) for _ in range(3)]
+    for viewer in viewers:
+        viewer.join("studio", "viewer")
+    camera.film(7)
+    for viewer in viewers:
+        viewer.hear()
+        assert viewer.seen == [7]
+    stages = counts.by_label("stage_ms")
+    assert {name: stages[name] for name in ("queue", "decode", "infer", "pack")} == dict.fromkeys(
+        ("queue", "decode", "infer", "pack"), 1
+    )
+    assert stages["relay"] == 3 and stages["total"] == counts.total("sent")
 
 
 def test_a_viewer_who_comes_late_sees_the_last_frame_at_once(rooms: Rooms) -> None:
