@@ -1,6 +1,6 @@
 """What ``make test`` needs beyond Python packages. Installed here where that is possible, explained where not.
 
-That is a Chromium; a Firefox with a screen in memory, and an nginx, without which only their own tests are skipped.
+That is a Chromium; a Firefox with a screen in memory, an nginx and Prometheus, without which only their own tests are skipped.
 """
 
 import os
@@ -16,6 +16,8 @@ def main() -> int:
     """Make sure that a browser is there. Returns the exit status."""
     if not shutil.which("nginx"):
         _install("nginx-light", "The tests of the viewer behind a proxy")
+    if not shutil.which("promtool"):
+        _install("prometheus", "The tests of the alerts")
     if not (os.environ.get("SPLATCAST_FIREFOX") or any(map(shutil.which, FIREFOXES))):
         _install("firefox-esr", "The tests in Firefox")
     if not (os.environ.get("DISPLAY") or shutil.which("Xvfb")):

@@ -91,6 +91,15 @@ def test_gpu_metrics_are_those_of_the_installed_ray() -> None:
         assert f'"{name.removeprefix("ray_")}"' in source and all(f'"{label}"' in source for label in labels)
 
 
+def test_a_deployment_that_is_down_is_missed_whichever_it_is() -> None:
+    (application,) = yaml.safe_load((MONITORING.parent / "serve_config.yaml").read_text())["applications"]
+    count = len(application["deployments"])
+    (down,) = (rule["expr"] for rule in RULES if rule["alert"] == "SplatcastStageDown")
+    (panel,) = (panel for panel in PANELS if panel["title"] == "Deployments without a replica")
+    assert down.endswith(f"< {count}")
+    assert panel["targets"][0]["expr"].startswith(f"{count} - count(") and panel["targets"][0]["expr"].endswith(f"vector({count})")
+
+
 def test_grafana_can_import_it() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
@@ -121,10 +130,45 @@ def test_every_metric_is_in_the_guide() -> None:
     assert set(re.findall(r"`(splatcast_\w+)`", operations)) == set(METRICS)
 
 
-def test_prometheus_itself_takes_the_files() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+def promtool(*arguments: str | Path) -> None:
+    tool = shutil.which("promtool")
+    if tool is None:
         pytest.skip("there is no promtool (Debian: apt-get install prometheus)")
-    for verb, name in (("rules", "alerts.yaml"), ("config", "prometheus.yaml")):
-        done = subprocess.run([promtool, "check", verb, MONITORING / name], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("verb", "name"), [("rules", "alerts.yaml"), ("config", "prometheus.yaml")])
+def test_prometheus_itself_takes_the_files(verb: str, name: str) -> None:
+    promtool("check", verb, MONITORING / name)
+
+
+@pytest.mark.parametrize(
+    ("going_out", "pages"),
+    [
+        ("ray_splatcast_frames_sent_total", False),
+        ('ray_splatcast_room_frames_total{way="published"}', False),
+        ('ray_splatcast_room_frames_total{way="received"}', True),
+    ],
+)
+def test_frames_that_go_nowhere_page_and_a_camera_that_nobody_watches_does_not(tmp_path: Path, going_out: str, pages: bool) -> None:
+    rising = "0+600x10"
+    alert = {
+        "exp_labels": {"severity": "page"},
+        "exp_annotations": {"summary": "10 frames a second come in, and no splats go out."},
+    }
+    test = {
+        "rule_files": [str(MONITORING / "alerts.yaml")],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": s, "values": rising} for s in ("ray_splatcast_frames_received_total", going_out)],
+                "alert_rule_test": [
+                    {"eval_time": "9m", "alertname": "SplatcastNothingComesOut", "exp_alerts": [alert] if pages else []}
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
+    promtool("test", "rules", tmp_path / "test.yaml")
