@@ -5,7 +5,7 @@ smooth errors of a percent. Places are on an orbit about the subject's depth, as
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import cv2
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from skimage.data import stereo_motorcycle
 
 from benchmarks import subjects
+from benchmarks.picture.native import HEADS, simulate_head
 from benchmarks.subjects import CAMERA_QUALITY, CAMERA_SIZE, network_like
 from deployments.models.relief.model import ReliefModel
 from deployments.pipeline import DecodedCapture, PredictedCapture, Prediction
@@ -25,6 +26,7 @@ from deployments.splats.camera import Camera
 from deployments.splats.codecs.depth import Jpeg, decode_depth, lift_decoded
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
+from deployments.splats.reading import read_frame
 from deployments.stages.pack import Packer, PackSettings
 from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.options import FrameOptions
@@ -74,25 +76,35 @@ class Shot:
         layered: As a model returns it.
         jpeg: The picture as the camera sent it.
         places: Made when asked for: what a frame is drawn on may be of any size.
+        native: What a model with a Gaussian head returns in its place, on the grid of ``layered``; None: it has none.
     """
 
     name: str
     layered: LayeredDepth
     jpeg: Jpeg
     places: Callable[[], list[Place]]
+    native: Gaussians | None = None
 
 
 def sent(shot: Shot, options: FrameOptions) -> tuple[Gaussians, PackedFrame]:
     """What a viewer that asked for ``options`` makes of the frame that the packer sends, and that."""
     camera = shot.layered.views[0].camera
+    if shot.native is not None:
+        packed = _pack(Prediction(shot.native, "native", camera), FrameRequest(options, ("planes",)))
+        return read_frame(packed.codec, packed.data, _decode), packed
     prediction = Prediction(shot.layered, "lifted", camera)
     request = FrameRequest(options, ("depth",), pictures=(shot.jpeg,))
-    packed = Packer(PackSettings()).pack(PredictedCapture(prediction, request))
-    assert isinstance(packed, PackedFrame), str(packed)
+    packed = _pack(prediction, request)
     coded = decode_depth(packed.data)
     size = (coded.views[0].camera.width, coded.views[0].camera.height)
     picture = _shrink(simplejpeg.decode_jpeg(shot.jpeg.data, "RGB"), size)
     return lift_decoded(coded, [picture], lambda data: np.asarray(simplejpeg.decode_jpeg(data, "RGB")))[0], packed
+
+
+def _pack(prediction: Prediction, request: FrameRequest) -> PackedFrame:
+    packed = Packer(PackSettings()).pack(PredictedCapture(prediction, request))
+    assert isinstance(packed, PackedFrame), str(packed)
+    return packed
 
 
 def pivot_of(layered: LayeredDepth) -> float:
@@ -122,6 +134,19 @@ def scene(name: str, px: int, t_s: float = 0.5) -> Shot:
         return found
 
     return Shot(name, layered, jpeg, places)
+
+
+def native(name: str, head: str) -> Callable[[int], Shot]:
+    """The maker of the procedural scene as a simulated Gaussian head sees it (:mod:`benchmarks.picture.native`)."""
+
+    def make(px: int) -> Shot:
+        shot = scene(name, px)
+        view = shot.layered.views[0]
+        depth = np.asarray(1 / view.layers[0].inverse_depth, np.float32)
+        gaussians = simulate_head(depth, view.picture, view.camera, HEADS[head])
+        return replace(shot, name=f"{name}-native-{head}", native=gaussians)
+
+    return make
 
 
 def motorcycle(px: int) -> Shot:
@@ -191,6 +216,7 @@ SHOTS: dict[str, Callable[[int], Shot]] = {
     **{name: (lambda px, name=name: scene(name, px)) for name in CASTS},
     "motorcycle": motorcycle,
     "relief": relief,
+    **{f"{name}-native-{head}": native(name, head) for name in CASTS for head in HEADS},
     **{f"relief-{name}": relief_photo(name) for name in ("coffee", "astronaut", "chelsea")},
 }
 """Name → maker; its argument is the width of the grid, pixels."""
@@ -251,6 +277,10 @@ def _other_eye(camera: Camera) -> tuple[F32, float]:
 def _layered(jpeg: Jpeg, inverse: F32, camera: Camera) -> LayeredDepth:
     picture = _shrink(simplejpeg.decode_jpeg(jpeg.data, "RGB"), (camera.width, camera.height))
     return LayeredDepth((DepthView(camera, (DepthLayer(np.asarray(inverse, np.float32)),), picture),))
+
+
+def _decode(data: bytes, channels: int) -> U8:
+    return np.asarray(simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB"))
 
 
 def _encode(picture: U8) -> bytes:

@@ -35,7 +35,9 @@ def measure(shot: Shot, options: FrameOptions) -> tuple[dict[str, Any], list[F32
     with ThreadPoolExecutor(2) as pool:
         drawn = list(pool.map(lambda place: look(gaussians, place), places))
     rows = {place.name: figures(place, *seen) for place, seen in zip(places, drawn, strict=True)}
-    report = {"bytes": len(packed.data) - len(shot.jpeg.data), "splats": len(gaussians), "places": rows}
+    # A depth frame holds the camera's own picture, a native one has colours of its own.
+    jpeg = 0 if shot.native is not None else len(shot.jpeg.data)
+    report = {"bytes": len(packed.data) - jpeg, "splats": len(gaussians), "places": rows}
     return report, [picture for picture, _ in drawn]
 
 
