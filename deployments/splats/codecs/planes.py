@@ -43,7 +43,8 @@ L is the ellipsoid's logarithm, R · diag(ln(scale / s)) · Rᵀ with R its rota
 low..high, and eigenvectors give scales and axes back. Its diagonal is low + byte/255 · (high − low), what is beside the diagonal
 (byte − 128)/127 · (high − low)/2.
 
-The encoder decides what is shown: a pixel whose Gaussian was pruned has none. The grid is the part of the picture in which any is
+What is behind the edges of the first view's Gaussians is a view of its own, from the same place, of fewer pixels. The encoder
+decides what is shown: a pixel whose Gaussian was pruned has none. The grid is the part of the picture in which any is
 left, and if there are more than the budget it is a coarser one, whose cells take the Gaussian in their middle, larger.
 
 Error: inverse depth is off by at most half a step (15 units). What JPEG does to the rest is the encoder's choice, between the rungs
@@ -93,6 +94,8 @@ EncodeJpeg = Callable[[U8, int, bool], bytes]
 """A picture, uint8 [H, W, 1 or 3], the quality, and whether colours are halved both ways → a baseline JPEG."""
 ReadJpeg = Callable[[bytes, int], U8]
 """A JPEG and its channels → uint8 [H, W, channels]; raises ValueError if it is broken."""
+Behind = tuple[Gaussians, NDArray[np.intp], PosedCamera]
+"""Gaussians on the grid of a camera, the indices of those to show, and that camera."""
 
 _LN_SCALE = (-2.5, 1.3)
 """Thinner than a twelfth of a pixel is thin enough; few are larger than four pixels."""
@@ -121,6 +124,7 @@ def encode_planes(
     encode_jpeg: EncodeJpeg,
     max_splats: int = MAX_PIXELS,
     pool: Executor | None = None,
+    behind: Behind | None = None,
 ) -> tuple[U8, int]:
     """A frame as bytes.
 
@@ -132,6 +136,7 @@ def encode_planes(
         encode_jpeg: The JPEG encoder; called from the pool's threads, if there is one.
         max_splats: Budget.
         pool: Where JPEGs are coded while the depth is.
+        behind: What is behind the first view's Gaussians; it becomes a view from the same place, after the others.
 
     Returns:
         Fresh, contiguous, uint8 [size]; and how many Gaussians are in it.
@@ -145,19 +150,25 @@ def encode_planes(
             f"got {len(gaussians)} on {gaussians.grid}"
         )
     pixels = gaussians.grid[1] * gaussians.grid[2]
-    shown = np.zeros(len(gaussians), np.bool_)
-    shown[kept] = True
-    heads, sections, count = [], [], 0
+    shown = _shown(len(gaussians), kept)
+    todo = []
     for index, view in enumerate(views):
         of_view = slice(index * pixels, (index + 1) * pixels)
-        own = _slice(gaussians, of_view) if len(views) > 1 else gaussians
-        budget = max(1, max_splats * int(np.count_nonzero(shown[of_view])) // max(len(kept), 1)) if len(views) > 1 else max_splats
-        head, parts, found = _encode_view(to_view(own, view.pose), shown[of_view], view, rung, encode_jpeg, budget, pool)
+        todo.append((_slice(gaussians, of_view) if len(views) > 1 else gaussians, shown[of_view], view))
+    total = len(kept)
+    if behind is not None and len(behind[1]):
+        todo.append((behind[0], _shown(len(behind[0]), behind[1]), behind[2]))
+        total += len(behind[1])
+    heads, sections, count = [], [], 0
+    for own, own_shown, view in todo:
+        share = max_splats * int(np.count_nonzero(own_shown)) // max(total, 1)
+        budget = max(1, share) if len(todo) > 1 else max_splats
+        head, parts, found = _encode_view(to_view(own, view.pose), own_shown, view, rung, encode_jpeg, budget, pool)
         heads.append(head)
         sections += parts
         count += found
     body = b"".join([*heads, *sections])
-    start = HEADER.pack(MAGIC, VERSION, len(views), 0, zlib.crc32(body))
+    start = HEADER.pack(MAGIC, VERSION, len(todo), 0, zlib.crc32(body))
     return np.frombuffer(bytearray(start + body), np.uint8), count
 
 
@@ -196,6 +207,12 @@ def warm_up(encode_jpeg: EncodeJpeg, read_jpeg: ReadJpeg) -> None:
         view = PosedCamera(Camera(2, 2, 2.0, 2.0, 1.0, 1.0))
         data, _ = encode_planes(frame, np.array([0, 1, 3]), [view], rung=rung_at(1 / 512), encode_jpeg=encode_jpeg)
         decode_planes(data, read_jpeg)
+
+
+def _shown(size: int, kept: NDArray[np.intp]) -> NDArray[np.bool_]:
+    shown = np.zeros(size, np.bool_)
+    shown[kept] = True
+    return shown
 
 
 def _slice(gaussians: Gaussians, part: slice) -> Gaussians:
