@@ -80,7 +80,7 @@ def continue_native(
     lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
     _settle(inverse, front.inverse_depth, opacity, lens, edge_jump(camera), means, scales, quats, opacities)
     settled = replace(gaussians, means=means, scales=scales, quats=quats, opacities=opacities)
-    lifted = lift_layer(view, behind, 1, "lifted")
+    lifted = lift_layer(view, behind, 1, "points")
     # Its colours are smooth: of higher degrees there is nothing.
     dc_only = np.zeros((len(lifted), *sh.shape[1:]), np.float32)
     dc_only[:, :1] = lifted.sh

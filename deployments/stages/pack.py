@@ -157,7 +157,8 @@ class Packer:
             total = len(kept)
         else:
             kept, kept_behind, pruned = select_both(gaussians, hidden, camera, **wishes)
-            layer = (hidden.gaussians, kept_behind, PosedCamera(hidden.camera))
+            coarser = rung_at(depth.BEHIND_STEP * options.depth_step)
+            layer = planes.Behind(hidden.gaussians, kept_behind, PosedCamera(hidden.camera), coarser)
             total = len(kept) + len(kept_behind)
         data, count = planes.encode_planes(
             gaussians,

@@ -43,9 +43,9 @@ L is the ellipsoid's logarithm, R · diag(ln(scale / s)) · Rᵀ with R its rota
 low..high, and eigenvectors give scales and axes back. Its diagonal is low + byte/255 · (high − low), what is beside the diagonal
 (byte − 128)/127 · (high − low)/2.
 
-What is behind the edges of the first view's Gaussians is a view of its own, from the same place, of fewer pixels. The encoder
-decides what is shown: a pixel whose Gaussian was pruned has none. The grid is the part of the picture in which any is
-left, and if there are more than the budget it is a coarser one, whose cells take the Gaussian in their middle, larger.
+The encoder decides what is shown: a pixel whose Gaussian was pruned has none. The grid is the part of the picture in which any is
+left, and if there are more than the budget it is a coarser one, whose cells take the Gaussian in their middle, larger. What is
+behind the edges of the first view's Gaussians is one more view, from the same place and of fewer pixels.
 
 Error: inverse depth is off by at most half a step (15 units). What JPEG does to the rest is the encoder's choice, between the rungs
 of :mod:`deployments.splats.codecs.planes_ladder`. Harmonics beyond DC are dropped, and colours are clamped to 0..1.
@@ -54,6 +54,7 @@ of :mod:`deployments.splats.codecs.planes_ladder`. Harmonics beyond DC are dropp
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,8 +95,6 @@ EncodeJpeg = Callable[[U8, int, bool], bytes]
 """A picture, uint8 [H, W, 1 or 3], the quality, and whether colours are halved both ways → a baseline JPEG."""
 ReadJpeg = Callable[[bytes, int], U8]
 """A JPEG and its channels → uint8 [H, W, channels]; raises ValueError if it is broken."""
-Behind = tuple[Gaussians, NDArray[np.intp], PosedCamera]
-"""Gaussians on the grid of a camera, the indices of those to show, and that camera."""
 
 _LN_SCALE = (-2.5, 1.3)
 """Thinner than a twelfth of a pixel is thin enough; few are larger than four pixels."""
@@ -105,6 +104,23 @@ _BEYOND = 0.001
 """Share of Gaussians that may lie outside a range: there it is wider only for more."""
 _SAMPLE = 41
 """Every so many Gaussians are measured; a prime, so that they are no columns of the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A layer behind the first view's Gaussians.
+
+    Attributes:
+        gaussians: On the grid of ``view``, in the first camera's frame.
+        kept: Indices of those to show.
+        view: The camera that they are pixels of.
+        rung: How finely they are coded.
+    """
+
+    gaussians: Gaussians
+    kept: NDArray[np.intp]
+    view: PosedCamera
+    rung: Rung
 
 
 def can_encode(gaussians: Gaussians, views: Sequence[PosedCamera]) -> bool:
@@ -136,7 +152,7 @@ def encode_planes(
         encode_jpeg: The JPEG encoder; called from the pool's threads, if there is one.
         max_splats: Budget.
         pool: Where JPEGs are coded while the depth is.
-        behind: What is behind the first view's Gaussians; it becomes a view from the same place, after the others.
+        behind: What is behind the first view's Gaussians; it becomes a view of its own, after the others.
 
     Returns:
         Fresh, contiguous, uint8 [size]; and how many Gaussians are in it.
@@ -154,16 +170,16 @@ def encode_planes(
     todo = []
     for index, view in enumerate(views):
         of_view = slice(index * pixels, (index + 1) * pixels)
-        todo.append((_slice(gaussians, of_view) if len(views) > 1 else gaussians, shown[of_view], view))
+        todo.append((_slice(gaussians, of_view) if len(views) > 1 else gaussians, shown[of_view], view, rung))
     total = len(kept)
-    if behind is not None and len(behind[1]):
-        todo.append((behind[0], _shown(len(behind[0]), behind[1]), behind[2]))
-        total += len(behind[1])
+    if behind is not None and len(behind.kept):
+        todo.append((behind.gaussians, _shown(len(behind.gaussians), behind.kept), behind.view, behind.rung))
+        total += len(behind.kept)
     heads, sections, count = [], [], 0
-    for own, own_shown, view in todo:
+    for own, own_shown, view, own_rung in todo:
         share = max_splats * int(np.count_nonzero(own_shown)) // max(total, 1)
         budget = max(1, share) if len(todo) > 1 else max_splats
-        head, parts, found = _encode_view(to_view(own, view.pose), own_shown, view, rung, encode_jpeg, budget, pool)
+        head, parts, found = _encode_view(to_view(own, view.pose), own_shown, view, own_rung, encode_jpeg, budget, pool)
         heads.append(head)
         sections += parts
         count += found
