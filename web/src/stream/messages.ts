@@ -61,6 +61,8 @@ export interface Engine {
   other_labels: string[];
   /** Whether it makes one world of several views of one moment. */
   joins_views: boolean;
+  /** How far to the side its frames look right, degrees; 0: nobody has said. */
+  around_deg: number;
 }
 
 /** What the server accepts. */
