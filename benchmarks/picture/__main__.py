@@ -25,7 +25,7 @@ from benchmarks.picture.shots import SHOTS, Shot
 from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
 
-USUAL = ("one", "three", "table", "across", "motorcycle", "relief", "relief-coffee")
+USUAL = ("one", "three", "table", "across", "motorcycle", "relief", "relief-coffee", "one-native-middle", "across-native-middle")
 TURNS = tuple((f"+{degrees}°", f"-{degrees}°") for degrees in (10, 15, 20))
 SHOWN = ("0°", "+15°", "-15°", "pitch +8°", "other eye")
 """Places on the sheet."""

@@ -5,8 +5,7 @@ from the nearer surface to the farther one, and where they end is nothing. Here 
 network would have said: :mod:`deployments.splats.behind` puts its edges right and goes on behind them. A Gaussian whose depth that
 changes by more than an edge's step becomes a splat on the surface that its pixel joins; all others stay as they were predicted.
 
-Leaving these out instead opens the picture that the camera saw, by up to 2.5 dB, and a bound on scales below the adapter's own six
-pixels brings nothing (``python -m benchmarks.picture --shots one-native-middle``).
+The layer behind has round splats: of what is smooth and seen in part nobody sees the slope, and it need not be sent.
 
 Invariant: Gaussian ``i`` stays that of pixel ``i``; those that are to be hidden have opacity 0, which pruning counts as ``edge``.
 """
