@@ -4,6 +4,7 @@ A network with a Gaussian head gives every pixel one, those on the blurred edge 
 from the nearer surface to the farther one, and where they end is nothing. Here the depth of the Gaussians is taken for what a depth
 network would have said: :mod:`deployments.splats.behind` puts its edges right and goes on behind them. A Gaussian whose depth that
 changes by more than an edge's step becomes a splat on the surface that its pixel joins; all others stay as they were predicted.
+What lies alone before or behind its neighbours is no edge: the median of nine puts it among them, and what is a little rough too.
 
 The layer behind has round splats: of what is smooth and seen in part nobody sees the slope, and it need not be sent.
 
@@ -67,7 +68,9 @@ def continue_native(
     inverse, picture = np.empty((camera.height, camera.width), np.float32), np.empty((camera.height, camera.width, 3), np.uint8)
     means, opacities, sh = (for_kernel(field) for field in (gaussians.means, gaussians.opacities, gaussians.sh))
     _see(means, opacities, sh, np.float32(max(faintest, float(SMALLEST))), inverse.ravel(), picture.reshape(-1, 3))
-    seen = DepthView(camera, (DepthLayer(inverse),), picture)
+    among = inverse.copy()
+    _median(inverse, among)
+    seen = DepthView(camera, (DepthLayer(among),), picture)
     (view,) = continue_behind(LayeredDepth((seen,)), angle_deg).views
     if len(view.layers) == 1:
         return gaussians, None
@@ -126,6 +129,27 @@ def _see(means: F32, opacities: F32, sh: F32, faintest: np.float32, inverse: F32
         for c in range(3):
             level = (half + colour * sh[i, 0, c]) * full + half
             picture[i, c] = np.uint8(min(max(level, zero), full)) if level == level else np.uint8(0)
+
+
+@kernel
+def _median(inverse: F32, out: F32) -> None:
+    """The median of each pixel and its eight neighbours, for all that have them; where either is 0, what it was. [H, W]."""
+    height, width = inverse.shape
+    zero = np.float32(0.0)
+    low, middle, high = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    for v in range(1, height - 1):
+        above, here, below, row = inverse[v - 1], inverse[v], inverse[v + 1], out[v]
+        for u in range(width):
+            a, b, c = above[u], here[u], below[u]
+            less, more = min(a, b), max(a, b)
+            low[u], middle[u], high[u] = min(less, c), max(less, min(more, c)), max(more, c)
+        # Of nine in three sorted columns it is that of the largest low, the middle one in the middle, and the smallest high.
+        for u in range(1, width - 1):
+            p = max(max(low[u - 1], low[u]), low[u + 1])
+            q = max(min(middle[u - 1], middle[u]), min(max(middle[u - 1], middle[u]), middle[u + 1]))
+            r = min(min(high[u - 1], high[u]), high[u + 1])
+            found = max(min(p, q), min(max(p, q), r))
+            row[u] = found if (here[u] > zero) & (found > zero) else here[u]
 
 
 @kernel
