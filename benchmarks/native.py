@@ -38,7 +38,7 @@ def native_like(layered: LayeredDepth, level: str, seed: int = 0) -> Gaussians:
     camera, inverse = view.camera, view.layers[0].inverse_depth
     height, width = inverse.shape
     rng = np.random.default_rng(1000 + seed)
-    channels = iter(_content_like(view.picture, 13))
+    channels = iter(content_like(view.picture, 13))
 
     def channel(amount: float) -> F32:
         noise = cv2.GaussianBlur(rng.standard_normal((height, width)).astype(np.float32), (0, 0), 0.7)
@@ -53,7 +53,7 @@ def native_like(layered: LayeredDepth, level: str, seed: int = 0) -> Gaussians:
     pixel = (0.5 / camera.fx + 0.5 / camera.fy) * z
     ln = [np.minimum(math.log(size) + channel(amount), math.log(3)) for size, amount in ((0.62, 0.18), (0.62, 0.18), (0.25, 0.3))]
     turn = np.stack([np.ones((height, width), np.float32), channel(0.12), channel(0.12), channel(0.25)], axis=-1)
-    quats = _product(surface.quats, turn.reshape(-1, 4))
+    quats = product(surface.quats, turn.reshape(-1, 4))
     # Of what lies between two surfaces the network is not sure.
     edges = cv2.GaussianBlur((surface.opacities == 0).astype(np.float32).reshape(height, width), (0, 0), 1)
     logits = 2.8 + channel(1.0) - 4 * edges
@@ -68,7 +68,7 @@ def native_like(layered: LayeredDepth, level: str, seed: int = 0) -> Gaussians:
     )
 
 
-def _content_like(picture: U8, count: int) -> list[F32]:
+def content_like(picture: U8, count: int) -> list[F32]:
     """Channels of mean 0 and deviation 1 that follow the picture, as a convolutional head's do. float32 [H, W] each."""
     rng = np.random.default_rng(7)
     found = list(np.moveaxis(np.asarray((picture / 255.0 - 0.5) * 3, np.float32), -1, 0))
@@ -85,7 +85,7 @@ def _content_like(picture: U8, count: int) -> list[F32]:
     return [np.asarray((channel - channel.mean()) / channel.std(), np.float32) for channel in found]
 
 
-def _product(a: F32, b: F32) -> F32:
+def product(a: F32, b: F32) -> F32:
     """Hamilton products of wxyz quaternions. [N, 4]."""
     (w, x, y, z), (p, q, r, s) = a.T, b.T
     rows = (

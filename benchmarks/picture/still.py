@@ -29,13 +29,20 @@ def look(gaussians: Gaussians, place: Place) -> tuple[F32, F32]:
 
 
 def measure(shot: Shot, options: FrameOptions) -> tuple[dict[str, Any], list[F32]]:
-    """Bytes, splats, and for each place ``psnr``, ``ssim``, ``wrong`` (NaN where no truth is known) and ``holes``; the pictures."""
-    gaussians, packed = sent(shot, options)
+    """A frame seen from every place of its shot.
+
+    Returns:
+        Bytes, splats, what packing took, and for each place ``psnr``, ``ssim``, ``wrong`` (NaN where no truth is known) and
+        ``holes``; and the pictures.
+    """
+    gaussians, packed, pack_ms = sent(shot, options)
     places = shot.places()
     with ThreadPoolExecutor(2) as pool:
         drawn = list(pool.map(lambda place: look(gaussians, place), places))
     rows = {place.name: figures(place, *seen) for place, seen in zip(places, drawn, strict=True)}
-    report = {"bytes": len(packed.data) - len(shot.jpeg.data), "splats": len(gaussians), "places": rows}
+    # A depth frame holds the camera's own picture, a native one has colours of its own.
+    jpeg = 0 if shot.native is not None else len(shot.jpeg.data)
+    report = {"bytes": len(packed.data) - jpeg, "splats": len(gaussians), "pack_ms": pack_ms, "places": rows}
     return report, [picture for picture, _ in drawn]
 
 

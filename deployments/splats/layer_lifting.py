@@ -40,7 +40,7 @@ def lift_layers(layered: LayeredDepth, kind: Kind = "lifted") -> Gaussians:
     parts = []
     for view in layered.views:
         for index, layer in enumerate(view.layers):
-            lifted = _lift_layer(view, layer, index, kind)
+            lifted = lift_layer(view, layer, index, kind)
             if index:
                 lifted = lifted.take((layer.inverse_depth > 0).ravel())
             parts.append(_to_first(lifted, view.pose))
@@ -79,7 +79,7 @@ def lift_and_prune(
     totals: dict[str, int] = {}
     for view in layered.views:
         for index, layer in enumerate(view.layers):
-            kept, counts = prune(_lift_layer(view, layer, index, kind), min_opacity=min_opacity, border=border)
+            kept, counts = prune(lift_layer(view, layer, index, kind), min_opacity=min_opacity, border=border)
             if index:
                 counts["edge"] -= int(np.count_nonzero(~(layer.inverse_depth > 0)))
             totals = {reason: totals.get(reason, 0) + count for reason, count in counts.items()}
@@ -88,7 +88,7 @@ def lift_and_prune(
     return kept, {reason: totals[reason] + count for reason, count in counts.items()}
 
 
-def _lift_layer(view: DepthView, layer: DepthLayer, index: int, kind: Kind) -> Gaussians:
+def lift_layer(view: DepthView, layer: DepthLayer, index: int, kind: Kind) -> Gaussians:
     """One layer in its view's frame, on its grid."""
     colors = layer.colors
     if colors is None:

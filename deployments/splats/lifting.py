@@ -129,7 +129,7 @@ def lift_inverse_depth(
     n = height * width
     means, scales = np.empty((n, 3), np.float32), np.empty((n, 3), np.float32)
     quats, opacities = np.empty((n, 4), np.float32), np.empty(n, np.float32)
-    jump = _jump(camera)
+    jump = edge_jump(camera)
     framed = _frame(for_kernel(inverse), jump)
     ramps = np.zeros((height, width), np.uint8)
     if not crisp:
@@ -150,7 +150,7 @@ def resolve_edges(inverse: NDArray[np.float32], camera: Camera) -> NDArray[np.fl
     Returns:
         Fresh; 0 where there is no surface. float32 [H, W].
     """
-    jump = _jump(camera)
+    jump = edge_jump(camera)
     ramps = np.zeros(inverse.shape, np.uint8)
     framed = _resolve(_frame(for_kernel(inverse), jump), jump, ramps)
     crisp = framed[1:-1, 1:-1].copy()
@@ -158,7 +158,7 @@ def resolve_edges(inverse: NDArray[np.float32], camera: Camera) -> NDArray[np.fl
     return crisp
 
 
-def _jump(camera: Camera) -> np.float32:
+def edge_jump(camera: Camera) -> np.float32:
     """Relative step of inverse depth between neighbours that is an edge."""
     return np.float32(_JUMP + MAX_SLOPE / max(min(camera.fx, camera.fy), 1.0))
 

@@ -13,15 +13,17 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from deployments.pipeline import PredictedCapture, Prediction
-from deployments.splats import behind, pruning
+from deployments.splats import behind, behind_native, pruning
 from deployments.splats.behind import continue_behind
+from deployments.splats.behind_native import HiddenLayer, continue_native, select_both
 from deployments.splats.camera import PosedCamera
 from deployments.splats.codecs import CODECS, Codec, depth, depth_heads, original, planes, planes_heads
 from deployments.splats.codecs.packed import PackedCodec
 from deployments.splats.codecs.planes_ladder import rung_at
+from deployments.splats.codecs.view_heads import MAX_PIXELS
 from deployments.splats.files import encode_file
 from deployments.splats.gaussians import Gaussians
-from deployments.splats.layer_lifting import lift_and_prune
+from deployments.splats.layer_lifting import join, lift_and_prune
 from deployments.splats.layers import LayeredDepth, count_surfaces, resize_layers
 from deployments.splats.lifting import fit_grid
 from deployments.splats.reading import read_frame, read_layers
@@ -82,6 +84,7 @@ class Packer:
         """Compile or load every kernel, so that no user's first frame waits for it."""
         pruning.warm_up()
         behind.warm_up()
+        behind_native.warm_up()
         depth.warm_up()
         planes.warm_up(encode_plane, _decode_jpeg)
         for codec in self._codecs.values():
@@ -146,10 +149,17 @@ class Packer:
 
     def _pack_planes(self, prediction: Prediction, request: FrameRequest) -> PackedFrame:
         options, camera = request.options, prediction.camera
-        gaussians = prediction.as_gaussians()
-        kept, _, pruned = pruning.select(
-            gaussians, camera, min_opacity=options.min_opacity, border=options.border, depth_percentile=options.depth_percentile
-        )
+        wishes = {"min_opacity": options.min_opacity, "border": options.border, "depth_percentile": options.depth_percentile}
+        gaussians, hidden = _past_edges(prediction, request)
+        layer: planes.Behind | None = None
+        if hidden is None:
+            kept, _, pruned = pruning.select(gaussians, camera, **wishes)
+            total = len(kept)
+        else:
+            kept, kept_behind, pruned = select_both(gaussians, hidden, camera, **wishes)
+            coarser = rung_at(depth.BEHIND_STEP * options.depth_step)
+            layer = planes.Behind(hidden.gaussians, kept_behind, PosedCamera(hidden.camera), coarser)
+            total = len(kept) + len(kept_behind)
         data, count = planes.encode_planes(
             gaussians,
             kept,
@@ -158,8 +168,9 @@ class Packer:
             encode_jpeg=encode_plane,
             max_splats=options.max_splats,
             pool=self._jpegs,
+            behind=layer,
         )
-        pruned["budget" if len(kept) > options.max_splats else "invalid"] += len(kept) - count
+        pruned["budget" if total > options.max_splats else "invalid"] += total - count
         _tell_transparent(pruned, prediction)
         return PackedFrame(planes_heads.NAME, prediction.kind, count, data, camera, pruned, request, prediction.intrinsics)
 
@@ -169,12 +180,19 @@ class Packer:
             "min_opacity": 0.0 if "opacity" in done else options.min_opacity,
             "border": 0.0 if "border" in done else options.border,
             "depth_percentile": options.depth_percentile,
-            "max_splats": options.max_splats,
         }
+        budget = options.max_splats
         if isinstance(prediction.scene, LayeredDepth):
-            gaussians, pruned = lift_and_prune(prediction.scene, _lifted_kind(prediction), **wishes)
+            gaussians, pruned = lift_and_prune(prediction.scene, _lifted_kind(prediction), max_splats=budget, **wishes)
         else:
-            gaussians, pruned = pruning.prune(prediction.scene, prediction.camera, **wishes)
+            gaussians, hidden = _past_edges(prediction, request)
+            if hidden is None:
+                gaussians, pruned = pruning.prune(gaussians, prediction.camera, max_splats=budget, **wishes)
+            else:
+                kept, kept_behind, pruned = select_both(gaussians, hidden, prediction.camera, **wishes)
+                both = join([gaussians.take(kept), hidden.gaussians.take(kept_behind)], None)
+                gaussians, over = pruning.prune(both, prediction.camera, max_splats=budget)
+                pruned["budget"] = over["budget"]
         total = {reason: count + done.get(reason, 0) for reason, count in pruned.items()}
         _tell_transparent(total, prediction)
         if file := request.file:
@@ -192,6 +210,18 @@ def _continued(prediction: Prediction, request: FrameRequest) -> Prediction:
     if not isinstance(scene, LayeredDepth) or prediction.kind == "points" or prediction.measured:
         return prediction
     return replace(prediction, scene=continue_behind(scene, request.options.behind_deg))
+
+
+def _past_edges(prediction: Prediction, request: FrameRequest) -> tuple[Gaussians, HiddenLayer | None]:
+    """Predicted Gaussians of one view with what they hide, as far as the client wants it; all others are as they are.
+
+    What one of several views hides another one sees.
+    """
+    gaussians, camera, options = prediction.as_gaussians(), prediction.camera, request.options
+    whole = gaussians.grid == (1, camera.height, camera.width) and len(gaussians) * 5 // 4 <= MAX_PIXELS
+    if prediction.kind != "native" or not whole:
+        return gaussians, None
+    return continue_native(gaussians, camera, options.behind_deg, options.min_opacity)
 
 
 def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameRequest) -> PackedFrame:

@@ -142,6 +142,7 @@ class Engine:
         metric: Whether units are metres.
         other_labels: Labels that some of its frames have instead.
         joins_views: Whether it makes one world of several views of one moment.
+        around_deg: How far to the side its frames look right, degrees; 0: nobody has said.
     """
 
     engine: str
@@ -153,6 +154,7 @@ class Engine:
     metric: bool = False
     other_labels: List[str] = field(default_factory=list)
     joins_views: bool = False
+    around_deg: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

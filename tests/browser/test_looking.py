@@ -1,4 +1,4 @@
-"""Looking around: a view that sways by itself until it is touched, keys that fly, and a wider field of view."""
+"""Looking around: a view that sways by itself until it is touched, keys that fly, how far it goes, and a wider field of view."""
 
 import io
 import time
@@ -55,6 +55,18 @@ def test_who_asked_for_less_motion_gets_none(open_viewer: OpenViewer, synthetic:
     viewer = open_still(open_viewer, synthetic.url)  # The contexts of these tests ask for it.
     assert viewer.get("state.settings.sway") is False
     picture(viewer)
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_the_view_goes_as_far_as_a_files_engine_says_that_it_looks_right(open_viewer: OpenViewer, synthetic: AppServer, free: int):
+    viewer = open_still(open_viewer, f"{synthetic.url}/?free_orbit={free}")
+    shown = []
+    for _ in range(2):
+        # 16 degrees, then 32: beyond the engine's 15, and within what the viewer would allow by itself.
+        for _ in range(4):
+            viewer.page.keyboard.press("ArrowRight")
+        shown.append(picture(viewer))
+    assert (np.abs(shown[1] - shown[0]).mean() > 0.5) == bool(free)
 
 
 def test_keys_fly_and_come_back(open_viewer: OpenViewer, synthetic: AppServer):

@@ -179,7 +179,7 @@ def test_pruning_before_the_copy_gives_the_packers_own_frame(checkpoints: Any, o
     from deployments.stages.pack import Packer, PackSettings
 
     packer = Packer(PackSettings())
-    captures = [capture(0, **options), capture(1)]
+    captures = [capture(0, behind_deg=0.0, **options), capture(1, behind_deg=0.0)]
     early = predictions(faded(checkpoints["micro"], prune_on_device=True).predict(captures))
     late = predictions(faded(checkpoints["micro"], prune_on_device=False).predict(captures))
     for asked, a, b in zip(captures, early, late, strict=True):
@@ -198,9 +198,10 @@ def test_a_session_whose_codec_needs_the_grid_gets_it_and_its_neighbour_is_prune
     from deployments.stages.pack import Packer, PackSettings
 
     asked = DecodedCapture(capture(0).views, FrameRequest(FrameOptions(codec=codec), ("planes", "packed", "points")))
-    plain = capture(1)
-    planar, pruned = predictions(faded(checkpoints["micro"], prune_on_device=True).predict([asked, plain]))
+    aside, plain = capture(1), capture(1, behind_deg=0.0)
+    planar, whole, pruned = predictions(faded(checkpoints["micro"], prune_on_device=True).predict([asked, aside, plain]))
     assert planar.as_gaussians().grid is not None and not planar.pruned
+    assert whole.as_gaussians().grid is not None and not whole.pruned, "who looks past edges needs them, too"
     assert pruned.as_gaussians().grid is None and pruned.pruned
     packer = Packer(PackSettings())
     frame, packed = (

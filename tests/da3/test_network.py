@@ -329,6 +329,7 @@ def test_every_card_names_its_licence_and_fits_the_package() -> None:
         assert card.gaussian_head == ("gs_head" in main) and card.several_views == ("cam_dec" in main)
         info = card.engine()
         assert info.joins_views == card.several_views
+        assert info.around_deg == (10 if card.gaussian_head else 15) and card.engine("points").around_deg == 15
         assert len(card.revision) == 40, "a commit, not a branch that moves"
         assert info.licence and bool(info.licence_note) == (info.licence == "CC-BY-NC-4.0")
         assert info.kinds == (["native", "points"] if card.gaussian_head else ["points", "lifted"])

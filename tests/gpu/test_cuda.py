@@ -63,7 +63,7 @@ def same(a: Prediction, b: Prediction) -> None:
 
 
 @pytest.mark.parametrize("name", list(LAYOUTS))
-@pytest.mark.parametrize("options", [{}, {"representation": "points"}, {"sh_degree": 2, "border": 0.1}])
+@pytest.mark.parametrize("options", [{}, {"representation": "points"}, {"sh_degree": 2, "border": 0.1, "behind_deg": 0.0}])
 def test_it_gives_what_the_cpu_gives_before_and_after_it_is_captured(
     checkpoints: dict[str, Path], name: str, options: dict[str, Any]
 ) -> None:

@@ -281,7 +281,7 @@ def test_a_frame_with_a_face_says_so_and_one_without_does_not() -> None:
     assert predict(photo("astronaut")).label == FACE_LABEL == "Demo depth with a 3D face (no depth network)"
     assert predict(photo("coffee")).label == ""
     info = model().info
-    assert (info.label, info.other_labels) == (LABEL, [FACE_LABEL])
+    assert (info.label, info.other_labels, info.around_deg) == (LABEL, [FACE_LABEL], 20)
 
 
 # --- over time ---

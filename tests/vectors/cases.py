@@ -165,7 +165,7 @@ def golden(name: str) -> NDArray[np.uint8]:
 def session_entries() -> list[Entry]:
     """A recording: a welcome, depth with the picture that was sent, a notice that players skip, and packed words."""
     from_scene = golden("scene.depth").tobytes()
-    engine = Engine("stub", "stub", "Golden vectors", "Apache-2.0", ["lifted"])
+    engine = Engine("stub", "stub", "Golden vectors", "Apache-2.0", ["lifted"], around_deg=15.0)
     limits = Limits(1 << 20, 1 << 20, 1, 2, 2, 100_000, 504, ["depth", "packed"], 60.0)
     quality = QualityState(100_000, 0, 1.0, 1.0, "", "")
 

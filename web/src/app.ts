@@ -112,6 +112,9 @@ export class App {
     const panels = new Panels(() => player.invalidate());
     player.room = (aspect) => panels.room(aspect);
     this.store.subscribe(keepFocus());
+    this.store.subscribe(({ engine, replay }) => {
+      player.orbit.around = (replay ? replay.engine : engine)?.around_deg ?? 0;
+    });
     attachCopying(() => this.report());
     if (config.theme) document.documentElement.dataset["theme"] = config.theme;
     document.body.classList.toggle("embed", config.embed);

@@ -59,8 +59,8 @@ test("the golden file opens with its frames, each with the picture that it takes
   assert.equal(packed.count(second.message.data), 48);
   assert.equal(first.message.label, "Golden vectors");
   assert.deepEqual(
-    [opened.engine?.label, opened.engine?.licence, opened.engine?.metric],
-    ["Golden vectors", "Apache-2.0", false],
+    [opened.engine?.label, opened.engine?.licence, opened.engine?.metric, opened.engine?.around_deg],
+    ["Golden vectors", "Apache-2.0", false, 15],
   );
 });
 

@@ -47,6 +47,56 @@ test("a reset ends exactly at the capture viewpoint, and then nothing moves any 
   assert.equal(orbit.advance(16), false);
 });
 
+test("an engine says how far to the side its frames look right, and a view beyond glides back", () => {
+  const orbit = new Orbit();
+  orbit.turn(30, 20);
+  for (let i = 0; i < 200; i++) orbit.advance(16);
+  orbit.around = 14;
+  assert.equal(orbit.pose.yawDeg, 30, "it does not jump");
+  for (let i = 0; i < 200; i++) orbit.advance(16);
+  assert.deepEqual([orbit.pose.yawDeg, orbit.pose.pitchDeg], [14, 10]);
+  orbit.turn(-99, -99);
+  for (let i = 0; i < 200; i++) orbit.advance(16);
+  assert.deepEqual([orbit.pose.yawDeg, orbit.pose.pitchDeg], [-14, -10]);
+  orbit.around = 14;
+  assert.equal(orbit.advance(16), false, "said again, it changes nothing");
+  orbit.free = true;
+  orbit.turn(-50, 0);
+  for (let i = 0; i < 200; i++) orbit.advance(16);
+  assert.equal(orbit.pose.yawDeg, -64);
+});
+
+test("what an engine does not say, or says beyond reason, leaves the view its own limits", () => {
+  for (const [around, yaw, pitch] of [
+    [0, 35, 25] as const,
+    [-3, 35, 25] as const,
+    [NaN, 35, 25] as const,
+    [1e9, 180, 25] as const,
+  ]) {
+    const orbit = new Orbit();
+    orbit.still = true;
+    orbit.around = around;
+    orbit.turn(500, 500);
+    orbit.advance(16);
+    assert.deepEqual([orbit.pose.yawDeg, orbit.pose.pitchDeg], [yaw, pitch], `${around}`);
+  }
+});
+
+test("a sway stays where frames look right", () => {
+  const widest = (around: number): number => {
+    const orbit = new Orbit();
+    orbit.around = around;
+    orbit.sway = true;
+    const yaws = Array.from({ length: 100 }, () => {
+      orbit.advance(100);
+      return Math.abs(orbit.pose.yawDeg);
+    });
+    return Math.max(...yaws);
+  };
+  assert.ok(Math.abs(widest(10) - 6) < 0.1);
+  assert.ok(Math.abs(widest(20) - 9) < 0.1 && Math.abs(widest(0) - 9) < 0.1);
+});
+
 test("swaying goes to both sides and keeps drawing", () => {
   const orbit = new Orbit();
   orbit.sway = true;

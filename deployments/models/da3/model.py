@@ -92,7 +92,8 @@ class DepthAnything3:
             where neither the client nor the picture's EXIF says it; 0: unknown, and 60 is the guess. The metres of metric-large are
             in proportion to it.
         threads: Of a CPU; 0: as many as this process may use.
-        prune_on_device: Copy only what the packer would keep, unless its codec needs the whole grid; None: on a GPU.
+        prune_on_device: Copy only what the packer would keep, unless its codec or what is behind edges needs the whole grid; None:
+            on a GPU.
         warm_up_batch: Largest batch that is run at the start on a GPU, where every size is tuned for.
 
     Raises:
@@ -290,8 +291,9 @@ class DepthAnything3:
 
 def _wish(request: FrameRequest, kind: SplatKind) -> Wish:
     options = request.options
-    # Without a border to cut, all Gaussians stay, in the order of their pixels: what ``planes`` needs.
-    needs_grid = request.file is None and request.codec_for(kind, holds_depth=False) == planes_heads.NAME
+    # Without a border to cut, all Gaussians stay, in the order of their pixels: what ``planes`` needs, and who looks past edges.
+    is_planar = request.file is None and request.codec_for(kind, holds_depth=False) == planes_heads.NAME
+    needs_grid = is_planar or options.behind_deg > 0
     return Wish(options.min_opacity, 0.0 if needs_grid else options.border, options.max_splats)
 
 

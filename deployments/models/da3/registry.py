@@ -12,6 +12,10 @@ from deployments.stream.messages import Engine
 
 Kind = Literal["auto", "native", "lifted", "points"]
 
+AROUND_DEG = {"depth": 15.0, "native": 10.0}
+"""How far to the side frames look right. Depth: as far as surfaces go on behind edges by default. Native Gaussians go on as far,
+but what real weights predict away from the camera's own view nobody here has measured, and it is told to be poor."""
+
 NON_COMMERCIAL = "CC BY-NC 4.0: these weights are not for commercial use."
 
 
@@ -62,6 +66,7 @@ class ModelCard:
             licence_note=NON_COMMERCIAL if self.licence == "CC-BY-NC-4.0" else "",
             metric=self.metric,
             joins_views=self.several_views,
+            around_deg=AROUND_DEG["native" if first == "native" else "depth"],
         )
 
 

@@ -96,6 +96,7 @@ class ReliefModel:
             licence="Apache-2.0",
             kinds=["lifted", "points"],
             other_labels=[FACE_LABEL] if self._faces else [],
+            around_deg=20.0,
         )
 
     def warm_up(self) -> None:

@@ -44,7 +44,8 @@ low..high, and eigenvectors give scales and axes back. Its diagonal is low + byt
 (byte − 128)/127 · (high − low)/2.
 
 The encoder decides what is shown: a pixel whose Gaussian was pruned has none. The grid is the part of the picture in which any is
-left, and if there are more than the budget it is a coarser one, whose cells take the Gaussian in their middle, larger.
+left, and if there are more than the budget it is a coarser one, whose cells take the Gaussian in their middle, larger. What is
+behind the edges of the first view's Gaussians is one more view, from the same place and of fewer pixels.
 
 Error: inverse depth is off by at most half a step (15 units). What JPEG does to the rest is the encoder's choice, between the rungs
 of :mod:`deployments.splats.codecs.planes_ladder`. Harmonics beyond DC are dropped, and colours are clamped to 0..1.
@@ -53,6 +54,7 @@ of :mod:`deployments.splats.codecs.planes_ladder`. Harmonics beyond DC are dropp
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +106,23 @@ _SAMPLE = 41
 """Every so many Gaussians are measured; a prime, so that they are no columns of the picture."""
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A layer behind the first view's Gaussians.
+
+    Attributes:
+        gaussians: On the grid of ``view``, in the first camera's frame.
+        kept: Indices of those to show.
+        view: The camera that they are pixels of.
+        rung: How finely they are coded.
+    """
+
+    gaussians: Gaussians
+    kept: NDArray[np.intp]
+    view: PosedCamera
+    rung: Rung
+
+
 def can_encode(gaussians: Gaussians, views: Sequence[PosedCamera]) -> bool:
     """Whether these Gaussians lie on the grids of these cameras, and are few enough."""
     grid = gaussians.grid
@@ -121,6 +140,7 @@ def encode_planes(
     encode_jpeg: EncodeJpeg,
     max_splats: int = MAX_PIXELS,
     pool: Executor | None = None,
+    behind: Behind | None = None,
 ) -> tuple[U8, int]:
     """A frame as bytes.
 
@@ -132,6 +152,7 @@ def encode_planes(
         encode_jpeg: The JPEG encoder; called from the pool's threads, if there is one.
         max_splats: Budget.
         pool: Where JPEGs are coded while the depth is.
+        behind: What is behind the first view's Gaussians; it becomes a view of its own, after the others.
 
     Returns:
         Fresh, contiguous, uint8 [size]; and how many Gaussians are in it.
@@ -145,19 +166,25 @@ def encode_planes(
             f"got {len(gaussians)} on {gaussians.grid}"
         )
     pixels = gaussians.grid[1] * gaussians.grid[2]
-    shown = np.zeros(len(gaussians), np.bool_)
-    shown[kept] = True
-    heads, sections, count = [], [], 0
+    shown = _shown(len(gaussians), kept)
+    todo = []
     for index, view in enumerate(views):
         of_view = slice(index * pixels, (index + 1) * pixels)
-        own = _slice(gaussians, of_view) if len(views) > 1 else gaussians
-        budget = max(1, max_splats * int(np.count_nonzero(shown[of_view])) // max(len(kept), 1)) if len(views) > 1 else max_splats
-        head, parts, found = _encode_view(to_view(own, view.pose), shown[of_view], view, rung, encode_jpeg, budget, pool)
+        todo.append((_slice(gaussians, of_view) if len(views) > 1 else gaussians, shown[of_view], view, rung))
+    total = len(kept)
+    if behind is not None and len(behind.kept):
+        todo.append((behind.gaussians, _shown(len(behind.gaussians), behind.kept), behind.view, behind.rung))
+        total += len(behind.kept)
+    heads, sections, count = [], [], 0
+    for own, own_shown, view, own_rung in todo:
+        share = max_splats * int(np.count_nonzero(own_shown)) // max(total, 1)
+        budget = max(1, share) if len(todo) > 1 else max_splats
+        head, parts, found = _encode_view(to_view(own, view.pose), own_shown, view, own_rung, encode_jpeg, budget, pool)
         heads.append(head)
         sections += parts
         count += found
     body = b"".join([*heads, *sections])
-    start = HEADER.pack(MAGIC, VERSION, len(views), 0, zlib.crc32(body))
+    start = HEADER.pack(MAGIC, VERSION, len(todo), 0, zlib.crc32(body))
     return np.frombuffer(bytearray(start + body), np.uint8), count
 
 
@@ -196,6 +223,12 @@ def warm_up(encode_jpeg: EncodeJpeg, read_jpeg: ReadJpeg) -> None:
         view = PosedCamera(Camera(2, 2, 2.0, 2.0, 1.0, 1.0))
         data, _ = encode_planes(frame, np.array([0, 1, 3]), [view], rung=rung_at(1 / 512), encode_jpeg=encode_jpeg)
         decode_planes(data, read_jpeg)
+
+
+def _shown(size: int, kept: NDArray[np.intp]) -> NDArray[np.bool_]:
+    shown = np.zeros(size, np.bool_)
+    shown[kept] = True
+    return shown
 
 
 def _slice(gaussians: Gaussians, part: slice) -> Gaussians:

@@ -120,8 +120,18 @@ function engineIn(message: Uint8Array): Engine | null {
     const text = (key: string): string => (typeof engine[key] === "string" ? engine[key] : "");
     const [name, label, licence, licenceNote] = [text("name"), text("label"), text("licence"), text("licence_note")];
     const [metric, joins] = [engine["metric"] === true, engine["joins_views"] === true];
+    const around = typeof engine["around_deg"] === "number" ? engine["around_deg"] : 0;
     const [kinds, others]: [string[], string[]] = [[], []];
-    const said = { label, licence, licence_note: licenceNote, kinds, metric, other_labels: others, joins_views: joins };
+    const said = {
+      label,
+      licence,
+      licence_note: licenceNote,
+      kinds,
+      metric,
+      other_labels: others,
+      joins_views: joins,
+      around_deg: around,
+    };
     return { engine: text("engine"), name, ...said };
   } catch {
     return null;

@@ -23,7 +23,7 @@ export interface FrameOptions {
   depth_percentile: number;
   /** How much a model that predicts depth holds still what does not move, 0..1; 0: every frame stands alone. */
   calm: number;
-  /** How far to the side surfaces go on behind nearer ones' edges, degrees, 0..30; 0: not at all. For models that predict depth. */
+  /** How far to the side surfaces go on behind nearer ones' edges, degrees, 0..30; 0: not at all. For depth, and for Gaussians that a model predicts of one view. */
   behind_deg: number;
   /** Longest side of the picture the model works on, pixels; 0 leaves it to the model. */
   inference_px: number;
@@ -61,6 +61,8 @@ export interface Engine {
   other_labels: string[];
   /** Whether it makes one world of several views of one moment. */
   joins_views: boolean;
+  /** How far to the side its frames look right, degrees; 0: nobody has said. */
+  around_deg: number;
 }
 
 /** What the server accepts. */

@@ -1,6 +1,9 @@
 // Orbit around the subject: angles, distance and pan with limits, smoothed. Pure; the page feeds it events and time.
 
-/** From the capture viewpoint a single view looks right; far from it, one sees what the camera never saw. */
+/**
+ * From the capture viewpoint a single view looks right; far from it, one sees what the camera never saw. The angles are those of
+ * an engine that does not say how far its frames look right.
+ */
 const LIMITS = { yawDeg: 35, pitchDeg: 25, nearest: 0.45, farthest: 2.2, pan: 0.35 };
 /** A webcam's picture reaches 0.43 of the distance up and down from its middle, and further to the sides. */
 const PAN_PER_DISTANCE = 0.4;
@@ -8,7 +11,8 @@ const FREE_LIMITS = { yawDeg: 180, pitchDeg: 85, nearest: 0.1, farthest: 6, pan:
 /** Time constant of the motion. */
 const GLIDE_MS = 90;
 const SETTLED = 1e-4;
-const SWAY = { yawDeg: 9, pitchDeg: 3, periodMs: 7000 };
+/** `share` of the limits, so that a view from the front never sways to where it looks wrong. */
+const SWAY = { yawDeg: 9, pitchDeg: 3, share: 0.6, periodMs: 7000 };
 
 export interface OrbitPose {
   /** Degrees to the right, as seen from above. */
@@ -43,6 +47,7 @@ export class Orbit {
   private readonly current: OrbitPose = { ...HOME };
   private swayMs = 0;
   private sways = false;
+  private aroundDeg = LIMITS.yawDeg;
 
   get sway(): boolean {
     return this.sways;
@@ -59,6 +64,14 @@ export class Orbit {
     this.swayMs = 0;
   }
 
+  /** How far to the side frames look right, degrees; 0: nobody has said. A view beyond glides back. */
+  set around(deg: number) {
+    const aroundDeg = deg > 0 ? Math.min(deg, FREE_LIMITS.yawDeg) : LIMITS.yawDeg;
+    if (aroundDeg === this.aroundDeg) return;
+    this.aroundDeg = aroundDeg;
+    this.aim({});
+  }
+
   /** Nothing moves but the sway. */
   get swaysOnly(): boolean {
     return this.sways && (Object.keys(HOME) as (keyof OrbitPose)[]).every((key) => this.target[key] === this.current[key]);
@@ -68,10 +81,11 @@ export class Orbit {
   get pose(): OrbitPose {
     if (!this.sways) return this.current;
     const phase = (2 * Math.PI * this.swayMs) / SWAY.periodMs;
+    const less = this.free ? 1 : Math.min(1, (SWAY.share * this.aroundDeg) / SWAY.yawDeg);
     return {
       ...this.current,
-      yawDeg: this.current.yawDeg + SWAY.yawDeg * Math.sin(phase),
-      pitchDeg: this.current.pitchDeg + SWAY.pitchDeg * Math.sin(2 * phase),
+      yawDeg: this.current.yawDeg + less * SWAY.yawDeg * Math.sin(phase),
+      pitchDeg: this.current.pitchDeg + less * SWAY.pitchDeg * Math.sin(2 * phase),
     };
   }
 
@@ -94,7 +108,9 @@ export class Orbit {
   /** Goes somewhere within the limits. */
   aim(to: Partial<OrbitPose>): void {
     Object.assign(this.target, to);
-    const limits = this.free ? FREE_LIMITS : LIMITS;
+    const { aroundDeg } = this;
+    const angles = { yawDeg: aroundDeg, pitchDeg: Math.min(LIMITS.pitchDeg, (aroundDeg * LIMITS.pitchDeg) / LIMITS.yawDeg) };
+    const limits = this.free ? FREE_LIMITS : { ...LIMITS, ...angles };
     const clamp = (value: number, low: number, high: number): number => Math.min(high, Math.max(low, value));
     const t = this.target;
     t.yawDeg = clamp(t.yawDeg, -limits.yawDeg, limits.yawDeg);
