@@ -13,8 +13,7 @@ from deployments.splats.codecs import planes
 from deployments.splats.codecs.planes_ladder import rung_at
 from deployments.stages.pack import PackSettings, encode_plane
 from tests.browser.conftest import Worker
-from tests.browser.test_depth import OpenViewer, Serve, on_black, psnr_db
-from tests.browser.test_viewer import picture_of
+from tests.browser.test_depth import OpenViewer, Serve, at_rest, on_black, psnr_db
 from tests.server import ROOT
 from tests.vectors.native import native_frame
 from tests.vectors.reference import packed_numbers
@@ -67,10 +66,11 @@ def test_a_native_stream_shows_what_packed_splats_show(open_viewer: OpenViewer, 
         # Without the panels the picture has the whole window, whatever they say.
         viewer.page.keyboard.press("h")
         viewer.page.wait_for_timeout(300)
+        picture = at_rest(viewer)
         assert viewer.get("stats.badReplies") == 0
         shown = viewer.get("state.shown")
         assert (shown["codec"], shown["kind"]) == ("planes" if codec == "auto" else "packed", "native")
-        pictures[codec] = shown["count"], np.asarray(picture_of(viewer.get("captureScreenshot()")).convert("RGBA"))
+        pictures[codec] = shown["count"], picture
     (count, ours), (packed_count, reference) = pictures["auto"], pictures["packed"]
     assert count == packed_count
     drawn = (ours[..., 3] > 0) | (reference[..., 3] > 0)
