@@ -57,6 +57,7 @@ class Usage:
         descriptors: Open files and sockets.
         threads: Number of threads.
         processes: Number of processes.
+        kernel_s: Of ``cpu_s`` what the kernel has used for it, such as copying into sockets.
     """
 
     cpu_s: float = 0.0
@@ -64,6 +65,7 @@ class Usage:
     descriptors: int = 0
     threads: int = 0
     processes: int = 1
+    kernel_s: float = 0.0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -72,6 +74,7 @@ class Usage:
             self.descriptors + other.descriptors,
             self.threads + other.threads,
             self.processes + other.processes,
+            self.kernel_s + other.kernel_s,
         )
 
 
@@ -153,7 +156,7 @@ class ServerProcesses:
                 times, memory = process.cpu_times(), process.memory_info()
                 # Only Linux says how much is shared.
                 private = memory.rss - getattr(memory, "shared", 0)
-                usage = Usage(times.user + times.system, private, process.num_fds(), process.num_threads())
+                usage = Usage(times.user + times.system, private, process.num_fds(), process.num_threads(), 1, times.system)
                 found[process.pid] = (part_of(process.cmdline()), usage)
         return found
 
