@@ -158,7 +158,8 @@ def viewer_frame_ms(alone: dict[str, Any], row: dict[str, Any]) -> dict[str, flo
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows for people, as Markdown."""
-    head = "| viewers | fps each (least) | age ms, 50 / 95% | Mbit/s | ingress | proxy | relay | all | ms a viewer-frame (kernel's) | clients |"
+    head = "| viewers | fps each (least) | age ms, 50 / 95% | Mbit/s | ingress | proxy | relay | all "
+    head += "| ms a viewer-frame (kernel's) | clients |"
     lines = [head, "|" + "---|" * (head.count("|") - 1)]
     for row in rows:
         used, cost = row["cores"], row.get("viewer_frame_ms")
