@@ -36,7 +36,7 @@ _SMALLEST_PX = 16
 """A side below this has no rim worth the name."""
 _ROUNDS = 6
 """Of smoothing what is hidden."""
-_SAME = 0.1
+_SAME = 0.3
 """Hidden surfaces whose inverse depths differ by more than this fraction stay two."""
 _BACK = 1.004
 """The layer behind lies this much behind the front where they overlap: it never hides the front's own pixels."""
@@ -181,9 +181,20 @@ def _find_sources(near: F32, far: F32, means: F32, sources: U8, clean: F32) -> i
     found = 0
     for i in range(height):
         for j in range(width):
-            if edges[i, j] and _clean_colour(near, far, means, touched, i, j, clean[i, j]):
-                sources[i, j] = 1
-                found += 1
+            if edges[i, j]:
+                if _clean_colour(near, far, means, touched, i, j, clean[i, j]):
+                    sources[i, j] = 1
+                    found += 1
+                else:
+                    edges[i, j] = 2
+    for i in range(height):
+        for j in range(width):
+            if edges[i, j] == 2:
+                most = near[i, j]
+                for y in range(max(i - 1, 0), min(i + 2, height)):
+                    for x in range(max(j - 1, 0), min(j + 2, width)):
+                        most = max(most, near[y, x])
+                far[i, j] = most
     return found
 
 
@@ -227,9 +238,12 @@ def _spread(far: F32, span: np.float32, sources: U8, seeds: I32) -> None:
                     distance = max(np.sqrt(np.float32(y * y + x * x)) - np.float32(2.0), np.float32(0.01))
                     apart = here - w if here > zero else np.float32(0.02)
                     then = distance * distance / (apart * apart)
-                    if then > span2 or then >= late[i, j]:
+                    if then > span2:
                         continue
-                    late[i, j], seeds[i, j] = then, seed
+                    key = distance * distance / (apart * apart * apart * apart * apart * apart)
+                    if key >= late[i, j]:
+                        continue
+                    late[i, j], seeds[i, j] = key, seed
                     if waits[i, j] == 0:
                         waits[i, j] = 1
                         ring[(first + count) % size] = i << 16 | j
@@ -247,7 +261,7 @@ def _continue(far: F32, clean: F32, sources: U8, seeds: I32, out: F32, level: F3
     for i in range(height):
         for j in range(width):
             s = seeds[i, j]
-            if sources[i, j]:
+            if sources[i, j] and s < 0:
                 # A cell's width outwards, so that no gap shows between what is seen and what goes on.
                 for y in range(max(i - 1, 0), min(i + 2, height)):
                     for x in range(max(j - 1, 0), min(j + 2, width)):
