@@ -451,7 +451,7 @@ def _mend_rim(w: F32, picture: U8, behind: F32, colors: U8, offsets: I32, opacit
                 # One level: more cost bytes that nobody sees.
                 opacity[v, u] //= 2
                 faded += 1
-            elif not is_near and (is_mixed or (length < np.float32(2.5) and from_far > np.float32(4.0) * like * apart)):
+            elif not is_near and (is_mixed or length < np.float32(2.5)):
                 opacity[v, u] = 0
                 faded += 1
     _smooth_rim(w, behind, marked)
