@@ -426,8 +426,7 @@ def _mend_rim(w: F32, picture: U8, behind: F32, colors: U8, offsets: I32, opacit
                         py, px = y, x
             if px < 0:
                 if not is_near and length < np.float32(1.5):
-                    opacity[v, u] = 0
-                    faded += 1
+                    w[v, u] = zero
                 continue
             if is_near:
                 w[v, u] = max(before[v, u], surface)
@@ -452,8 +451,7 @@ def _mend_rim(w: F32, picture: U8, behind: F32, colors: U8, offsets: I32, opacit
                 opacity[v, u] //= 2
                 faded += 1
             elif not is_near and (is_mixed or length < np.float32(2.5)):
-                opacity[v, u] = 0
-                faded += 1
+                w[v, u] = zero
     _smooth_rim(w, behind, marked)
     return faded
 
