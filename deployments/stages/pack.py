@@ -35,7 +35,7 @@ JPEG_QUALITY, JPEG_COARSE_QUALITY = 88, 75
 """Of pictures that are coded here. A pixel of theirs is a splat, so colours are not subsampled, but in the coarse rendition."""
 COARSE_SIDE, COARSE_STEP = 0.6, 1 / 128
 """Of the coarse rendition of a ``depth`` frame: its grid's sides, and the step: about a third of the bytes."""
-BEHIND_QUALITY = 30
+BEHIND_QUALITY = 65
 """Of the colours of layers behind, which are smooth."""
 FAR_MORE = 6.0
 """Pixels of the camera's picture for one of the grid, above which it is coded anew: 640×480 shown on 304×228 is just below."""
