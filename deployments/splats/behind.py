@@ -221,10 +221,11 @@ def _spread(far: F32, span: np.float32, sources: U8, seeds: I32) -> None:
                     # Two cells nearer than it is: splats are wider than their cells. Where depth is missing little is hidden.
                     distance = max(np.sqrt(np.float32(y * y + x * x)) - np.float32(2.0), np.float32(0.5))
                     apart = here - w if here > zero else np.float32(0.02)
-                    apart2 = apart * apart
-                    then = distance * distance / apart2
-                    rank = then / (apart2 * apart2)
-                    if then > span2 or rank >= least_rank[i, j]:
+                    distance2, apart2 = distance * distance, apart * apart
+                    if distance2 > span2 * apart2:
+                        continue
+                    rank = distance2 / (apart2 * apart2 * apart2)
+                    if rank >= least_rank[i, j]:
                         continue
                     least_rank[i, j], seeds[i, j] = rank, seed
                     if waits[i, j] == 0:
