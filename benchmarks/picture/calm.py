@@ -43,7 +43,7 @@ def measure(calm: float) -> dict[str, Any]:
     rng = np.random.default_rng(1)
     still = render_scene(0.5, PX, PX * 3 // 4)
     shown = run(depth_engine(calm), [_frame(still, rng) for _ in range(_STILL)])[_SETTLED:]
-    relief = run(_relief(), [_frame(still, rng) for _ in range(_STILL)])[_SETTLED:]
+    relief = run(relief_engine(calm), [_frame(still, rng) for _ in range(_STILL)])[_SETTLED:]
     return {
         "calm": calm,
         "still": _deviation(shown),
@@ -51,7 +51,9 @@ def measure(calm: float) -> dict[str, Any]:
         **_walk(calm),
         "cut": _frames_until_locked(calm),
         "relief still": _deviation(relief),
+        "relief person": _deviation(relief, still.depth < 2),
         "relief flicker": _flicker(relief, still),
+        **_relief_walk(calm),
     }
 
 
@@ -63,7 +65,10 @@ HEADS = {
     "person": "walk: person off by %",
     "cut": "cut: frames to lock",
     "relief still": "relief: depth deviation %",
+    "relief person": "of the person",
     "relief flicker": "flicker, levels",
+    "relief wall": "relief, walk: wall off by at most %",
+    "relief cut": "relief, cut: frames to lock",
 }
 """Key of ``measure`` → what it is."""
 
@@ -90,11 +95,12 @@ def depth_engine(calm: float) -> Engine:
     return predict
 
 
-def _relief() -> Engine:
+def relief_engine(calm: float) -> Engine:
+    """The relief, which takes the picture alone."""
     model = ReliefModel()
 
     def predict(frame: Frame, state: bytes, index: int) -> tuple[F32, bytes]:
-        request = FrameRequest(FrameOptions(inference_px=PX), state=state, arrived_s=1 + index / FPS)
+        request = FrameRequest(FrameOptions(inference_px=PX, calm=calm), state=state, arrived_s=1 + index / FPS)
         (found,) = model.predict([DecodedCapture((frame[1],), request)])
         assert isinstance(found, Prediction) and isinstance(found.scene, LayeredDepth), str(found)
         return found.scene.views[0].layers[0].inverse_depth, found.state
@@ -112,10 +118,12 @@ def _frame(scene: SceneFrame, rng: np.random.Generator) -> Frame:
     return np.exp(ln).astype(np.float32), np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def _deviation(shown: list[F32]) -> float:
-    """Median over the pixels of depth's standard deviation over time, %."""
+def _deviation(shown: list[F32], where: NDArray[np.bool_] | None = None) -> float:
+    """Median over the pixels, or some of them, of depth's standard deviation over time, %."""
     stack = np.stack(shown)
     surface = (stack > 0).all(axis=0)
+    if where is not None:
+        surface &= where
     return 100 * float(np.median((stack.std(axis=0) / np.maximum(stack.mean(axis=0), 1e-6))[surface]))
 
 
@@ -151,12 +159,36 @@ def _walking() -> Iterator[SceneFrame]:
 def _frames_until_locked(calm: float) -> int:
     """After a cut, and after the cut back, the most frames until the scale is the network's own."""
     rng = np.random.default_rng(3)
-    here, there = render_scene(0.5, PX, PX * 3 // 4), render_scene(0.5, PX, PX * 3 // 4, Cast((), crowded=True))
-    # Another room, turned round and half as large again.
-    there = SceneFrame(there.rgb[::-1, ::-1].copy(), there.depth[::-1, ::-1].copy() * np.float32(1.5), there.camera)
+    here = render_scene(0.5, PX, PX * 3 // 4)
+    there = _turned(render_scene(0.5, PX, PX * 3 // 4, Cast((), crowded=True)))
     frames = [_frame(scene, rng) for scene in [here] * 10 + [there] * 10 + [here] * 10]
     shown = run(depth_engine(calm), frames)
     off = [abs(float(np.median(inverse * depth)) - 1) for inverse, (depth, _) in zip(shown, frames, strict=True)]
     allowed = _CRITICAL + 2 * _SCALE
     waits = [next((n for n in range(10) if off[cut + n] < allowed), 10) for cut in (10, 20)]
     return max(waits) + 1
+
+
+def _turned(scene: SceneFrame) -> SceneFrame:
+    """Another room: turned round and half as large again."""
+    return SceneFrame(scene.rgb[::-1, ::-1].copy(), scene.depth[::-1, ::-1].copy() * np.float32(1.5), scene.camera)
+
+
+def _relief_walk(calm: float) -> dict[str, float]:
+    """Somebody crosses the room behind a person who stays: how far the relief's wall is off at most, %; and a cut, as above."""
+    rng = np.random.default_rng(4)
+    stays = Person(0.0, 0.0, 0.0)
+    empty = _turned(render_scene(0.5, PX, PX * 3 // 4, Cast((), crowded=True)))
+    casts = [Cast((stays, Person(-1.4 + 0.12 * index, 0.0, 0.9, 1.3))) for index in range(24)]
+    frames = [_frame(render_scene(0.5, PX, PX * 3 // 4, cast), rng) for cast in casts]
+    corner = np.s_[: PX // 8, : PX // 8]
+    walls = np.array([np.median(inverse[corner]) for inverse in run(relief_engine(calm), frames)])
+    frames = frames[:10] + [_frame(empty, rng) for _ in range(10)] + frames[:10]
+    shown = run(relief_engine(calm), frames)
+    # What the relief makes of the same picture at the start of a stream, which nothing came before.
+    alone = {start: run(relief_engine(calm), [frames[start]])[0] for start in (10, 20)}
+    waits = []
+    for start, true in alone.items():
+        off = [abs(float(np.median(shown[start + n] / np.maximum(true, 1e-6))) - 1) for n in range(10)]
+        waits.append(next((n for n in range(10) if off[n] < _CRITICAL), 10))
+    return {"relief wall": 100 * float(np.abs(walls / np.median(walls) - 1).max()), "relief cut": max(waits) + 1}

@@ -3,13 +3,13 @@
 A model that predicts depth says nothing of what the nearer surface hides. Here the farther surface goes on under the nearer one's
 rim, as far as a turn by an angle uncovers it: f · tan(angle) · pivot · (1/z near − 1/z far) pixels, as the viewer orbits about the
 pivot. Depth of a hidden cell comes from the nearest place where the farther surface is seen, smoothed over the hidden part; colour
-from a band of that surface beside the edge, by pull-push (Gortler et al. 1996, "The Lumigraph").
+from a band of that surface beside the edge, by pull-push (Gortler et al. 1996, "The Lumigraph"). Where several could go on, the
+farthest within reach does: a wrong colour in a slit is seen less than a hole in the wall.
 
-The front layer's rim is put right on the way. A pixel beside an edge whose colour is that of the other side joins that side; one
-whose colour lies between the two has none on the far side, where it would hang on the wall as an outline, and is as opaque as its
-colour says on the near side, as hair is.
+The front layer's rim is put right on the way (:mod:`deployments.splats.rims`).
 
-Invariant: the front layer keeps its size, the layer behind has half of it and lies behind the front's surface everywhere.
+Invariant: the front layer keeps its size, the layer behind has half of it and lies behind the front's surface everywhere
+but at splinters of a blurred edge, which it may cover.
 """
 
 import math
@@ -21,34 +21,21 @@ from numpy.typing import NDArray
 from deployments.splats.kernel import for_kernel, kernel
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.splats.lifting import resolve_edges
+from deployments.splats.rims import EDGE, STEP, mend_rim
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
 
-STEP = 2
-"""Pixels of the front for one of the layer behind, on each side."""
-
-EDGE = 0.06
-"""Relative step of inverse depth that hides something: twice what lifting takes for an edge of one pixel, as cells have two."""
-
 _SMALLEST_PX = 16
 """A side below this has no rim worth the name."""
 _ROUNDS = 6
 """Of smoothing what is hidden."""
-_SAME = 0.1
-"""Hidden surfaces whose inverse depths differ by more than this fraction stay two."""
+_SAME = 0.3
+"""Hidden surfaces whose inverse depths differ by more than this fraction stay two. Where floor and wall meet unseen, a slope shows
+no gap."""
 _BACK = 1.004
 """The layer behind lies this much behind the front where they overlap: it never hides the front's own pixels."""
-_RIM_PX = 3
-"""On either side of an edge, in which colours decide: cameras, JPEGs and networks blur it over as many."""
-_CLEAR = 24.0
-"""Levels by which the two sides' colours must differ before a rim's colour says anything."""
-_ALIKE = 0.06
-"""A colour is that of a side if its squared distance is below this share of the two sides'."""
-_ROUND_OFF = 0.08
-"""By which fraction inverse depth may fall over the last three pixels before an outline, and as much over the three before them:
-what falls more is a splinter between two surfaces."""
 
 
 def continue_behind(layered: LayeredDepth, angle_deg: float) -> LayeredDepth:
@@ -100,7 +87,7 @@ def _continue_view(view: DepthView, reach: float) -> DepthView:
     _continue(far, clean, sources, seeds, inverse, level)
     colors = _fill(level)
     opacity = np.full(crisp.shape, 255, np.uint8) if front.opacity is None else front.opacity.copy()
-    is_soft = _mend_rim(crisp, picture, inverse, colors, _OFFSETS, opacity) > 0 or front.opacity is not None
+    is_soft = mend_rim(crisp, picture, inverse, colors, opacity) > 0 or front.opacity is not None
     layers = (
         DepthLayer(crisp, front.colors, opacity if is_soft else None, crisp=True),
         DepthLayer(inverse, colors, crisp=True),
@@ -163,7 +150,8 @@ def _clean_colour(near: F32, far: F32, means: F32, touched: U8, i: int, j: int, 
 def _find_sources(near: F32, far: F32, means: F32, sources: U8, clean: F32) -> int:
     """Mark the cells of a farther surface beside a nearer one, note that surface's colour, and count them.
 
-    Cells with nothing of their surface around them that touches no edge are splinters of a blurred edge, and no sources.
+    Cells with nothing of their surface around them that touches no edge are splinters of a blurred edge, and no sources: ``far``
+    is then the nearer surface's, so that what is behind goes on through them.
     """
     zero, least = np.float32(0.0), np.float32(1.0 - EDGE)
     height, width = near.shape
@@ -184,6 +172,12 @@ def _find_sources(near: F32, far: F32, means: F32, sources: U8, clean: F32) -> i
             if edges[i, j] and _clean_colour(near, far, means, touched, i, j, clean[i, j]):
                 sources[i, j] = 1
                 found += 1
+    for i in range(height):
+        for j in range(width):
+            if edges[i, j] and not sources[i, j]:
+                for y in range(max(i - 1, 0), min(i + 2, height)):
+                    for x in range(max(j - 1, 0), min(j + 2, width)):
+                        far[i, j] = max(far[i, j], near[y, x])
     return found
 
 
@@ -191,12 +185,13 @@ def _find_sources(near: F32, far: F32, means: F32, sources: U8, clean: F32) -> i
 def _spread(far: F32, span: np.float32, sources: U8, seeds: I32) -> None:
     """Hand on each source, as row · 2¹⁶ + column, from neighbour to neighbour to the cells that hide its surface within reach.
 
-    The one stays whose surface shows first there when one looks past the edge: distance over difference of inverse depth.
+    A cell's surface shows when one looks past the edge by distance over difference of inverse depth, and only what shows within
+    reach goes on. Of those the farthest, unless another is much closer by: distance over the difference's third power is least.
     """
     zero, least, span2 = np.float32(0.0), np.float32(1.0 - EDGE / 2), span * span
     height, width = far.shape
     size = height * width
-    late = np.full((height, width), np.float32(np.inf), np.float32)
+    least_rank = np.full((height, width), np.float32(np.inf), np.float32)
     # A ring of the cells that have something to hand on, each once at a time: it never holds more than all.
     ring, waits = np.empty(size, np.int32), np.zeros((height, width), np.uint8)
     first, count = 0, 0
@@ -224,12 +219,15 @@ def _spread(far: F32, span: np.float32, sources: U8, seeds: I32) -> None:
                         continue
                     y, x = (seed >> 16) - i, (seed & 0xFFFF) - j
                     # Two cells nearer than it is: splats are wider than their cells. Where depth is missing little is hidden.
-                    distance = max(np.sqrt(np.float32(y * y + x * x)) - np.float32(2.0), np.float32(0.01))
+                    distance = max(np.sqrt(np.float32(y * y + x * x)) - np.float32(2.0), np.float32(0.5))
                     apart = here - w if here > zero else np.float32(0.02)
-                    then = distance * distance / (apart * apart)
-                    if then > span2 or then >= late[i, j]:
+                    distance2, apart2 = distance * distance, apart * apart
+                    if distance2 > span2 * apart2:
                         continue
-                    late[i, j], seeds[i, j] = then, seed
+                    rank = distance2 / (apart2 * apart2 * apart2)
+                    if rank >= least_rank[i, j]:
+                        continue
+                    least_rank[i, j], seeds[i, j] = rank, seed
                     if waits[i, j] == 0:
                         waits[i, j] = 1
                         ring[(first + count) % size] = i << 16 | j
@@ -247,7 +245,7 @@ def _continue(far: F32, clean: F32, sources: U8, seeds: I32, out: F32, level: F3
     for i in range(height):
         for j in range(width):
             s = seeds[i, j]
-            if sources[i, j]:
+            if sources[i, j] and s < 0:
                 # A cell's width outwards, so that no gap shows between what is seen and what goes on.
                 for y in range(max(i - 1, 0), min(i + 2, height)):
                     for x in range(max(j - 1, 0), min(j + 2, width)):
@@ -356,111 +354,3 @@ def _round(level: F32, out: U8) -> None:
         for j in range(out.shape[1]):
             for c in range(3):
                 out[i, j, c] = np.uint8(min(max(level[i, j, c] + np.float32(0.5), np.float32(0.0)), np.float32(255.0)))
-
-
-_OFFSETS = np.array(
-    sorted(
-        ((v, u) for v in range(-_RIM_PX, _RIM_PX + 1) for u in range(-_RIM_PX, _RIM_PX + 1) if 0 < v * v + u * u <= _RIM_PX**2),
-        key=lambda at: at[0] ** 2 + at[1] ** 2,
-    ),
-    np.int32,
-)
-"""Places around a pixel, the nearest first. int32 [N, 2]."""
-
-
-@kernel
-def _mend_rim(w: F32, picture: U8, behind: F32, colors: U8, offsets: I32, opacity: U8) -> int:
-    """Put pixels beside an edge on the side whose colour they have, hide them, or make them sheer; how many of the latter."""
-    zero, least, clear, like = np.float32(0.0), np.float32(1.0 - EDGE), np.float32(_CLEAR), np.float32(_ALIKE)
-    height, width = w.shape
-    rows, columns = behind.shape
-    before = w.copy()
-    marked = np.zeros((height, width), np.uint8)
-    for v in range(height):
-        below = min(v + 1, height - 1)
-        for u in range(width):
-            here, right, down = before[v, u], before[v, min(u + 1, width - 1)], before[below, u]
-            if (max(here, right) * least > min(here, right)) | (max(here, down) * least > min(here, down)):
-                marked[max(v - _RIM_PX + 1, 0) : v + _RIM_PX + 1, max(u - _RIM_PX + 1, 0) : u + _RIM_PX + 1] = 1
-    faded = 0
-    for v in range(height):
-        for u in range(width):
-            if marked[v, u] == 0:
-                continue
-            i, j = min(v // STEP, rows - 1), min(u // STEP, columns - 1)
-            back = behind[i, j]
-            if back == zero:
-                continue
-            is_near = before[v, u] * least > back
-            # The other side's nearest pixel.
-            for k in range(len(offsets)):
-                y, x = v + offsets[k, 0], u + offsets[k, 1]
-                if 0 <= y < height and 0 <= x < width and (before[y, x] * least > back) != is_near:
-                    break
-            else:
-                continue
-            dy, dx, other = np.float32(y - v), np.float32(x - u), before[y, x]
-            length = math.sqrt(dy * dy + dx * dx)
-            # The nearer surface inside of its edge: its colour where it is first found, and the least depth that its rim has.
-            py, px, surface = -1, -1, zero
-            for m in range(1, 3):
-                inwards = np.float32(-m * _RIM_PX) if is_near else np.float32(length + m * _RIM_PX)
-                y, x = round(v + dy / length * inwards), round(u + dx / length * inwards)
-                if 0 <= y < height and 0 <= x < width and before[y, x] * least > back:
-                    surface = max(surface, before[y, x] * (np.float32(1.0) - np.float32(m) * np.float32(_ROUND_OFF)))
-                    if px < 0:
-                        py, px = y, x
-            if px < 0:
-                if not is_near and length < np.float32(1.5):
-                    opacity[v, u] = 0
-                    faded += 1
-                continue
-            if is_near:
-                w[v, u] = max(before[v, u], surface)
-            # Squared distances of the pixel's colour from either side's, and of those from each other.
-            from_near = from_far = apart = zero
-            for c in range(3):
-                here, inner, outer = np.float32(picture[v, u, c]), np.float32(picture[py, px, c]), np.float32(colors[i, j, c])
-                from_near += (here - inner) ** 2
-                from_far += (here - outer) ** 2
-                apart += (inner - outer) ** 2
-            if apart < clear * clear:
-                continue
-            # On the line between the two colours, and not near its ends, it is a mixture.
-            share = np.float32(0.5) + np.float32(0.5) * (from_far - from_near) / apart
-            is_mixed = from_far - share * share * apart < like * apart and min(from_near, from_far) > like * apart
-            if is_near and from_far < like * apart:
-                w[v, u] = other if other > zero else back
-            elif not is_near and (from_near < like * apart or before[v, u] == zero):
-                w[v, u] = max(other, surface)
-            elif is_near and is_mixed and np.float32(0.0) < share < np.float32(1.0):
-                # One level: more cost bytes that nobody sees.
-                opacity[v, u] //= 2
-                faded += 1
-            elif not is_near and (is_mixed or (length < np.float32(2.5) and from_far > np.float32(4.0) * like * apart)):
-                opacity[v, u] = 0
-                faded += 1
-    _smooth_rim(w, behind, marked)
-    return faded
-
-
-@kernel
-def _smooth_rim(w: F32, behind: F32, marked: U8) -> None:
-    """The nearer side of a rim as the mean of its neighbours: splinters of a blurred edge fly apart when seen from the side."""
-    zero, least = np.float32(0.0), np.float32(1.0 - EDGE)
-    height, width = w.shape
-    rows, columns = behind.shape
-    for v in range(1, height - 1):
-        for u in range(1, width - 1):
-            if marked[v, u] == 0:
-                continue
-            here, back = w[v, u], behind[min(v // STEP, rows - 1), min(u // STEP, columns - 1)]
-            if back == zero or here * least <= back:
-                continue
-            total, count = zero, zero
-            for y in range(v - 1, v + 2):
-                for x in range(u - 1, u + 2):
-                    if abs(w[y, x] - here) < np.float32(0.15) * here:
-                        total += w[y, x]
-                        count += np.float32(1.0)
-            w[v, u] = total / count

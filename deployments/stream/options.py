@@ -32,7 +32,8 @@ class FrameOptions:
         min_opacity: Gaussians fainter than this are pruned, 0..1.
         border: Fraction of the picture cut on each side, 0..0.45.
         depth_percentile: Gaussians farther than this percentile of the frame's depths are pruned, 1..100 (100: none).
-        calm: How much a model that predicts depth holds still what does not move, 0..1; 0: every frame stands alone.
+        calm: How much a model that predicts depth holds still what does not move, and how slowly the relief's mask and faces ease,
+            0..1; 0: every frame stands alone.
         behind_deg: How far to the side surfaces go on behind nearer ones' edges, degrees, 0..30; 0: not at all. For depth, and
             for Gaussians that a model predicts of one view.
         inference_px: Longest side of the picture the model works on, pixels; 0 leaves it to the model.

@@ -7,10 +7,11 @@ import pytest
 
 from benchmarks.splatter import draw_and_light
 from deployments.scene.clip import Eye
-from deployments.splats.behind import STEP, continue_behind, pivot_depth
+from deployments.splats.behind import continue_behind, pivot_depth
 from deployments.splats.camera import Camera
 from deployments.splats.layer_lifting import lift_and_prune, to_view
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
+from deployments.splats.rims import STEP
 
 WIDTH, HEIGHT = 192, 144
 CAMERA = Camera(WIDTH, HEIGHT, 166.0, 166.0, WIDTH / 2, HEIGHT / 2)
@@ -58,7 +59,8 @@ def test_a_wider_turn_uncovers_more() -> None:
 def test_it_lies_behind_the_front_everywhere_and_at_the_walls_depth() -> None:
     front, behind = layers(continue_behind(frame(), 15))
     shown = behind.inverse_depth > 0
-    nearest = front.inverse_depth.reshape(HEIGHT // STEP, STEP, WIDTH // STEP, STEP).min(axis=(1, 3))
+    surface = np.where(front.inverse_depth > 0, front.inverse_depth, np.inf)
+    nearest = surface.reshape(HEIGHT // STEP, STEP, WIDTH // STEP, STEP).min(axis=(1, 3))
     assert (behind.inverse_depth[shown] < nearest[shown]).all()
     np.testing.assert_allclose(behind.inverse_depth[shown], 1 / FAR, rtol=0.01)
 
@@ -70,12 +72,48 @@ def test_it_has_the_walls_colour_and_nothing_of_the_squares(rim: int) -> None:
     assert np.abs(behind.colors[behind.inverse_depth > 0].astype(int) - BLUE).max() <= 2
 
 
-def test_pixels_that_are_half_the_squares_do_not_hang_on_the_wall() -> None:
-    layered = continue_behind(frame(rim=1), 15)
-    front, _ = layers(layered)
-    halves = (layered.views[0].picture == np.add(RED, BLUE) // 2).all(axis=-1)
-    assert front.opacity is not None and (front.opacity[halves] == 0).all()
-    assert (front.opacity[SQUARE][4:-4, 4:-4] == 255).all()
+@pytest.mark.parametrize("share", [0.15, 0.5])
+def test_nothing_of_the_squares_colour_hangs_on_the_wall(share: float) -> None:
+    view = frame(rim=2).views[0]
+    rim = (view.picture == np.add(RED, BLUE) // 2).all(axis=-1)
+    picture = view.picture.copy()
+    picture[rim] = np.rint(share * np.array(RED) + (1 - share) * np.array(BLUE))
+    front, behind = layers(continue_behind(LayeredDepth((DepthView(CAMERA, view.layers, picture),)), 15))
+    # What shows what is behind has no depth, and needs no opacity; the four corners are farther away than two pixels.
+    assert np.count_nonzero(front.inverse_depth[rim]) <= 4
+    assert (front.inverse_depth[SQUARE] > 0).all() and (front.opacity is None or (front.opacity[SQUARE][4:-4, 4:-4] == 255).all())
+    assert (behind.inverse_depth.repeat(STEP, axis=0).repeat(STEP, axis=1)[rim] > 0).all()
+
+
+def with_depth(*places: tuple[tuple[slice, slice], float]) -> tuple[DepthLayer, DepthLayer]:
+    """The two layers of the square with other depths here and there."""
+    view = frame().views[0]
+    inverse = view.layers[0].inverse_depth.copy()
+    for place, value in places:
+        inverse[place] = value
+    return layers(continue_behind(LayeredDepth((DepthView(CAMERA, (DepthLayer(inverse),), view.picture),)), 15))
+
+
+def test_what_goes_on_is_the_wall_and_not_a_step_within_the_square() -> None:
+    inner = (slice(48, 96), slice(64, 96))
+    _, behind = with_depth((inner, 1.15 / NEAR))
+    row = behind.inverse_depth[HEIGHT // STEP // 2, SQUARE[1].start // STEP : SQUARE[1].start // STEP + 10]
+    np.testing.assert_allclose(row, 1 / FAR, rtol=0.01)
+
+
+def test_the_wall_goes_on_through_a_slit_in_which_it_is_barely_seen() -> None:
+    # Too narrow for a colour of its own; the two sides of the square lie within reach of either edge.
+    slit = (slice(32, 112), slice(64, 66))
+    _, behind = with_depth((slit, 1 / FAR))
+    row = behind.inverse_depth[HEIGHT // STEP // 2, SQUARE[1].start // STEP : SQUARE[1].start // STEP + 12]
+    assert (row > 0).all()
+
+
+def test_a_gully_near_the_rim_is_filled_and_a_crumb_beside_it_left_out() -> None:
+    gully, crumb = (slice(48, 96), slice(60, 63)), (slice(70, 71), slice(54, 55))
+    front, _ = with_depth((gully, 0.85 / NEAR), (crumb, 0.6 / NEAR))
+    assert (front.inverse_depth[gully][3:-3] > 0.95 / NEAR).all()
+    assert not ((front.inverse_depth > 1.1 / FAR) & (front.inverse_depth < 0.8 / NEAR)).any()
 
 
 def test_a_pixel_of_the_square_that_depth_puts_on_the_wall_joins_the_square() -> None:

@@ -305,6 +305,17 @@ def run(frames: list[list[SeenFace]], fps: float, before: Faces | None = None, s
     return states
 
 
+def test_without_calm_a_face_is_where_it_is_seen_and_gone_when_it_is_not() -> None:
+    (before,) = run([[seen(0.7)]], 10)
+    moved = follow_faces(before, [seen(0.75)], SIZE, FOCAL_PX, 1.1, net().canonical, calm=0)
+    (alone,) = run([[seen(0.75)]], 10)
+    assert moved.distance_m == pytest.approx(alone.distance_m, rel=1e-4)
+    np.testing.assert_allclose(moved.tracks[0].points, alone.tracks[0].points, atol=1e-3)
+    eased = follow_faces(before, [seen(0.75)], SIZE, FOCAL_PX, 1.1, net().canonical)
+    assert eased.distance_m < (before.distance_m + moved.distance_m) / 2
+    assert not follow_faces(moved, [], SIZE, FOCAL_PX, 1.2, net().canonical, calm=0).shown
+
+
 def test_the_first_frame_decides_at_once_and_a_later_face_comes_in_within_a_third_of_a_second() -> None:
     (first,) = run([[seen()]], 10)
     assert first.tracks[0].weight == 1 and first.metric == 1 and first.distance_m == pytest.approx(0.7, rel=0.05)
@@ -431,11 +442,13 @@ def test_a_face_whose_mesh_is_lost_goes_without_a_jump(monkeypatch: pytest.Monke
         depths.append(depth_of(result))
         labels.append(result.label)
     assert labels == [FACE_LABEL] * 3 + [""] * 4
-    face = (slice(60, 110), slice(125, 170))  # of 332 × 332 pixels
+    height, width = depths[0].shape
+    # Within the face: no pixel of the outline, which has no depth.
+    face = (slice(height * 20 // 100, height * 32 // 100), slice(width * 39 // 100, width * 50 // 100))
     wholly = np.abs(depths[-1] - depths[0])[face]
     steps = [np.abs(after - before)[face] for before, after in pairwise(depths)]
     assert wholly.mean() > 0.005, "the bump is another shape than the face"
-    assert max(step.mean() for step in steps) < 0.35 * wholly.mean(), "a quarter of the way in each tenth of a second"
+    assert max(step.mean() for step in steps) < 0.5 * wholly.mean(), "it takes four tenths of a second, the first step the largest"
 
 
 def test_another_scene_forgets_the_faces() -> None:

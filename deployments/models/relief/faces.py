@@ -5,6 +5,7 @@ remembered is small and travels with the session as bytes: 25, and 1,916 more fo
 
 - A mesh comes in within 0.3 s and goes within 0.4 s. While it goes, as the face turns to a profile, it is the last good one.
 - A face that is not seen keeps its person's distance for two seconds; then they are as far away as the one whose face is largest.
+- All these times are as long as `calm` says, as the client asks for it.
 - The room stays where it is while people move to and fro in it, and gives way only to who would run through its wall.
 """
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from deployments.models.relief.face_mesh import POINTS, CanonicalFace, FaceMesh, fit_pose
 from deployments.models.relief.person import MOST_FACES, Face
+from deployments.models.relief.tracking import hastened
 
 F32 = NDArray[np.float32]
 
@@ -157,6 +159,7 @@ def follow_faces(
     focal_px: float,
     now_s: float,
     canonical: CanonicalFace,
+    calm: float = 1.0,
 ) -> Faces:
     """The faces after the next frame.
 
@@ -167,11 +170,12 @@ def follow_faces(
         focal_px: Of the camera, in that picture.
         now_s: When the frame was taken, on any clock that goes on; one that stands still counts as 10 frames a second.
         canonical: The face of known size.
+        calm: What all times are multiplied by; 0: nothing is smoothed over time.
     """
     first = before is None
     before = before or Faces()
     passed = now_s - before.time_s
-    step_s = min(passed, _LONGEST_S) if passed > 0 else _UNKNOWN_S
+    step_s = hastened(min(passed, _LONGEST_S) if passed > 0 else _UNKNOWN_S, calm)
     left, tracks = list(before.tracks), []
     for each in seen:
         middle = each.face.points.mean(axis=0)

@@ -40,9 +40,9 @@ logger = logging.getLogger("ray.serve.splatcast")
 
 F32 = NDArray[np.float32]
 
-DEFAULT_PX = 384
-"""Longest side where the client leaves it open: 110,592 pixels of a 4:3 picture, about what the viewer's window shows. A
-squarer picture gets no more of them."""
+DEFAULT_PX = 504
+"""Longest side where the client leaves it open, and 190,512 pixels at most, as a 4:3 picture has: a squarer one gets no more.
+From 384 the picture gains 0.4 to 0.9 dB, and a frame costs 3 ms more. The usual budget makes it 461 of a 4:3 picture."""
 
 USUAL_FOV_DEG = 60.0
 """Of a usual webcam, across the longer side."""
@@ -136,7 +136,7 @@ class ReliefModel:
         seen = small if max(grid_w, grid_h) >= MASK_PX else rgb
         before, now_s = Track.from_bytes(capture.request.state), capture.request.arrived_s
         raw, found = self._nets.segment(seen), self._nets.find_faces(seen)
-        track = follow(before, raw, found[0], seen, now_s)
+        track = follow(before, raw, found[0], seen, now_s, options.calm)
         faces = self._follow_faces(capture, before, track, raw, found, camera)
         kind: SplatKind = "points" if options.representation == "points" else "lifted"
         relief = build_relief(small, track, camera, faces, self._faces.canonical.triangles if self._faces else None)
@@ -161,7 +161,8 @@ class ReliefModel:
             if face.score >= least and is_person_at(raw, face)
         ]
         focal_px = camera.fx * max(width, height) / max(camera.width, camera.height)
-        return follow_faces(known, seen, (width, height), focal_px, capture.request.arrived_s, self._faces.canonical)
+        request = capture.request
+        return follow_faces(known, seen, (width, height), focal_px, request.arrived_s, self._faces.canonical, request.options.calm)
 
 
 def build_relief(

@@ -7,7 +7,9 @@ not known, as at 10 frames a second. What the evidence decides:
   mask alone, but not in both. The first frame of a stream decides at once, later ones within 0.3 s.
 - The mask alone holds it: someone who turns away or covers their face stays a person. It is dropped after about a second without a
   mask.
-- A different scene (by the mean difference of thumbnails) starts from nothing.
+- A different scene (by the difference of thumbnails) starts from nothing.
+
+`calm`, as the client asks for it, stretches and shortens all of these times.
 """
 
 import struct
@@ -29,7 +31,8 @@ _MIN_OTHER_CORE = 0.92
 _ACQUIRE, _RELEASE = 0.34, 0.1
 """Of presence, in a tenth of a second; so are all shares below."""
 _TENTH_S, _MOST_TENTHS = 0.1, 10.0
-_SCENE_CHANGE = 0.16
+_FOREVER = 1e6
+_SCENE_CHANGE, _OTHER_LEVELS = 0.16, 20.0
 _STATE_PX, _THUMB_PX = 128, 8
 _HEADER = struct.Struct("<Bdff9f")
 _VERSION = 2
@@ -77,7 +80,19 @@ class Track:
         return Track(presence, mask, face_weight, Face(1.0, width, np.array(points, np.float32).reshape(4, 2)), thumb, at_s)
 
 
-def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDArray[np.uint8], now_s: float = 0.0) -> Track:
+def hastened(elapsed: float, calm: float) -> float:
+    """A time between two frames as whoever wants less calm feels it: longer. With a calm of 0 whatever eases is there at once."""
+    return min(elapsed / calm, _FOREVER) if calm > 0 else _FOREVER
+
+
+def follow(
+    before: Track | None,
+    raw: NDArray[np.float32],
+    face: Face,
+    rgb: NDArray[np.uint8],
+    now_s: float = 0.0,
+    calm: float = 1.0,
+) -> Track:
     """The track after the next frame.
 
     Args:
@@ -86,6 +101,7 @@ def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDAr
         face: The most likely face of this frame.
         rgb: The frame. uint8 [H, W, 3].
         now_s: When it arrived, by the session's clock; 0: nobody knows.
+        calm: What all times are multiplied by; 0: nothing is smoothed over time.
     """
     grey = cv2.cvtColor(cv2.resize(rgb, (64, 64), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     thumb = cv2.resize(grey, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
@@ -98,6 +114,7 @@ def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDAr
     if before is None:
         return Track(float(somebody), mask if somebody else np.zeros_like(mask), float(seen), face, thumb, now_s)
     tenths = min((now_s - before.at_s) / _TENTH_S, _MOST_TENTHS) if now_s > before.at_s > 0 else 1.0
+    tenths = hastened(tenths, calm)
 
     def share(a_tenth: NDArray[np.float32] | float) -> NDArray[np.float32]:
         return np.asarray(1 - (1 - a_tenth) ** tenths, np.float32)
@@ -120,8 +137,10 @@ def follow(before: Track | None, raw: NDArray[np.float32], face: Face, rgb: NDAr
 
 
 def another_scene(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> bool:
-    """Whether two thumbnails in a row show different scenes."""
-    return _difference(before, now) > _SCENE_CHANGE
+    """Whether two thumbnails in a row show different scenes: they differ much, or most of their cells do, whatever the exposure."""
+    change = now.astype(np.float32) - before
+    others = np.mean(np.abs(change - np.median(change)) > _OTHER_LEVELS)
+    return bool(others > 0.5) or _difference(before, now) > _SCENE_CHANGE
 
 
 def is_person_at(mask: NDArray[np.float32], face: Face) -> bool:

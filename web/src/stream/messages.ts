@@ -21,7 +21,7 @@ export interface FrameOptions {
   border: number;
   /** Gaussians farther than this percentile of the frame's depths are pruned, 1..100 (100: none). */
   depth_percentile: number;
-  /** How much a model that predicts depth holds still what does not move, 0..1; 0: every frame stands alone. */
+  /** How much a model that predicts depth holds still what does not move, and how slowly the relief's mask and faces ease, 0..1; 0: every frame stands alone. */
   calm: number;
   /** How far to the side surfaces go on behind nearer ones' edges, degrees, 0..30; 0: not at all. For depth, and for Gaussians that a model predicts of one view. */
   behind_deg: number;
