@@ -4,8 +4,8 @@
 
 A headless Chromium (``SPLATCAST_CHROMIUM`` or the system's) shows one picture and its negative in turn, the ways one after the
 other in each round: ``ply`` is a 3DGS file through a Blob URL into a fresh SplatMesh, as the original page did it; ``packed`` and
-``depth`` are decoded in a worker and replace the last frame in place, as the viewer does it. ``depth`` is what the viewer gets whose
-picture it is: it painted that on the grid when it sent it, which is not counted; ``depth+jpeg`` is what every other one gets.
+``depth`` are decoded in a worker and replace the last frame in place, as the viewer does it. ``depth`` is what the viewer gets
+whose picture it is: it painted that on the grid when it sent it, which is not counted; ``depth+jpeg`` is what every other one gets.
 ``ready`` is from the bytes to splats that Spark has; ``renders`` are the pictures drawn until the frame was in one, ``shown`` the
 time until then. ``page`` is what the page's thread did until then, and ``longest`` its longest task, as CPU time, which other work
 on the machine does not lengthen. Depth is lifted by the worker. Which hardware draws is up to the browser; the report names it.
