@@ -1,6 +1,7 @@
 // One plane of integers, depth or opacity: the decoder of what deployments/splats/codecs/depth_map.py describes, to the bit.
 // All of it is integers below 2³¹, which JavaScript's engines keep out of floating point.
 
+import { AT, afterOne, afterZero, bit, CODE, LADDER, RANGE, refill, residual, SPAN, START, TOP } from "./bit_coder.js";
 import { DecodeError } from "./codec.js";
 
 /** What a plane's integers are: steps of the five levels, and the bounds a decoder clamps to. */
@@ -28,7 +29,6 @@ const ACTIVITIES = 5;
 /** By the residuals before and above it; from the last on they are all alike. */
 const ACTIVITY = Uint8Array.of(0, 1, 2, 2, 3, 3, 3, 4);
 const BUSY = ACTIVITY.length - 1;
-const LADDER = 14;
 const ZERO_COARSE = 4 * 2 * GROUPS * ACTIVITIES;
 const MORE = ZERO_COARSE + 1;
 const SIGN = MORE + (GROUPS * ACTIVITIES + 1) * LADDER;
@@ -39,17 +39,6 @@ const BLOCK_HAS_HOLES = MASK + 16;
 const BLOCK_IS_HOLES = BLOCK_HAS_HOLES + 3;
 const CONTEXTS = BLOCK_IS_HOLES + 1;
 const BLOCK = 16;
-const GAMMA_BITS = 23;
-
-const SHIFT = Uint8Array.of(1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5);
-const START = 1 << 19;
-const TOP = 1 << 23;
-// The coder's state: where the code lies in the range, the range, the place in the bytes. An array, since Chromium's small
-// integers end at 2³⁰: as fields, range and code would be boxed.
-const CODE = 0;
-const SPAN = 1;
-const AT = 2;
-const RANGE = 2 ** 31 - 1;
 
 /** Half of a level: where its pixels are, and their contexts and values. */
 interface Pass {
@@ -149,7 +138,7 @@ export class PlaneDecoder {
         const p = c >= most ? least : c <= least ? most : a + b - c;
         const hidden = masked && mask[i] === 1;
         const isZero = hidden || bit(states, coder, data, ZERO_COARSE) === 0;
-        const k = isZero ? 0 : residual(states, coder, data, MORE + GROUPS * ACTIVITIES * LADDER, SIGN);
+        const k = isZero ? 0 : residual(states, coder, data, MORE + GROUPS * ACTIVITIES * LADDER, SIGN, GAMMA);
         r[i] = clamp(p + Math.imul(k, steps[0]), low, high);
       }
     }
@@ -275,7 +264,7 @@ export class PlaneDecoder {
           coder[CODE] = code - bound;
           if (span - bound < TOP) refill(coder, data);
           const sign = SIGN + (before > 0 ? 1 : before < 0 ? 2 : 0) + (up > 0 ? 3 : up < 0 ? 6 : 0);
-          k = residual(states, coder, data, MORE + place * LADDER, sign);
+          k = residual(states, coder, data, MORE + place * LADDER, sign, GAMMA);
           span = coder[SPAN]!;
           code = coder[CODE]!;
         }
@@ -311,104 +300,6 @@ function maskContext(mask: Uint8Array, i: number, u: number, v: number, width: n
     if (u + 1 < width) context += mask[i - width + 1]! << 3;
   }
   return context;
-}
-
-/** The next decision in a context. */
-function bit(states: Int32Array, coder: Int32Array, data: Uint8Array, context: number): number {
-  const state = states[context]!;
-  const span = coder[SPAN]!;
-  const code = coder[CODE]!;
-  const bound = Math.imul(span >> 12, state >> 8);
-  if (code >= bound) {
-    states[context] = afterOne(state);
-    coder[CODE] = code - bound;
-    coder[SPAN] = span - bound;
-    if (span - bound < TOP) refill(coder, data);
-    return 1;
-  }
-  states[context] = afterZero(state);
-  coder[SPAN] = bound;
-  if (bound < TOP) refill(coder, data);
-  return 0;
-}
-
-/** A context's state is the chance of a zero in 65536ths, and above 4 bits how often it was asked: the oftener, the less it learns. */
-function afterZero(state: number): number {
-  const p = state >> 4;
-  const count = state & 15;
-  return ((p + ((65536 - p) >> SHIFT[count]!)) << 4) | (count < 15 ? count + 1 : 15);
-}
-
-function afterOne(state: number): number {
-  const p = state >> 4;
-  const count = state & 15;
-  return ((p - (p >> SHIFT[count]!)) << 4) | (count < 15 ? count + 1 : 15);
-}
-
-/** Beyond the bytes there are zeros; the end of the plane tells. */
-function refill(coder: Int32Array, data: Uint8Array): void {
-  let span = coder[SPAN]!;
-  let code = coder[CODE]!;
-  let at = coder[AT]!;
-  do {
-    span <<= 8;
-    code = (code << 8) | (at < data.length ? data[at]! : 0);
-    at++;
-  } while (span < TOP);
-  coder[SPAN] = span;
-  coder[CODE] = code;
-  coder[AT] = at;
-}
-
-/** A residual that is not zero, in steps. Its ladder of decisions keeps the coder in variables: most of all decisions are in it. */
-function residual(states: Int32Array, coder: Int32Array, data: Uint8Array, more: number, sign: number): number {
-  const negative = bit(states, coder, data, sign);
-  let span = coder[SPAN]!;
-  let code = coder[CODE]!;
-  let at = coder[AT]!;
-  let size = 1;
-  for (let goesOn = true; goesOn && size <= LADDER; ) {
-    const context = more + size - 1;
-    const state = states[context]!;
-    const bound = Math.imul(span >> 12, state >> 8);
-    goesOn = code >= bound;
-    if (goesOn) {
-      states[context] = afterOne(state);
-      code -= bound;
-      span -= bound;
-      size++;
-    } else {
-      states[context] = afterZero(state);
-      span = bound;
-    }
-    while (span < TOP) {
-      span <<= 8;
-      code = (code << 8) | (at < data.length ? data[at]! : 0);
-      at++;
-    }
-  }
-  coder[SPAN] = span;
-  coder[CODE] = code;
-  coder[AT] = at;
-  if (size > LADDER) size = LADDER + gamma(states, coder, data);
-  return negative === 1 ? -size : size;
-}
-
-function gamma(states: Int32Array, coder: Int32Array, data: Uint8Array): number {
-  let bits = 0;
-  while (bits < GAMMA_BITS && bit(states, coder, data, GAMMA + bits) === 1) bits++;
-  let rest = 1;
-  for (; bits > 0; bits--) {
-    const half = coder[SPAN]! >> 1;
-    coder[SPAN] = half;
-    rest <<= 1;
-    if (coder[CODE]! >= half) {
-      coder[CODE] = coder[CODE]! - half;
-      rest |= 1;
-    }
-    if (half < TOP) refill(coder, data);
-  }
-  return rest;
 }
 
 /** Without a branch: which sign comes next is anyone's guess. */
