@@ -123,8 +123,8 @@ export class Lifter {
   private writeRow(count: number, zOffset: number, into: Uint32Array, to: number): void {
     const { scaleBytes } = this;
     const { floats, bits, axis, angle } = this.row;
+    if (zOffset !== 0) for (let at = 2; at < count * SPLAT_FLOATS; at += SPLAT_FLOATS) floats[at] = floats[at]! - zOffset;
     for (let i = 0, at = 0; i < count; i++, at += SPLAT_FLOATS, to += WORDS) {
-      floats[at + 2] = floats[at + 2]! - zOffset;
       into[to + 1] = halfOf(bits[at]!) | (halfOf(bits[at + 1]!) << 16);
       into[to + 2] = halfOf(bits[at + 2]!) | axis[i]!;
       into[to + 3] =

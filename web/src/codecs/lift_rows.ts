@@ -94,12 +94,19 @@ export function findSlopes(row: Row, inverse: Float32Array, first: number, layer
     const onB = before[u + 1]!;
     const onC = above[u]!;
     const onD = below[u]!;
-    const a = onA ? here - inverse[at - 1]! : 0;
-    const b = onB ? inverse[at + 1]! - here : 0;
-    const c = onC ? here - inverse[at - pitch]! : 0;
-    const d = onD ? inverse[at + pitch]! - here : 0;
-    const sx = (a + b) * (onA & onB ? 0.5 : 1) * -fx * z;
-    const sy = (c + d) * (onC & onD ? 0.5 : 1) * -fy * z;
+    const a = here - inverse[at - 1]!;
+    const b = inverse[at + 1]! - here;
+    const c = here - inverse[at - pitch]!;
+    const d = inverse[at + pitch]! - here;
+    let sx = (a + b) * 0.5;
+    let sy = (c + d) * 0.5;
+    // At an edge. Most pixels are not.
+    if ((onA & onB & onC & onD) === 0) {
+      sx = onA & onB ? sx : onA ? a : onB ? b : 0;
+      sy = onC & onD ? sy : onC ? c : onD ? d : 0;
+    }
+    sx *= -fx * z;
+    sy *= -fy * z;
     depths[u] = z;
     slopeX[u] = sx > MAX_SLOPE ? MAX_SLOPE : sx < -MAX_SLOPE ? -MAX_SLOPE : sx;
     slopeY[u] = sy > MAX_SLOPE ? MAX_SLOPE : sy < -MAX_SLOPE ? -MAX_SLOPE : sy;
