@@ -2,8 +2,7 @@
 // other, and makes words of what they leave.
 //
 // Each is a short loop over plain arrays without a branch that the picture's noise decides: so the processor works on many pixels at a
-// time, where one long loop would wait for each root and quotient (half of the time, docs/benchmarks.md). For the same reason what is
-// true of a sign is read from a float's bits.
+// time, where one long loop would wait for each root and quotient. For the same reason a sign is read from a float's bits.
 
 import { MAX_SLOPE, type Move, PIXEL_WORDS, type PixelLayer } from "./depth_pixels.js";
 
