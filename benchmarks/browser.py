@@ -1,14 +1,17 @@
 """A page of the viewer's own modules in a headless Chromium, for benchmarks of what happens in a browser."""
 
+import argparse
+import base64
 import json
 import os
 import shutil
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import BenchmarkError
+from benchmarks.command import BenchmarkError, between, new_parser
 from hatch_build import node_and_npm, node_environment
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +54,21 @@ class Measured:
                 ]
             )
         return rounds
+
+
+def browser_parser(name: str, doc: str | None, subjects: Collection[str]) -> argparse.ArgumentParser:
+    """Options of a benchmark that shows a subject in a browser."""
+    parser = new_parser(name, doc or "", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subject", choices=sorted(subjects), default="scene")
+    parser.add_argument("--px", type=between(64, 1024, int), default=504, help="width of the frame")
+    parser.add_argument("--rounds", type=between(1, 1000, int), default=20)
+    parser.add_argument("--flag", action="append", default=[], help="a further flag for the browser; may be repeated")
+    return parser
+
+
+def as_text(data: bytes) -> str:
+    """Bytes for a page: base64, as there is no other way for them."""
+    return base64.b64encode(data).decode()
 
 
 def find_browser() -> str:

@@ -9,14 +9,12 @@ the page's thread until the GPU has drawn the frame, as CPU time, which other wo
 draws is up to the browser; the report names it.
 """
 
-import argparse
-import base64
 import statistics
 import sys
 from typing import Any
 
-from benchmarks.browser import measure_in_page
-from benchmarks.command import between, command, describe_machine, new_parser, publish, start_report
+from benchmarks.browser import as_text, browser_parser, measure_in_page
+from benchmarks.command import command, describe_machine, publish, start_report
 from benchmarks.figures import table
 from benchmarks.subjects import SUBJECTS
 from deployments.splats.codecs import depth
@@ -28,7 +26,7 @@ STEP = 1 / 512
 
 def measure(data: bytes, jpeg: bytes, size: tuple[int, int], rounds: int, flags: list[str]) -> dict[str, dict[str, Any]]:
     """Way of lifting → what ``web/tests/lifting.page.ts`` measured."""
-    arguments = [base64.b64encode(data).decode(), base64.b64encode(jpeg).decode(), rounds, *size]
+    arguments = [as_text(data), as_text(jpeg), rounds, *size]
     measured = measure_in_page("lifting.page.ts", arguments, size, flags)
     return {way: {**row, "taskMs": measured.longest_tasks_ms(way)} for way, row in measured.rows.items()}
 
@@ -45,11 +43,7 @@ def describe(measured: dict[str, dict[str, Any]]) -> str:
 @command("lifting")
 def main(argv: list[str]) -> int:
     """Entry point."""
-    parser = new_parser("lifting", __doc__ or "", formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--subject", choices=sorted(SUBJECTS), default="scene")
-    parser.add_argument("--px", type=between(64, 1024, int), default=504, help="width of the frame")
-    parser.add_argument("--rounds", type=between(1, 1000, int), default=20)
-    parser.add_argument("--flag", action="append", default=[], help="a further flag for the browser; may be repeated")
+    parser = browser_parser("lifting", __doc__, SUBJECTS)
     args = parser.parse_args(argv)
     report = start_report("lifting", 1, argv, args)
     subject = SUBJECTS[args.subject](args.px)

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser
 
+from benchmarks.subjects import scene
 from deployments.models.da3.picture import prepare
 from deployments.scene.clip import encode_clip
+from deployments.splats.codecs.depth import encode_depth
 from deployments.stages.decode import FrameLimits, decode_frame
 from deployments.stages.jpeg_metadata import strip_metadata
 from tests.browser.conftest import AppServer, Viewer, Worker
@@ -124,6 +126,20 @@ def test_a_jpeg_without_its_metadata_is_turned_as_it_is_told(worker: Worker, ori
     width, height = (288, 384) if orientation >= 5 else (384, 288)
     got = painted(worker, strip_metadata(picture), width, height, orientation)
     assert psnr_db(got, by_area(width, height)(picture)) >= 38
+
+
+def test_a_picture_painted_while_it_was_sent_colours_its_reply_as_one_painted_after(worker: Worker):
+    picture = jpeg_of(640, 480)
+
+    def words(px: int, ahead: bool) -> str:
+        data = encode_depth(scene(px).layered, step=1 / 768).tobytes()
+        question = {"data": base64.b64encode(data).decode(), "own": base64.b64encode(picture).decode()}
+        return str(worker.ask(ask="decode", codec="depth", times=2, ahead=ahead, **question)["bytes"])
+
+    after = [words(px, ahead=False) for px in (96, 64)]
+    # The first is painted on the last reply's grid, which is another.
+    assert [words(px, ahead=True) for px in (96, 64)] == after
+    assert after[0] != after[1]
 
 
 @pytest.fixture(scope="module")

@@ -154,6 +154,25 @@ def test_two_tabs_stream_beside_each_other_and_the_one_that_is_left_goes_on(open
     second.wait_shown(1)
 
 
+def test_two_tabs_that_were_offline_are_both_back_when_the_network_is(open_viewer: OpenViewer, serve: Serve):
+    server = serve()
+    tabs = [open_viewer(f"{server.url}/{LIVE}", expected=("WebSocket", "ERR_INTERNET_DISCONNECTED")) for _ in range(2)]
+    for viewer in tabs:
+        viewer.wait_shown(2)
+    for viewer in tabs:
+        viewer.page.context.set_offline(True)
+    for viewer in tabs:
+        viewer.wait("splatcast.state.connection !== 'open'")
+    shown = [viewer.get("stats.shown") for viewer in tabs]
+    for viewer in tabs:
+        viewer.page.context.set_offline(False)
+    for viewer, before in zip(tabs, shown, strict=True):
+        # Three seconds where the processor has time, and most of them are drawing.
+        viewer.wait(f"splatcast.stats.shown >= {before + 2}", timeout_s=30.0)
+        viewer.wait("splatcast.state.problems.length === 0")
+        assert viewer.get("state.connection") == "open"
+
+
 def test_a_page_that_the_browser_froze_goes_on_when_it_is_looked_at_again(open_viewer: OpenViewer, serve: Serve):
     viewer = open_viewer(f"{serve().url}/{LIVE}", expected=SLEEP_SAYS)
     viewer.wait_shown(2)

@@ -11,6 +11,7 @@ const LIMITS = { max_splats: 200_000, max_inference_px: 1008, max_in_flight: 2 }
 
 /** The browser's WebSocket, with the server's side in the test's hand. */
 class FakeSocket {
+  static readonly CONNECTING = 0;
   static readonly OPEN = 1;
   static all: FakeSocket[] = [];
   readyState = 0;
@@ -204,6 +205,20 @@ test("an open socket that does not answer a probe is replaced, one that does is 
   wait(PROBE_LIMIT_MS);
   assert.equal(FakeSocket.all.length, 2);
   assert.equal(FakeSocket.all[0]!.readyState, 2);
+});
+
+test("an attempt that began while the network was away is not waited for when it is back", () => {
+  const connection = connect({});
+  wait(500);
+  connection.probe();
+  wait(PROBE_LIMIT_MS - 501);
+  assert.equal(FakeSocket.all.length, 1, "it may only be slow");
+  wait(1);
+  assert.equal(FakeSocket.all.length, 2);
+  last().accept();
+  last().say(welcome());
+  wait(PROBE_LIMIT_MS);
+  assert.ok(connection.ready && FakeSocket.all.length === 2);
 });
 
 test("after a sleep the connection is there again within three seconds", () => {

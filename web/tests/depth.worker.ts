@@ -14,7 +14,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** What a test asks; bytes travel as base64, as Playwright has no other way for them. */
 type Question =
   | { ask: "paint"; picture: string; width: number; height: number; orientation: number | null }
-  | { ask: "decode"; codec: string; data: string; own: string | null; times: number }
+  | { ask: "decode"; codec: string; data: string; own: string | null; times: number; ahead?: boolean }
   | { ask: "hand over"; codec: string; data: string; own: string; onPage: boolean; free: ArrayBuffer };
 
 const painter = new GridPainter();
@@ -37,6 +37,8 @@ async function handOver({ codec, data, own, onPage, free }: Question & { ask: "h
   const bytes = bytesOf(data);
   const message = { codec, data: bytes, count: countIn(codec, bytes), camera: WEBCAM } as SplatsMessage;
   const picture = bytesOf(own);
+  // The stream does it when it sends the picture: long before the reply comes.
+  await decoder.paintAhead(picture);
   const began = performance.now();
   const { content, count } = await decoder.decode(message, picture, 200_000);
   self.postMessage({ content, count, ms: performance.now() - began }, { transfer: [bufferOf(content)] });
@@ -62,6 +64,7 @@ async function answer(question: Exclude<Question, { ask: "hand over" }>): Promis
   let words: Uint8Array = new Uint8Array(0);
   let count = 0;
   for (let i = 0; i < question.times; i++) {
+    if (own && question.ahead) await decoder.paintAhead(own);
     const began = performance.now();
     const reply = await decoder.decode(message, own, 400_000);
     times.push(performance.now() - began);

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { DepthFrame } from "../src/codecs/depth.js";
+import { PIXEL_WORDS, toPixels } from "../src/codecs/depth_pixels.js";
 import { LIFTED_RANGE, Lifter } from "../src/codecs/lift.js";
+import { SIGMA_PX } from "../src/codecs/lift_rows.js";
 import { depthFrame } from "../src/codecs/test_depth.js";
+import { byteValues, quatOf } from "../src/codecs/unpacked.js";
 import { WORDS } from "../src/codecs/words.js";
 import type { SplatsMessage } from "../src/stream/messages.js";
 import { BufferPool } from "../src/stream/pool.js";
@@ -33,6 +37,52 @@ test("the frame of the check has pixels of every kind, and those that are cut ha
   assert.equal(frame.layers.length, 3);
   assert.ok(frame.count > 3000 && frame.count < frame.layers.reduce((sum, layer) => sum + layer.width * layer.height, 0) - 500);
   assert.ok(new Set(Array.from(words, (word, i) => (i % WORDS === 0 ? word >>> 24 : 0))).size > 5, "many opacities");
+});
+
+test("on a plane, splats of any lens lie flat in it and are as large as their pixels", () => {
+  const { lnScales } = byteValues(LIFTED_RANGE);
+  const [width, height] = [24, 18];
+  for (const f of [1, 2.5, 20, 300]) {
+    for (const [p, q] of [[0.05, -0.03] as const, [-0.3, 0.2] as const, [0.02, 0.4] as const]) {
+      // z = depth + p·X + q·Y
+      const depth = f < 10 ? 0.2 : 5;
+      const [cx, cy] = [width / 2, height / 2];
+      const rays = Array.from({ length: width * height }, (_, i) => {
+        return [((i % width) + 0.5 - cx) / f, (Math.floor(i / width) + 0.5 - cy) / f] as const;
+      });
+      const inverseDepth = Float32Array.from(rays, ([x, y]) => Math.max(0, (1 - p * x - q * y) / depth));
+      const layer = { width, height, inverseDepth, opacity: null, colors: null };
+      const view = { camera: { width, height, fx: f, fy: f, cx, cy }, pose: null, picture: null, layers: [layer] };
+      const pixels = width * height;
+      const prunes = { border: 0, minOpacity: 0, farthest: 0 };
+      const plane: DepthFrame = { kind: "lifted", scale: 1, ...prunes, views: [view], pixels };
+      const words = wordsOf(toPixels(plane, [new Uint8Array(4 * pixels)], new Uint32Array(PIXEL_WORDS * pixels)));
+      let at = 0;
+      for (const [i, [x, y]] of rays.entries()) {
+        if (inverseDepth[i] === 0) continue;
+        const [third, fourth] = [words[at + 2]!, words[at + 3]!];
+        at += WORDS;
+        // Where a neighbour is cut off the slope is another, and beyond the steepest slopes they are bounded.
+        const z = 1 / inverseDepth[i]!;
+        const facing = 1 - p * x - q * y;
+        const [sx, sy] = [p / facing, q / facing];
+        if (facing < 0.3 || Math.max(Math.abs(sx), Math.abs(sy)) > 3) continue;
+        const [w, a, b, c] = quatOf(third, fourth);
+        const normal = [2 * (a * c + w * b), 2 * (b * c - w * a), 1 - 2 * (a * a + b * b)];
+        const length = Math.hypot(p, q, 1);
+        const cosine = (-p * normal[0]! - q * normal[1]! + normal[2]!) / length;
+        assert.ok(cosine > 0.9995, `f ${f}, pixel ${i}: ${(Math.acos(cosine) * 180) / Math.PI} degrees off`);
+        // The squares of both axes together are those of the pixel's sides, unless one is too long.
+        const ray2 = x * x + y * y + 1;
+        const sides2 = (1 + 2 * sx * x + sx * sx * ray2 + 1 + 2 * sy * y + sy * sy * ray2) / f ** 2;
+        if (sides2 * f ** 2 > 12) continue;
+        const sizes2 = Math.exp(2 * lnScales[fourth & 255]!) + Math.exp(2 * lnScales[(fourth >>> 8) & 255]!);
+        const ratio = sizes2 / (SIGMA_PX * z) ** 2 / sides2;
+        assert.ok(ratio > 0.9 && ratio < 1.1, `f ${f}, pixel ${i}: ${ratio} of the pixel's size`);
+      }
+      assert.equal(at, words.length);
+    }
+  }
 });
 
 test("the same words agree wherever the zeros are", () => {

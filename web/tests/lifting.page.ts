@@ -3,7 +3,8 @@
 
 import { LIFTED_RANGE } from "../src/codecs/lift.js";
 import type { FrameContent } from "../src/stream/thread.js";
-import { Stage } from "../src/view/stage.js";
+import type { Stage } from "../src/view/stage.js";
+import { decode, newStage, newWorker } from "./bench.js";
 
 interface Measured {
   renderer: string;
@@ -23,25 +24,15 @@ declare global {
 }
 
 window.measure = async (data, own, rounds, width, height) => {
-  const canvas = document.createElement("canvas");
-  document.body.append(canvas);
-  const stage = new Stage(canvas, { dirty: () => undefined, sortFailed: () => undefined });
-  stage.exactOrder = true;
-  stage.renderer.setSize(width, height, false);
-  stage.camera.near = 0.02;
-  stage.camera.far = 200;
-  stage.camera.aspect = width / height;
-  stage.camera.updateProjectionMatrix();
-  await stage.ready;
+  const stage = await newStage(width, height);
   await stage.checkLift();
-  const worker = new Worker("/worker.js", { type: "module" });
+  const worker = newWorker();
   const measured: Record<string, Measured> = {};
   const free: Record<string, ArrayBuffer> = {};
   // In turn, so that whatever slows the machine slows both; the first round warms up.
   for (let round = 0; round <= rounds; round++) {
     for (const way of ["worker", "gpu"]) {
       const question = {
-        ask: "hand over",
         codec: "depth",
         data,
         own,
@@ -65,19 +56,6 @@ window.measure = async (data, own, rounds, width, height) => {
   if (stage.glErrors > 0) throw new Error(`expected no GL error, got ${stage.glErrors}`);
   return measured;
 };
-
-async function decode(
-  worker: Worker,
-  question: { free: ArrayBuffer },
-): Promise<{ content: FrameContent; count: number; ms: number }> {
-  const answer = new Promise<MessageEvent>((resolve) => {
-    worker.onmessage = resolve;
-  });
-  worker.postMessage(question, [question.free]);
-  const message = (await answer).data;
-  if (message.error) throw new Error(message.error);
-  return message;
-}
 
 interface Shown {
   busyMs: number;

@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readConfig } from "../src/config.js";
 import { Window } from "../src/figures/window.js";
-import { FIRST_DELAY_MS, isWorthRetrying, LONGEST_DELAY_MS, LONGEST_KNOCK_MS, retryDelayMs } from "../src/stream/backoff.js";
+import {
+  FIRST_DELAY_MS,
+  isWorthRetrying,
+  KNOCKS,
+  LONGEST_DELAY_MS,
+  LONGEST_KNOCK_MS,
+  retryDelayMs,
+} from "../src/stream/backoff.js";
 import { Capacity } from "../src/stream/capacity.js";
 import { FlowControl } from "../src/stream/flow.js";
 import { BufferPool } from "../src/stream/pool.js";
@@ -17,10 +24,10 @@ test("delays double up to the longest, and jitter keeps them within half of it",
   assert.equal(retryDelayMs(1000, 1, true), LONGEST_DELAY_MS);
 });
 
-test("a server that is not there is tried every three seconds for the first minutes, and then more rarely", () => {
+test("a server that is not there is tried every second or so for the first minutes, and then more rarely", () => {
   assert.equal(retryDelayMs(0, 1, false), FIRST_DELAY_MS);
-  assert.equal(retryDelayMs(39, 1, false), LONGEST_KNOCK_MS);
-  assert.equal(retryDelayMs(40, 1, false), LONGEST_DELAY_MS);
+  assert.equal(retryDelayMs(KNOCKS - 1, 1, false), LONGEST_KNOCK_MS);
+  assert.equal(retryDelayMs(KNOCKS, 1, false), LONGEST_DELAY_MS);
 });
 
 test("a restart, a crash and a full server are tried again, a refusal is not", () => {

@@ -1,9 +1,9 @@
 // What a frame costs a browser by the way it comes, in a page of its own, for benchmarks/viewer.py: a PLY file through a Blob URL into a
-// fresh SplatMesh, as the original page did it, and `packed` and `depth` in place, as the viewer does.
+// fresh SplatMesh, as the original page did it, and the viewer's codecs in place, as the viewer does.
 
 import { SplatFileType, SplatMesh } from "@sparkjsdev/spark";
-import type { FrameContent } from "../src/stream/thread.js";
-import { Stage } from "../src/view/stage.js";
+import type { Stage } from "../src/view/stage.js";
+import { decode, newStage, newWorker } from "./bench.js";
 
 /** A picture and its negative, each as the way has it; bytes as base64. `own`: the pictures that `depth` takes its colours from. */
 interface Frames {
@@ -26,6 +26,9 @@ interface Measured {
   shownMs: number[];
 }
 
+/** Frames that each way is handed before anything is measured. */
+const WARM_UP = 12;
+
 /** One way of showing a frame: handed over when it returns. */
 interface Way {
   stage: Stage;
@@ -44,11 +47,15 @@ async function measure(
 ): Promise<Record<string, Measured>> {
   const kinds: Record<string, Way> = {};
   for (const name of Object.keys(ways)) {
-    kinds[name] = name === "ply" ? await freshMeshes(width, height) : await inPlace(name, width, height);
+    kinds[name] = name === "ply" ? await freshMeshes(width, height) : await inPlace(name.split("+")[0]!, width, height);
   }
   const measured: Record<string, Measured> = {};
   const brightness: Record<string, [number, number]> = {};
-  // In turn, so that whatever slows the machine slows all; two rounds warm up, and say how bright each picture is.
+  // A stream's code is compiled after its first second.
+  for (let round = 0; round < WARM_UP; round++) {
+    for (const [name, way] of Object.entries(kinds)) await way.hand(ways[name]!, (round & 1) as 0 | 1);
+  }
+  // In turn, so that whatever slows the machine slows all; two rounds more say how bright each picture is.
   for (let round = -2; round < rounds; round++) {
     const which = (round & 1) as 0 | 1;
     for (const [name, way] of Object.entries(kinds)) {
@@ -92,19 +99,6 @@ async function measure(
 // What benchmarks/browser.py calls.
 Object.assign(window, { measure });
 
-async function newStage(width: number, height: number): Promise<Stage> {
-  const canvas = document.createElement("canvas");
-  document.body.append(canvas);
-  const stage = new Stage(canvas, { dirty: () => undefined, sortFailed: () => undefined });
-  stage.renderer.setSize(width, height, false);
-  stage.camera.near = 0.02;
-  stage.camera.far = 200;
-  stage.camera.aspect = width / height;
-  stage.camera.updateProjectionMatrix();
-  await stage.ready;
-  return stage;
-}
-
 async function freshMeshes(width: number, height: number): Promise<Way> {
   const stage = await newStage(width, height);
   stage.exactOrder = false;
@@ -142,23 +136,18 @@ async function freshMeshes(width: number, height: number): Promise<Way> {
 
 async function inPlace(codec: string, width: number, height: number): Promise<Way> {
   const stage = await newStage(width, height);
-  stage.exactOrder = true;
-  const worker = new Worker("/worker.js", { type: "module" });
+  const worker = newWorker();
   let free = new ArrayBuffer(0);
   return {
     stage,
     surely: 2,
     hand: async ({ data, own }, which) => {
-      const answer = new Promise<MessageEvent>((resolve) => {
-        worker.onmessage = resolve;
-      });
-      worker.postMessage({ ask: "hand over", codec, data: data[which], own: own[which], onPage: false, free }, [free]);
-      const message = (await answer).data as { content: FrameContent; count: number; ms: number; error?: string };
-      if (message.error) throw new Error(message.error);
-      if (!("words" in message.content)) throw new Error("expected words, got pixels");
+      const question = { codec, data: data[which], own: own[which], onPage: false, free };
+      const { content, count, ms } = await decode(worker, question);
+      if (!("words" in content)) throw new Error("expected words, got pixels");
       const beganMs = performance.now();
-      free = stage.replace(message.content.words, message.content.range).buffer;
-      return { decodeMs: message.ms, uploadMs: performance.now() - beganMs, splats: message.count };
+      free = stage.replace(content.words, content.range).buffer;
+      return { decodeMs: ms, uploadMs: performance.now() - beganMs, splats: count };
     },
     render: async () => {
       await stage.sort();

@@ -88,6 +88,56 @@ export function countPixels(data: Uint8Array): number {
   return readHeads(data).layers.reduce((sum, layer) => sum + layer.width * layer.height, 0);
 }
 
+/** A frame whose parts are found, and whose checksum is right; none of its planes is decoded yet. */
+export interface CodedFrame {
+  readonly views: readonly CodedView[];
+  /** Of all layers: the most splats there can be. */
+  readonly pixels: number;
+  /** The whole of it. */
+  readonly data: Uint8Array;
+}
+
+export interface CodedView extends Omit<DepthView, "layers"> {
+  readonly layers: readonly CodedLayer[];
+}
+
+export interface CodedLayer extends Omit<DepthLayer, "inverseDepth" | "opacity"> {
+  readonly unit: number;
+  /** Of its opacity; 0: it is opaque. */
+  readonly levels: number;
+  readonly depthPlane: Uint8Array;
+  readonly opacityPlane: Uint8Array;
+}
+
+/** Finds a frame's parts. Throws {@link DecodeError}, saying what was expected and what came. */
+export function readFrame(data: Uint8Array): CodedFrame {
+  const { views: viewHeads, layers: layerHeads } = readHeads(data);
+  let at = HEADER_BYTES + VIEW_BYTES * viewHeads.length + LAYER_BYTES * layerHeads.length;
+  let size = at;
+  for (const head of viewHeads) size += head.jpegBytes;
+  for (const head of layerHeads) size += head.depthBytes + head.opacityBytes + head.colorBytes;
+  if (data.length !== size) throw new DecodeError(NAME, `${size} bytes`, `${data.length}`);
+  const [crc, stated] = [crc32(data, CRC_FROM), viewOf(data).getUint32(8, true)];
+  if (crc !== stated) throw new DecodeError(NAME, `the checksum ${crc.toString(16)}`, stated.toString(16));
+  const take = (bytes: number): Uint8Array => {
+    at += bytes;
+    return data.subarray(at - bytes, at);
+  };
+  let index = 0;
+  const views = viewHeads.map((head, i): CodedView => {
+    const picture = head.hasJpeg ? { data: take(head.jpegBytes), orientation: head.orientation } : null;
+    const layers: CodedLayer[] = [];
+    for (const end = index + head.layers; index < end; index++) {
+      const { width, height, unit, levels, coloured, depthBytes, opacityBytes, colorBytes } = layerHeads[index]!;
+      const [depthPlane, opacityPlane, bytes] = [take(depthBytes), take(opacityBytes), take(colorBytes)];
+      const colors = coloured === 0 ? null : coloured === 1 ? bytes : { data: bytes, orientation: 1 };
+      layers.push({ width, height, colors, unit, levels, depthPlane, opacityPlane });
+    }
+    return { camera: head.camera, pose: i > 0 ? head.pose : null, picture, layers };
+  });
+  return { views, pixels: layerHeads.reduce((sum, layer) => sum + layer.width * layer.height, 0), data };
+}
+
 /** Decodes frames, one after the other, into buffers that it keeps. */
 export class DepthDecoder {
   private readonly planes = new PlaneDecoder();
@@ -97,49 +147,29 @@ export class DepthDecoder {
 
   /** @throws DecodeError Saying what was expected and what came. */
   decode(data: Uint8Array): DepthFrame {
-    const view = viewOf(data);
-    const { views: viewHeads, layers: layerHeads } = readHeads(data);
-    let at = HEADER_BYTES + VIEW_BYTES * viewHeads.length + LAYER_BYTES * layerHeads.length;
-    let size = at;
-    for (const head of viewHeads) size += head.jpegBytes;
-    for (const head of layerHeads) size += head.depthBytes + head.opacityBytes + head.colorBytes;
-    if (data.length !== size) throw new DecodeError(NAME, `${size} bytes`, `${data.length}`);
-    const crc = crc32(data, CRC_FROM);
-    if (crc !== view.getUint32(8, true)) {
-      throw new DecodeError(NAME, `the checksum ${crc.toString(16)}`, view.getUint32(8, true).toString(16));
-    }
-    const take = (bytes: number): Uint8Array => {
-      at += bytes;
-      return data.subarray(at - bytes, at);
-    };
+    return this.decodePlanes(readFrame(data));
+  }
+
+  /** The rest of it, for who has read the frame to see its pictures first. */
+  decodePlanes({ views: coded, pixels, data }: CodedFrame): DepthFrame {
     let index = 0;
-    const views = viewHeads.map((head, i): DepthView => {
-      const picture = head.hasJpeg ? { data: take(head.jpegBytes), orientation: head.orientation } : null;
-      const layers: DepthLayer[] = [];
-      for (const end = index + head.layers; index < end; index++)
-        layers.push(this.decodeLayer(layerHeads[index]!, index, take));
-      return { camera: head.camera, pose: i > 0 ? head.pose : null, picture, layers };
-    });
-    const [scale, border, minOpacity, farthest] = readSettings(view);
-    const pixels = layerHeads.reduce((sum, layer) => sum + layer.width * layer.height, 0);
+    const views = coded.map((view) => ({ ...view, layers: view.layers.map((layer) => this.decodeLayer(layer, index++)) }));
+    const [scale, border, minOpacity, farthest] = readSettings(viewOf(data));
     return { kind: data[5] === 1 ? "points" : "lifted", scale, border, minOpacity, farthest, views, pixels };
   }
 
-  private decodeLayer(head: LayerHead, index: number, take: (bytes: number) => Uint8Array): DepthLayer {
-    const { width, height } = head;
+  private decodeLayer({ width, height, colors, ...coded }: CodedLayer, index: number): DepthLayer {
     const count = width * height;
     if (this.units.length < count) this.units = new Int32Array(count);
     const units = this.units;
-    this.planes.decode(NAME, take(head.depthBytes), width, height, DEPTH, units);
+    this.planes.decode(NAME, coded.depthPlane, width, height, DEPTH, units);
     const inverseDepth = sized(this.inverse, index, count, Float32Array);
-    for (let i = 0; i < count; i++) inverseDepth[i] = units[i]! * head.unit;
-    const opacity = head.levels > 0 ? sized(this.opacity, index, count, Uint8Array) : null;
+    for (let i = 0; i < count; i++) inverseDepth[i] = units[i]! * coded.unit;
+    const opacity = coded.levels > 0 ? sized(this.opacity, index, count, Uint8Array) : null;
     if (opacity) {
-      this.planes.decode(NAME, take(head.opacityBytes), width, height, levels(head.levels), units);
-      for (let i = 0; i < count; i++) opacity[i] = Math.floor((510 * units[i]! + head.levels) / (2 * head.levels));
+      this.planes.decode(NAME, coded.opacityPlane, width, height, levels(coded.levels), units);
+      for (let i = 0; i < count; i++) opacity[i] = Math.floor((510 * units[i]! + coded.levels) / (2 * coded.levels));
     }
-    const bytes = take(head.colorBytes);
-    const colors = head.coloured === 0 ? null : head.coloured === 1 ? bytes : { data: bytes, orientation: 1 };
     return { width, height, inverseDepth, opacity, colors };
   }
 }

@@ -1,6 +1,7 @@
 // One plane of integers, depth or opacity: the decoder of what deployments/splats/codecs/depth_map.py describes, to the bit.
 // All of it is integers below 2³¹, which JavaScript's engines keep out of floating point.
 
+import { AT, afterOne, afterZero, bit, CODE, LADDER, RANGE, refill, residual, SPAN, START, TOP } from "./bit_coder.js";
 import { DecodeError } from "./codec.js";
 
 /** What a plane's integers are: steps of the five levels, and the bounds a decoder clamps to. */
@@ -21,11 +22,16 @@ export function levels(highest: number): PlaneKind {
 
 export const MIN_BYTES = 5;
 
+/** By the step between a pixel's neighbours; the last one is a jump. */
+const GROUPS = 9;
+const JUMP = 8;
 const ACTIVITIES = 5;
-const LADDER = 14;
-const ZERO_COARSE = 4 * 2 * 9 * ACTIVITIES;
+/** By the residuals before and above it; from the last on they are all alike. */
+const ACTIVITY = Uint8Array.of(0, 1, 2, 2, 3, 3, 3, 4);
+const BUSY = ACTIVITY.length - 1;
+const ZERO_COARSE = 4 * 2 * GROUPS * ACTIVITIES;
 const MORE = ZERO_COARSE + 1;
-const SIGN = MORE + (9 * ACTIVITIES + 1) * LADDER;
+const SIGN = MORE + (GROUPS * ACTIVITIES + 1) * LADDER;
 const SIDE = SIGN + 9;
 const GAMMA = SIDE + 6;
 const MASK = GAMMA + 24;
@@ -33,22 +39,31 @@ const BLOCK_HAS_HOLES = MASK + 16;
 const BLOCK_IS_HOLES = BLOCK_HAS_HOLES + 3;
 const CONTEXTS = BLOCK_IS_HOLES + 1;
 const BLOCK = 16;
-const GAMMA_BITS = 23;
 
-const SHIFT = Uint8Array.of(1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5);
-const START = 1 << 19;
-const TOP = 1 << 23;
-// The coder's state: where the code lies in the range, the range, the place in the bytes. An array, since Chromium's small
-// integers end at 2³⁰: as fields, range and code would be boxed.
-const CODE = 0;
-const SPAN = 1;
-const AT = 2;
-const RANGE = 2 ** 31 - 1;
+/** Half of a level: where its pixels are, and their contexts and values. */
+interface Pass {
+  /** From one pixel of a row to the next. */
+  readonly gap: number;
+  /** To the two neighbours that a pixel lies between. */
+  readonly d: number;
+  /** To the pixel beside, whose side an edge is likely to be on. */
+  readonly back: number;
+  /** First context of zeros, and of sides. */
+  readonly zero: number;
+  readonly side: number;
+  readonly step: number;
+  readonly low: number;
+  readonly high: number;
+  readonly masked: boolean;
+}
 
 /** Decodes planes, one after the other, with buffers that it keeps. */
 export class PlaneDecoder {
   private readonly states = new Int32Array(CONTEXTS);
+  /** Of the pixels of a row: the residual of that above, what is predicted, the group of contexts. */
   private above = new Int32Array(0);
+  private predicted = new Int32Array(0);
+  private groups = new Uint8Array(0);
   private mask = new Uint8Array(0);
   private classes = new Uint8Array(0);
   private readonly coder = new Int32Array(3);
@@ -111,7 +126,7 @@ export class PlaneDecoder {
     const { mask, states, coder } = this;
     const jump = 16 * steps[4];
     this.prepare(width, steps[4]);
-    const { above, classes } = this;
+    const { above } = this;
     let stride = 16;
     for (let v = 0; v < height; v += stride) {
       for (let u = 0; u < width; u += stride) {
@@ -122,78 +137,152 @@ export class PlaneDecoder {
         const [most, least] = a > b ? [a, b] : [b, a];
         const p = c >= most ? least : c <= least ? most : a + b - c;
         const hidden = masked && mask[i] === 1;
-        const k = hidden ? 0 : residual(states, coder, data, ZERO_COARSE, MORE + 9 * ACTIVITIES * LADDER, SIGN);
+        const isZero = hidden || bit(states, coder, data, ZERO_COARSE) === 0;
+        const k = isZero ? 0 : residual(states, coder, data, MORE + GROUPS * ACTIVITIES * LADDER, SIGN, GAMMA);
         r[i] = clamp(p + Math.imul(k, steps[0]), low, high);
       }
     }
     for (let level = 1; level < 5; level++) {
       const h = stride >> 1;
-      for (let axis = 0; axis < 2; axis++) {
-        const down = axis === 1 ? h : 0;
-        const right = h - down;
-        const across = axis === 1 ? h : stride;
-        // Distance to the neighbour along the axis, and to the pixel beside, whose side an edge is likely to be on.
-        const d = axis === 1 ? h * width : h;
-        const back = axis === 1 ? h : stride * width;
-        const zeroBase = ((level - 1) * 2 + axis) * 9 * ACTIVITIES;
-        const sideBase = SIDE + 3 * axis;
-        const step = steps[level]!;
-        above.fill(0);
-        for (let v = down; v < height; v += stride) {
-          let before = 0;
-          const rowHasB = axis === 0 || v + h < height;
-          const rowHasD = axis === 0 || (v >= 3 * h && v + 3 * h < height);
-          for (let u = right, i = v * width + right; u < width; u += across, i += across) {
-            const hidden = masked && mask[i] === 1;
-            const a = r[i - d]!;
-            let p = a;
-            let group = 0;
-            if (axis === 0 ? u + h < width : rowHasB) {
-              const b = r[i + d]!;
-              const gap = a > b ? a - b : b - a;
-              if (gap > jump) {
-                group = 8;
-                if (!hidden) {
-                  let beside = 0;
-                  if (axis === 0 ? v >= stride : u >= h) {
-                    const t = r[i - back]!;
-                    beside = Math.abs(t - a) < Math.abs(t - b) ? 1 : 2;
-                  }
-                  if (bit(states, coder, data, sideBase + beside) === 1) p = b;
-                }
-              } else {
-                group = classes[gap]!;
-                p = (a + b + 1) >> 1;
-                if (axis === 0 ? u >= 3 * h && u + 3 * h < width : rowHasD) {
-                  const c = r[i - 3 * d]!;
-                  const e = r[i + 3 * d]!;
-                  const ac = a - c;
-                  const be = b - e;
-                  if (ac <= jump && ac >= -jump && be <= jump && be >= -jump) p = (9 * (a + b) - c - e + 8) >> 4;
-                }
-              }
-            }
-            let k = 0;
-            if (!hidden) {
-              const up = above[u]!;
-              const total = 2 * (before < 0 ? -before : before) + (up < 0 ? -up : up);
-              const place = group * ACTIVITIES + (total < 2 ? total : total < 4 ? 2 : total < 7 ? 3 : 4);
-              const sign = SIGN + (before > 0 ? 1 : before < 0 ? 2 : 0) + (up > 0 ? 3 : up < 0 ? 6 : 0);
-              k = residual(states, coder, data, zeroBase + place, MORE + place * LADDER, sign);
-            }
-            r[i] = clamp(p + Math.imul(k, step), low, high);
-            above[u] = k;
-            before = k;
-          }
-        }
+      const zeros = (level - 1) * 2 * GROUPS * ACTIVITIES;
+      const step = steps[level]!;
+      // First the pixels between two of a row, then the rows between.
+      const rows: Pass = { gap: stride, d: h, back: stride * width, zero: zeros, side: SIDE, step, low, high, masked };
+      above.fill(0);
+      for (let v = 0; v < height; v += stride) {
+        const count = numberOf(width, h, stride);
+        this.predict(
+          r,
+          v * width + h,
+          count,
+          rows,
+          numberOf(width - h, h, stride),
+          1,
+          numberOf(width - 3 * h, h, stride),
+          jump,
+        );
+        this.decodeRow(data, r, v * width + h, count, rows, v > 0 ? 0 : count);
+      }
+      const between = { ...rows, gap: h, d: h * width, back: h, zero: zeros + GROUPS * ACTIVITIES, side: SIDE + 3 };
+      above.fill(0);
+      for (let v = h; v < height; v += stride) {
+        const count = numberOf(width, 0, h);
+        const far = v >= 3 * h && v + 3 * h < height ? count : 0;
+        this.predict(r, v * width, count, between, v + h < height ? count : 0, 0, far, jump);
+        this.decodeRow(data, r, v * width, count, between, 1);
       }
       stride = h;
     }
     if (masked) for (let i = 0; i < width * height; i++) if (mask[i] === 1) r[i] = 0;
   }
 
+  /**
+   * What each pixel of a row should be, and its group of contexts, by neighbours that are known. In a loop of its own: none waits for
+   * the one before it, as they do where they are decoded.
+   *
+   * @param near Pixels, from the first on, that have a neighbour on the other side, too.
+   * @param from @param to Those of them that have two on both sides.
+   */
+  private predict(
+    r: Int32Array,
+    first: number,
+    count: number,
+    { gap, d }: Pass,
+    near: number,
+    from: number,
+    to: number,
+    jump: number,
+  ): void {
+    const { predicted, groups, classes } = this;
+    for (let n = 0, i = first; n < count; n++, i += gap) {
+      const a = r[i - d]!;
+      let p = a;
+      let group = 0;
+      if (n < near) {
+        const b = r[i + d]!;
+        const apart = magnitude(a - b);
+        if (apart > jump) {
+          group = JUMP;
+        } else {
+          group = classes[apart]!;
+          p = (a + b + 1) >> 1;
+          if (n >= from && n < to) {
+            const c = r[i - 3 * d]!;
+            const e = r[i + 3 * d]!;
+            if (magnitude(a - c) <= jump && magnitude(b - e) <= jump) p = (9 * (a + b) - c - e + 8) >> 4;
+          }
+        }
+      }
+      predicted[n] = p;
+      groups[n] = group;
+    }
+  }
+
+  /** Decodes what a row's pixels differ by from what is predicted. `beside`: from this one on there is a pixel beside, at `back`. */
+  private decodeRow(data: Uint8Array, r: Int32Array, first: number, count: number, pass: Pass, beside: number): void {
+    const { gap, d, back, zero, side, step, low, high, masked } = pass;
+    const { predicted, groups, above, mask, states, coder } = this;
+    // Most pixels are as predicted: for them the coder stays in variables.
+    let span = coder[SPAN]!;
+    let code = coder[CODE]!;
+    let before = 0;
+    for (let n = 0, i = first; n < count; n++, i += gap) {
+      let p = predicted[n]!;
+      let k = 0;
+      if (!masked || mask[i] === 0) {
+        const group = groups[n]!;
+        if (group === JUMP) {
+          let nearer = 0;
+          if (n >= beside) {
+            const t = r[i - back]!;
+            nearer = magnitude(t - r[i - d]!) < magnitude(t - r[i + d]!) ? 1 : 2;
+          }
+          coder[SPAN] = span;
+          coder[CODE] = code;
+          if (bit(states, coder, data, side + nearer) === 1) p = r[i + d]!;
+          span = coder[SPAN]!;
+          code = coder[CODE]!;
+        }
+        const up = above[n]!;
+        const total = 2 * magnitude(before) + magnitude(up);
+        const place = group * ACTIVITIES + ACTIVITY[total < BUSY ? total : BUSY]!;
+        const state = states[zero + place]!;
+        const bound = Math.imul(span >> 12, state >> 8);
+        if (code < bound) {
+          states[zero + place] = afterZero(state);
+          span = bound;
+          if (bound < TOP) {
+            coder[SPAN] = span;
+            coder[CODE] = code;
+            refill(coder, data);
+            span = coder[SPAN]!;
+            code = coder[CODE]!;
+          }
+        } else {
+          states[zero + place] = afterOne(state);
+          coder[SPAN] = span - bound;
+          coder[CODE] = code - bound;
+          if (span - bound < TOP) refill(coder, data);
+          const sign = SIGN + (before > 0 ? 1 : before < 0 ? 2 : 0) + (up > 0 ? 3 : up < 0 ? 6 : 0);
+          k = residual(states, coder, data, MORE + place * LADDER, sign, GAMMA);
+          span = coder[SPAN]!;
+          code = coder[CODE]!;
+        }
+      }
+      r[i] = clamp(p + Math.imul(k, step), low, high);
+      above[n] = k;
+      before = k;
+    }
+    coder[SPAN] = span;
+    coder[CODE] = code;
+  }
+
   private prepare(width: number, unit: number): void {
-    if (this.above.length < width) this.above = new Int32Array(width);
+    if (this.above.length < width) {
+      this.above = new Int32Array(width);
+      this.predicted = new Int32Array(width);
+      this.groups = new Uint8Array(width);
+    }
     if (this.classes.length === 16 * unit + 1) return;
     this.classes = Uint8Array.from({ length: 16 * unit + 1 }, (_, gap) => {
       if (gap < unit) return gap * 4 < unit ? 0 : gap * 2 < unit ? 1 : 2;
@@ -213,68 +302,15 @@ function maskContext(mask: Uint8Array, i: number, u: number, v: number, width: n
   return context;
 }
 
-/** The next decision in a context. */
-function bit(states: Int32Array, coder: Int32Array, data: Uint8Array, context: number): number {
-  const state = states[context]!;
-  const p = state >> 4;
-  const count = state & 15;
-  const next = count < 15 ? count + 1 : 15;
-  const span = coder[SPAN]!;
-  const code = coder[CODE]!;
-  const bound = Math.imul(span >> 12, p >> 4);
-  if (code >= bound) {
-    states[context] = ((p - (p >> SHIFT[count]!)) << 4) | next;
-    coder[CODE] = code - bound;
-    coder[SPAN] = span - bound;
-    if (span - bound < TOP) refill(coder, data);
-    return 1;
-  }
-  states[context] = ((p + ((65536 - p) >> SHIFT[count]!)) << 4) | next;
-  coder[SPAN] = bound;
-  if (bound < TOP) refill(coder, data);
-  return 0;
+/** Without a branch: which sign comes next is anyone's guess. */
+function magnitude(value: number): number {
+  const sign = value >> 31;
+  return (value ^ sign) - sign;
 }
 
-/** Beyond the bytes there are zeros; the end of the plane tells. */
-function refill(coder: Int32Array, data: Uint8Array): void {
-  let span = coder[SPAN]!;
-  let code = coder[CODE]!;
-  let at = coder[AT]!;
-  do {
-    span <<= 8;
-    code = (code << 8) | (at < data.length ? data[at]! : 0);
-    at++;
-  } while (span < TOP);
-  coder[SPAN] = span;
-  coder[CODE] = code;
-  coder[AT] = at;
-}
-
-/** A residual, in steps. */
-function residual(states: Int32Array, coder: Int32Array, data: Uint8Array, zero: number, more: number, sign: number): number {
-  if (bit(states, coder, data, zero) === 0) return 0;
-  const negative = bit(states, coder, data, sign);
-  let size = 1;
-  while (size <= LADDER && bit(states, coder, data, more + size - 1) === 1) size++;
-  if (size > LADDER) size = LADDER + gamma(states, coder, data);
-  return negative === 1 ? -size : size;
-}
-
-function gamma(states: Int32Array, coder: Int32Array, data: Uint8Array): number {
-  let bits = 0;
-  while (bits < GAMMA_BITS && bit(states, coder, data, GAMMA + bits) === 1) bits++;
-  let rest = 1;
-  for (; bits > 0; bits--) {
-    const half = coder[SPAN]! >> 1;
-    coder[SPAN] = half;
-    rest <<= 1;
-    if (coder[CODE]! >= half) {
-      coder[CODE] = coder[CODE]! - half;
-      rest |= 1;
-    }
-    if (half < TOP) refill(coder, data);
-  }
-  return rest;
+/** How many of 0, `step`, 2·`step` … are below `width` when `first` is added. */
+function numberOf(width: number, first: number, step: number): number {
+  return Math.max(0, Math.ceil((width - first) / step));
 }
 
 function clamp(value: number, low: number, high: number): number {

@@ -9,7 +9,7 @@
 import { aligned, type Codec, checkHeader, checkSize, type DecodedSplats, DecodeError } from "./codec.js";
 import { OPACITY } from "./depth_pixels.js";
 import { farOffset } from "./far.js";
-import { SIGMA_PX } from "./lift.js";
+import { SIGMA_PX } from "./lift_rows.js";
 import { lnScaleToByte, quatToBytes, type SplatRange, writeSplat } from "./words.js";
 
 const NAME = "points";

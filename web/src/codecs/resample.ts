@@ -13,6 +13,7 @@ interface Axis {
 
 export class Resampler {
   private rows = new Float32Array(0);
+  private sums = new Float32Array(0);
   private key = "";
   private across: Axis = meansOver(1, 1);
   private down: Axis = this.across;
@@ -26,8 +27,14 @@ export class Resampler {
   resample(rgba: Uint8Array, from: Size, to: Size): Uint8Array {
     if (from.width === to.width && from.height === to.height) return rgba;
     this.prepare(from, to);
-    this.narrow(rgba, from, to.width);
-    return this.shorten(to);
+    // Rows by functions of their own: they are called often enough to be compiled well, and then are not left again.
+    for (let v = 0; v < from.height; v++) {
+      narrowRow(this.across, rgba, 4 * from.width * v, to.width, this.rows, 3 * to.width * v);
+    }
+    // Values below 0 and above 255, which a cubic makes, are clamped; a tie goes to the even one, as on the server.
+    const out = new Uint8ClampedArray(4 * to.width * to.height);
+    for (let v = 0; v < to.height; v++) shortenRow(this.down, v, this.rows, to.width, this.sums, out);
+    return new Uint8Array(out.buffer);
   }
 
   /** Frame after frame has the same sizes. */
@@ -41,54 +48,55 @@ export class Resampler {
     this.down = axis(from.height, to.height);
     const size = from.height * to.width * 3;
     if (this.rows.length < size) this.rows = new Float32Array(size);
+    if (this.sums.length < 3 * to.width) this.sums = new Float32Array(3 * to.width);
   }
+}
 
-  private narrow(rgba: Uint8Array, from: Size, width: number): void {
-    const { rows } = this;
-    const { first, taps, weights } = this.across;
-    let out = 0;
-    for (let v = 0; v < from.height; v++) {
-      const row = 4 * from.width * v;
-      for (let u = 0, tap = 0; u < width; u++) {
-        let red = 0;
-        let green = 0;
-        let blue = 0;
-        for (let at = row + 4 * first[u]!, end = at + 4 * taps; at < end; at += 4) {
-          const weight = weights[tap++]!;
-          red += weight * rgba[at]!;
-          green += weight * rgba[at + 1]!;
-          blue += weight * rgba[at + 2]!;
-        }
-        rows[out] = red;
-        rows[out + 1] = green;
-        rows[out + 2] = blue;
-        out += 3;
-      }
+/** A row of pixels to one of `width` cells, three floats each. */
+function narrowRow(across: Axis, rgba: Uint8Array, row: number, width: number, into: Float32Array, out: number): void {
+  const { first, taps, weights } = across;
+  for (let u = 0, tap = 0; u < width; u++, out += 3) {
+    let red = 0;
+    let green = 0;
+    let blue = 0;
+    for (let at = row + 4 * first[u]!, end = at + 4 * taps; at < end; at += 4) {
+      const weight = weights[tap++]!;
+      red += weight * rgba[at]!;
+      green += weight * rgba[at + 1]!;
+      blue += weight * rgba[at + 2]!;
     }
+    into[out] = red;
+    into[out + 1] = green;
+    into[out + 2] = blue;
   }
+}
 
-  private shorten({ width, height }: Size): Uint8Array {
-    const { rows } = this;
-    const { first, taps, weights } = this.down;
-    // Values below 0 and above 255, which a cubic makes, are clamped; a tie goes to the even one, as on the server.
-    const out = new Uint8ClampedArray(4 * width * height).fill(255);
-    const pitch = 3 * width;
-    const sums = new Float32Array(pitch);
-    for (let v = 0, to = 0; v < height; v++) {
-      sums.fill(0);
-      for (let tap = 0; tap < taps; tap++) {
-        const weight = weights[v * taps + tap]!;
-        const from = pitch * (first[v]! + tap);
-        if (weight !== 0) for (let i = 0; i < pitch; i++) sums[i] = sums[i]! + weight * rows[from + i]!;
-      }
-      for (let i = 0; i < pitch; i += 3, to += 4) {
-        out[to] = sums[i]!;
-        out[to + 1] = sums[i + 1]!;
-        out[to + 2] = sums[i + 2]!;
-      }
-    }
-    return new Uint8Array(out.buffer);
+/** Narrow rows to the grid's row `v`. */
+function shortenRow(
+  down: Axis,
+  v: number,
+  rows: Float32Array,
+  width: number,
+  sums: Float32Array,
+  into: Uint8ClampedArray,
+): void {
+  const { first, taps, weights } = down;
+  const pitch = 3 * width;
+  sums.fill(0);
+  for (let tap = 0; tap < taps; tap++) {
+    const weight = weights[v * taps + tap]!;
+    if (weight !== 0) addRow(rows, pitch * (first[v]! + tap), weight, sums, pitch);
   }
+  for (let i = 0, to = 4 * width * v; i < pitch; i += 3, to += 4) {
+    into[to] = sums[i]!;
+    into[to + 1] = sums[i + 1]!;
+    into[to + 2] = sums[i + 2]!;
+    into[to + 3] = 255;
+  }
+}
+
+function addRow(rows: Float32Array, from: number, weight: number, sums: Float32Array, count: number): void {
+  for (let i = 0; i < count; i++) sums[i] = sums[i]! + weight * rows[from + i]!;
 }
 
 export interface Size {

@@ -3,9 +3,9 @@
 export const FIRST_DELAY_MS = 500;
 export const LONGEST_DELAY_MS = 15_000;
 /** Where nobody answers: who looks on should see the stream soon after the server is back, and knocking costs nobody anything. */
-export const LONGEST_KNOCK_MS = 2000;
+export const LONGEST_KNOCK_MS = 1500;
 /** After so many attempts, about a minute and a half, nobody is expected back at once. */
-const KNOCKS = 40;
+export const KNOCKS = 80;
 
 /**
  * Delay before attempt `attempt` (0 is the first retry): half of it fixed, half random.

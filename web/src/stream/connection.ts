@@ -25,8 +25,8 @@ const PING_AFTER_MS = 2000;
 const SILENT_AFTER_MS = 5000;
 /** After this much silence the server counts as gone. A large reply over a slow link may take a while, and is silent until it is whole. */
 const SILENCE_LIMIT_MS = 15_000;
-/** What a probe waits for an answer. */
-export const PROBE_LIMIT_MS = 2000;
+/** What a probe waits for an answer: a link that takes longer for a few bytes is of no use to a stream, and who came back waits for it. */
+export const PROBE_LIMIT_MS = 1200;
 /** Ticks so far apart mean that the device slept. */
 const SLEPT_MS = 5000;
 /** From the open socket to the welcome. Nothing but the welcome counts. */
@@ -120,10 +120,17 @@ export class Connection {
       this.openAnew();
       return;
     }
-    if (!this.ready && performance.now() - this.openedMs < PROBE_LIMIT_MS) return;
     const askedMs = performance.now();
-    this.ping();
+    const openMs = askedMs - this.openedMs;
     clearTimeout(this.probeTimer);
+    if (this.socket.readyState === WebSocket.CONNECTING) {
+      // What was sent before the network was back is lost, and is only sent again after seconds.
+      const isLost = (): boolean => this.socket?.readyState === WebSocket.CONNECTING;
+      this.probeTimer = self.setTimeout(() => isLost() && this.openAnew(), Math.max(0, PROBE_LIMIT_MS - openMs));
+      return;
+    }
+    if (!this.ready && openMs < PROBE_LIMIT_MS) return;
+    this.ping();
     this.probeTimer = self.setTimeout(() => this.lastHeardMs < askedMs && this.openAnew(), PROBE_LIMIT_MS);
   }
 

@@ -2,13 +2,14 @@
 // the pixels that the page's GPU lifts.
 
 import { DecodeError } from "../codecs/codec.js";
-import { DEPTH_NAME, DepthDecoder, type DepthFrame, type DepthLayer, type DepthView } from "../codecs/depth.js";
+import { type CodedFrame, type CodedLayer, type CodedView, DEPTH_NAME, DepthDecoder, readFrame } from "../codecs/depth.js";
 import { PIXEL_WORDS, toPixels } from "../codecs/depth_pixels.js";
 import { codecNamed } from "../codecs/index.js";
 import { LIFTED_RANGE, Lifter } from "../codecs/lift.js";
 import { GridPainter } from "../codecs/pictures.js";
 import { pixelReader } from "../codecs/pixels.js";
 import { PLANES_NAME, PlanesDecoder } from "../codecs/planes.js";
+import type { Size } from "../codecs/resample.js";
 import { ROW } from "../codecs/words.js";
 import { pivotDepth, pivotOfPixels } from "../view/pivot.js";
 import type { Camera, SplatsMessage } from "./messages.js";
@@ -32,6 +33,10 @@ export class ReplyDecoder {
   private readonly depth = new DepthDecoder();
   private readonly lifter = new Lifter();
   private readonly painter = new GridPainter();
+  /** Of the last reply, where its colours were those of the picture that was sent. */
+  private ownGrid: Size | null = null;
+  /** Pictures that were painted while they were sent, as long as somebody has them. */
+  private readonly painted = new WeakMap<Uint8Array, { grid: Size; rgba: Promise<Uint8Array> }>();
   private readonly planes = new PlanesDecoder(pixelReader(PLANES_NAME));
 
   /** @param mostOnPage Frames with room for more pixels are lifted here, whatever {@link liftsOnPage} says. */
@@ -49,7 +54,8 @@ export class ReplyDecoder {
    * @throws Error Saying what was expected and what came.
    */
   async decode(message: SplatsMessage, own: Uint8Array<ArrayBuffer> | null, budget: number): Promise<DecodedReply> {
-    if (message.codec === DEPTH_NAME) return this.lift(this.depth.decode(message.data), own, budget);
+    if (message.codec === DEPTH_NAME) return this.lift(readFrame(message.data), own, budget);
+    this.ownGrid = null;
     if (message.codec === PLANES_NAME) {
       const take = (pixels: number) => this.pool.take(pixels, budget);
       const { count, words, zOffset } = await this.planes.decode(message.data, LIFTED_RANGE, take);
@@ -67,11 +73,25 @@ export class ReplyDecoder {
     return { count, content: { words, range }, pivot: pivotDepth(words, count, message.camera, range.zOffset) };
   }
 
-  private async lift(frame: DepthFrame, own: Uint8Array<ArrayBuffer> | null, budget: number): Promise<DecodedReply> {
-    const colors: Uint8Array[] = [];
-    for (const view of frame.views) {
-      for (const layer of view.layers) colors.push(await this.colorsOf(view, layer, own));
-    }
+  /**
+   * Paints a picture that is being sent, while the server works on it, onto the grid of the last reply: its own reply has most likely
+   * the same. Never rejects: what is wrong with the picture is said with its reply.
+   */
+  async paintAhead(own: Uint8Array<ArrayBuffer>): Promise<void> {
+    const grid = this.ownGrid;
+    if (!grid) return;
+    const rgba = this.painter.paint(own, grid.width, grid.height);
+    this.painted.set(own, { grid, rgba });
+    await rgba.catch(() => undefined);
+  }
+
+  private async lift(coded: CodedFrame, own: Uint8Array<ArrayBuffer> | null, budget: number): Promise<DecodedReply> {
+    this.ownGrid = null;
+    // The browser decodes pictures beside this thread, while the planes are decoded here. If those are refused first, theirs is no news.
+    const painting = Promise.all(coded.views.flatMap((view) => view.layers.map((layer) => this.colorsOf(view, layer, own))));
+    painting.catch(() => undefined);
+    const frame = this.depth.decodePlanes(coded);
+    const colors = await painting;
     if (this.liftsOnPage) {
       const room = this.pool.take(frame.pixels, budget, PIXEL_WORDS);
       if (room.length <= PIXEL_WORDS * this.mostOnPage) {
@@ -88,12 +108,15 @@ export class ReplyDecoder {
     return { count: pixels.count, content: { words, range }, pivot: pivotOfPixels(pixels) };
   }
 
-  private async colorsOf(view: DepthView, layer: DepthLayer, own: Uint8Array<ArrayBuffer> | null): Promise<Uint8Array> {
+  private async colorsOf(view: CodedView, layer: CodedLayer, own: Uint8Array<ArrayBuffer> | null): Promise<Uint8Array> {
     const { width, height, colors } = layer;
     if (colors instanceof Uint8Array) return opaque(colors);
     if (colors) return this.painter.paintJpeg(colors, width, height);
     if (view.picture) return this.painter.paintJpeg(view.picture, width, height);
     if (!own) throw new DecodeError(DEPTH_NAME, "the picture that was sent", "a reply whose picture is gone");
+    this.ownGrid ??= { width, height };
+    const ahead = this.painted.get(own);
+    if (ahead?.grid.width === width && ahead.grid.height === height) return ahead.rgba;
     return this.painter.paint(own, width, height);
   }
 }
@@ -108,7 +131,12 @@ export function checkCamera(camera: Camera): void {
 
 /** RGB → RGBA. */
 function opaque(rgb: Uint8Array): Uint8Array {
-  const rgba = new Uint8Array((rgb.length / 3) * 4).fill(255);
-  for (let from = 0, to = 0; from < rgb.length; from += 3, to += 4) rgba.set(rgb.subarray(from, from + 3), to);
+  const rgba = new Uint8Array((rgb.length / 3) * 4);
+  for (let from = 0, to = 0; from < rgb.length; from += 3, to += 4) {
+    rgba[to] = rgb[from]!;
+    rgba[to + 1] = rgb[from + 1]!;
+    rgba[to + 2] = rgb[from + 2]!;
+    rgba[to + 3] = 255;
+  }
   return rgba;
 }

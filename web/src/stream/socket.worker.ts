@@ -128,6 +128,7 @@ function sendFrame({ bytes, capturedMs }: CapturedFrame): void {
     flow.sent(seq, nowMs());
     connection.send({ type: "frame", seq, views: [bytes], captured_ms: capturedMs });
     post({ type: "sent" });
+    void decoder.paintAhead(bytes);
   }
   tellCapture();
 }

@@ -7,7 +7,8 @@
 import * as THREE from "three";
 import { FullScreenQuad } from "three/addons/postprocessing/Pass.js";
 import { type DepthPixels, MAX_SLOPE, PIXEL_WORDS } from "../codecs/depth_pixels.js";
-import { LIFTED_RANGE, LONGEST_PX, MIN_W, SIGMA_PX, THICKNESS } from "../codecs/lift.js";
+import { LIFTED_RANGE } from "../codecs/lift.js";
+import { LONGEST_PX, MIN_W, SIGMA_PX, THICKNESS } from "../codecs/lift_rows.js";
 import { ROW } from "../codecs/words.js";
 
 /** The codec's bound. */

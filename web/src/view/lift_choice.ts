@@ -11,7 +11,7 @@ export interface LiftChoice {
   readonly why: string;
 }
 
-/** Renderers that are the processor: the pass takes it three times as long as the worker's loop (docs/benchmarks.md). */
+/** Renderers that are the processor: the pass takes it four times as long as the worker's loops (docs/benchmarks.md). */
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
 /** Whether the processor draws. */
