@@ -17,12 +17,12 @@ def shot(name: str) -> Shot:
 
 @pytest.mark.parametrize("name", ["one", "across", "motorcycle"])
 def test_what_is_behind_costs_a_quarter_more_bytes_at_most(name: str) -> None:
-    (_, plain), (_, packed) = (sent(shot(name), FrameOptions(behind_deg=angle)) for angle in (0, 15))
+    (_, plain, _), (_, packed, _) = (sent(shot(name), FrameOptions(behind_deg=angle)) for angle in (0, 15))
     camera = len(shot(name).jpeg.data)
     assert len(packed.data) - camera <= 1.25 * (len(plain.data) - camera)
 
 
 def test_somebody_across_a_cluttered_table_leaves_few_holes_in_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shots, "orbit", lambda: [(15, 0), (-15, 0)])
-    gaussians, _ = sent(shot("across"), FrameOptions())
+    gaussians, _, _ = sent(shot("across"), FrameOptions())
     assert sum(figures(place, *look(gaussians, place))["holes"] for place in shot("across").places()) / 2 < 0.003
