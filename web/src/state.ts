@@ -105,7 +105,7 @@ export interface Problem {
   readonly text: string;
   /** To be typed somewhere, after the text. */
   readonly lines?: readonly string[];
-  /** Goes away when this happens: the connection opens, a source starts, a frame is shown. Null: only when dismissed. */
+  /** Goes away when this happens: the connection opens, a source or a file is opened, a frame is shown. Null: only when dismissed. */
   readonly until: "connected" | "started" | "shown" | null;
   /** Nothing goes on until a person acts: such a card does not make room for others. */
   readonly blocks?: boolean;

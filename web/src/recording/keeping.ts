@@ -37,6 +37,7 @@ export class Keeping implements Keeper {
       convert: packedFile,
       show: (frame) => view.player.show(frame),
       nextPicture: (call) => view.player.nextPicture(call),
+      opened: () => problems.settle("started"),
       report: (problem) => problems.report(problem),
     });
   }

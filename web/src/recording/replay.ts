@@ -17,6 +17,8 @@ export interface ReplayHost {
   show(frame: DecodedFrame): void;
   /** Calls back when the next picture is due. */
   nextPicture(call: () => void): void;
+  /** A file can be shown: what was said of one that could not is over. */
+  opened(): void;
   report(problem: Problem): void;
 }
 
@@ -104,6 +106,7 @@ export class Replay {
   receive(message: FromFile): void {
     if (message.run !== this.run) return;
     if (message.type === "fileOpened") {
+      this.host.opened();
       this.clock = new ReplayClock(message.times);
       if (message.times.length > 1) this.clock.play(nowMs());
       const { replay } = this.store.get();
@@ -172,7 +175,7 @@ const CLOSED: ReplayState = {
 };
 
 function cannotOpen(name: string, why: string): Problem {
-  return { code: "recording_unreadable", title: "This file can't be shown", text: `${name}: ${why}.`, until: "shown" };
+  return { code: "recording_unreadable", title: "This file can't be shown", text: `${name}: ${why}.`, until: "started" };
 }
 
 function damagedFrame(why: string): Problem {
