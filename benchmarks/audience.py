@@ -66,23 +66,18 @@ class Audience:
                 self.seen_s[screen].append(time.monotonic())
                 self.newest[screen] = splats
 
-    async def all_see(self, after_s: float, frames: int = 1, within_s: float = 30.0) -> float:
+    async def all_see(self, after_s: float, frames: int, within_s: float = 30.0) -> None:
         """Wait until every screen has had so many frames since a moment.
-
-        Returns:
-            How long after that moment the last screen had its first.
 
         Raises:
             BenchmarkError: Not within that time, or somebody has given up.
         """
         deadline_s = time.monotonic() + within_s
-        while min(len(came_s) for came_s in self._since(after_s)) < frames:
+        while min(counts := [sum(at_s > after_s for at_s in seen_s) for seen_s in self.seen_s]) < frames:
             self.check()
             if time.monotonic() > deadline_s:
-                counts = ", ".join(str(len(came_s)) for came_s in self._since(after_s))
                 raise BenchmarkError(f"expected {frames} frames on each screen within {within_s:g} s, got {counts}")
             await asyncio.sleep(0.02)
-        return max(came_s[0] for came_s in self._since(after_s)) - after_s
 
     def check(self) -> None:
         """Raises BenchmarkError if the camera or a screen has given up."""
@@ -94,6 +89,3 @@ class Audience:
         """The longest that any screen was without a new frame in a time."""
         found = ([from_s, *(at_s for at_s in seen_s if from_s < at_s < to_s), to_s] for seen_s in self.seen_s)
         return max(later - earlier for moments in found for earlier, later in itertools.pairwise(moments))
-
-    def _since(self, after_s: float) -> list[list[float]]:
-        return [[at_s for at_s in seen_s if at_s > after_s] for seen_s in self.seen_s]

@@ -69,8 +69,8 @@ export class Row {
 }
 
 /**
- * Says of each of `count` pixels from `first` on whether it and the one `step` after it belong to one surface. Without depth (0) nothing
- * does.
+ * Says of each of `count` pixels from `first` on whether it and the one `step` after it belong to one surface. One with depth and one
+ * without (0) never do; what it says of two without is never used, as neither becomes a splat.
  */
 export function join(inverse: Float32Array, first: number, step: number, count: number, jump: number, into: Uint8Array): void {
   for (let i = 0, at = first; i < count; i++, at++) {
