@@ -4,6 +4,7 @@ Quick enough to draw a frame a hundred times over on a CPU, and the same on ever
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numba
@@ -16,11 +17,14 @@ from deployments.splats.gaussians import Gaussians
 
 F32 = NDArray[np.float32]
 
+NARROWED, STACKED, OPAQUE = 0.75, 3.0, 0.95
+"""How the viewer draws pixels of surfaces, see ``web/src/view/flat_tops.ts``."""
+
 BLUR = 0.3
 """Added to the variances on the screen, pixels²; opacity falls by as much as the area grows, as SparkJS has it."""
 _NEAR = 0.02
-_REACH = 8.0
-"""Squared standard deviations that are drawn."""
+_REACH = math.sqrt(8)
+"""Standard deviations that are drawn; of flat tops it is more."""
 _FAINTEST = 1 / 510
 
 
@@ -41,6 +45,15 @@ def turn(gaussians: Gaussians, yaw_deg: float, pivot_z: float) -> Gaussians:
     means = np.asarray((gaussians.means - pivot) @ around.T + pivot, np.float32)
     quats = np.asarray(gaussians.quats @ times.T, np.float32)
     return Gaussians(means, gaussians.scales, quats, gaussians.opacities, gaussians.sh)
+
+
+def with_flat_tops(gaussians: Gaussians) -> Gaussians:
+    """Splats that stand for pixels of surfaces as the viewer draws them: narrower, with an opacity above 1."""
+    opaque = gaussians.opacities > OPAQUE
+    scales = np.where(opaque[:, None], np.float32(NARROWED) * gaussians.scales, gaussians.scales)
+    flat = np.float32((3 + math.sqrt(1 + math.e * math.log(STACKED))) / 4)
+    opacities = np.where(opaque, flat, gaussians.opacities)
+    return replace(gaussians, scales=scales, opacities=opacities)
 
 
 def draw(gaussians: Gaussians, camera: Camera, blur: float = BLUR) -> F32:
@@ -93,10 +106,14 @@ def _draw(
         sharp = max(xx * yy - xy * xy, 1e-12)
         xx, yy = xx + blur, yy + blur
         area = xx * yy - xy * xy
-        peak = opacities[i] * math.sqrt(sharp / area)
+        # SparkJS's way of writing flat tops: as if so many plain splats lay on top of each other.
+        opacity = min(4 * opacities[i] - 3, 5) if opacities[i] > 1 else opacities[i]
+        reach = _REACH + 0.7 * max(opacity - 1, 0)
+        peak = opacity * math.sqrt(sharp / area)
         if not peak >= _FAINTEST:
             continue
-        reach_x, reach_y = math.sqrt(_REACH * xx), math.sqrt(_REACH * yy)
+        stacked = math.exp((peak * peak - 1) / math.e)
+        reach_x, reach_y = reach * math.sqrt(xx), reach * math.sqrt(yy)
         left, right = max(math.floor(u - reach_x), 0), min(math.ceil(u + reach_x) + 1, width)
         top, bottom = max(math.floor(v - reach_y), 0), min(math.ceil(v + reach_y) + 1, height)
         for row in range(top, bottom):
@@ -104,9 +121,10 @@ def _draw(
             for column in range(left, right):
                 dx = column + 0.5 - u
                 distance = (yy * dx * dx - 2 * xy * dx * dy + xx * dy * dy) / area
-                if distance > _REACH:
+                if distance > reach * reach:
                     continue
-                alpha = peak * math.exp(-0.5 * distance)
+                bell = math.exp(-0.5 * distance)
+                alpha = 1 - (1 - bell) ** stacked if peak > 1 else peak * bell
                 if alpha < _FAINTEST:
                     continue
                 part = light[row, column] * alpha

@@ -9,7 +9,7 @@ from skimage.metrics import structural_similarity
 
 from benchmarks.fidelity import BEST_DB
 from benchmarks.picture.shots import Place, Shot, sent
-from benchmarks.splatter import draw_and_light
+from benchmarks.splatter import draw_and_light, with_flat_tops
 from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import to_view
@@ -36,6 +36,8 @@ def measure(shot: Shot, options: FrameOptions) -> tuple[dict[str, Any], list[F32
         ``holes``; and the pictures.
     """
     gaussians, packed, pack_ms = sent(shot, options)
+    if shot.native is None:
+        gaussians = with_flat_tops(gaussians)
     places = shot.places()
     with ThreadPoolExecutor(2) as pool:
         drawn = list(pool.map(lambda place: look(gaussians, place), places))

@@ -217,6 +217,24 @@ def test_depth_shows_what_splats_lifted_by_the_server_show(
     assert np.array_equal(theirs, pictures["worker"]), "the JPEG that the server sends back is the picture that was sent"
 
 
+@pytest.mark.parametrize("representation", ["splats", "points"])
+@pytest.mark.parametrize("server", ["depth", "packed"])
+def test_nothing_shows_between_the_splats_of_a_surface_however_near(
+    open_viewer: OpenViewer, still: dict[str, AppServer], tmp_path: Path, server: str, representation: str
+):
+    Image.new("RGB", (640, 480), (120, 90, 60)).save(tmp_path / "wall.jpg")
+    query = f"max_splats=1200&width=256&fps=2&adapt=0&representation={representation}"
+    viewer = open_viewer(f"{still[server].url}/?{query}", size=(512, 384))
+    viewer.page.set_input_files("#file", tmp_path / "wall.jpg")
+    viewer.wait("splatcast.stats.shown > 0")
+    viewer.page.click("#start")
+    covered = at_rest(viewer)[..., 3]
+    height, width = covered.shape
+    middle = covered[height // 4 : -height // 4, width // 4 : -width // 4]
+    # Splats ten pixels apart: plain ones let 3 % through, which is 8 of 255.
+    assert middle.min() >= 250
+
+
 @pytest.mark.parametrize("exact", [1, 0], ids=["exact order", "low latency"])
 def test_on_the_gpu_frames_replace_each_other_in_place(open_viewer: OpenViewer, relief: AppServer, exact: int):
     query = f"source=sample&autostart=1&width=160&fps=30&adapt=0&max_splats=6000&lift=gpu&exact={exact}"

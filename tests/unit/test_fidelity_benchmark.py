@@ -1,5 +1,7 @@
 """What the fidelity benchmark rests on: its splatter agrees with an independent one, its subjects are what they claim to be."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,10 +10,13 @@ import pytest
 
 from benchmarks import fidelity, subjects
 from benchmarks.native import LEVELS, native_like
-from benchmarks.splatter import draw, turn
+from benchmarks.splatter import NARROWED, OPAQUE, STACKED, draw, draw_and_light, turn, with_flat_tops
 from deployments.scene.clip import scene_camera
+from deployments.splats.camera import Camera
 from deployments.splats.layer_lifting import lift_and_prune
 from deployments.splats.layers import LayeredDepth
+from deployments.splats.lifting import lift_depth
+from tests.server import ROOT
 from tests.unit import splatter
 
 PX = 64
@@ -29,6 +34,36 @@ def test_the_splatter_agrees_with_an_independent_one_seen_from_the_side(scene: s
         seen = turn(kept, yaw, 1.5)
         expected, _ = splatter.splat(seen, camera)
         assert splatter.psnr(draw(seen, camera, blur=0.0), expected) > 35
+
+
+def test_flat_tops_are_drawn_with_the_viewers_figures() -> None:
+    source = (ROOT / "web" / "src" / "view" / "flat_tops.ts").read_text(encoding="utf-8")
+    figures = dict(re.findall(r"^const ([A-Z]+) = ([\d.]+);$", source, re.M))
+    assert {name: float(figure) for name, figure in figures.items()} == {
+        "NARROWED": NARROWED,
+        "STACKED": STACKED,
+        "OPAQUE": OPAQUE,
+    }
+
+
+def test_a_flat_top_is_as_many_splats_on_top_of_each_other_as_it_says() -> None:
+    camera = Camera(64, 48, 400.0, 400.0, 32.0, 24.0)
+    one = lift_depth(np.ones((1, 1), np.float32), np.full((1, 1, 3), 255, np.uint8), Camera(1, 1, 40.0, 40.0, 0.5, 0.5))
+    flat = with_flat_tops(one)
+    narrow = replace(one, scales=one.scales * np.float32(NARROWED), opacities=np.ones(1, np.float32))
+    _, light = draw_and_light(flat, camera, blur=0.0)
+    _, alone = draw_and_light(narrow, camera, blur=0.0)
+    seen = alone < 0.95
+    assert seen.sum() > 100
+    np.testing.assert_allclose(light[seen], alone[seen] ** STACKED, atol=0.01)
+
+
+def test_splats_that_let_through_are_left_as_they_are() -> None:
+    faint = lift_depth(np.ones((4, 4), np.float32), np.zeros((4, 4, 3), np.uint8), Camera(4, 4, 4.0, 4.0, 2.0, 2.0))
+    faint.opacities[:] = 0.5
+    drawn = with_flat_tops(faint)
+    np.testing.assert_array_equal(drawn.opacities, faint.opacities)
+    np.testing.assert_array_equal(drawn.scales, faint.scales)
 
 
 def test_turning_moves_centres_and_axes_alike_and_leaves_the_pivot(scene: subjects.Subject) -> None:

@@ -3,6 +3,7 @@
 import * as THREE from "three";
 import { bufferOf, type DecodedFrame } from "../stream/thread.js";
 import { Axes } from "./axes.js";
+import { isOfPixels } from "./flat_tops.js";
 import { Headset, type HeadsetMode } from "./headset.js";
 import { Orbit } from "./orbit.js";
 import { Presenter, type PresenterEvents } from "./presenter.js";
@@ -128,9 +129,10 @@ export class Player {
 
   /** Nothing of what Spark and three.js hold is of use to a new context: they begin anew, with the splats that were shown. */
   private restore(): void {
-    const { exactOrder, content } = this.drawsOn;
+    const { exactOrder, ofPixels, content } = this.drawsOn;
     this.drawsOn = this.newStage();
     this.drawsOn.exactOrder = exactOrder;
+    this.drawsOn.ofPixels = ofPixels;
     if (content) {
       this.drawsOn.replace(content.words, content.range);
       void this.drawsOn.sort().then(() => this.invalidate());
@@ -262,6 +264,7 @@ export class Player {
     }
     this.axes.update(this.intrinsics, this.pivot);
     const { content } = frame;
+    this.stage.ofPixels = isOfPixels(frame.kind);
     if ("words" in content) {
       this.events.freed(this.stage.replace(content.words, content.range).buffer);
       return;

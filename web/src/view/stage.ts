@@ -7,6 +7,7 @@ import { type DepthPixels, PIXEL_WORDS } from "../codecs/depth_pixels.js";
 import { LIFTED_RANGE } from "../codecs/lift.js";
 import { capacityFor, DEFAULT_RANGE, ROW, type SplatRange, WORDS } from "../codecs/words.js";
 import type { PackedWords } from "../stream/thread.js";
+import { FlatTops } from "./flat_tops.js";
 import { GpuLifter } from "./gpu_lift.js";
 import { checkFrame, differenceBetween, wordsOf } from "./lift_check.js";
 import type { PictureRect } from "./projection.js";
@@ -37,6 +38,7 @@ export class Stage {
   private readonly splats: PackedSplats;
   private readonly mesh: SplatMesh;
   private readonly lifter: GpuLifter;
+  private readonly flatTops = new FlatTops();
   /** Pictures drawn so far. */
   drawn = 0;
   /** The context is gone, and this with it. */
@@ -61,6 +63,7 @@ export class Stage {
       packedSplats: this.splats,
       // SplatMesh overwrites the encoding that PackedSplats was given, so it is given here.
       splatEncoding: { ...DEFAULT_RANGE },
+      objectModifier: this.flatTops.modifier,
       editable: false,
       raycastable: false,
     });
@@ -83,6 +86,15 @@ export class Stage {
     this.disposed = true;
     this.spark.dispose();
     this.renderer.dispose();
+  }
+
+  /** The splats of the next frame stand for pixels of surfaces, and are drawn with flat tops. */
+  set ofPixels(on: boolean) {
+    this.flatTops.on.value = on;
+  }
+
+  get ofPixels(): boolean {
+    return this.flatTops.on.value;
   }
 
   /** Resolves when Spark's shaders and worker are ready. */
