@@ -86,7 +86,9 @@ def align(before: Reference | None, log_depth: NDArray[np.float32], elapsed_s: f
     shift = float(np.median(difference[np.abs(difference - shift) <= max(_FITS, spread)]))
     shift *= math.exp(-elapsed_s / _LET_GO_S)
     now = np.where(seen, log_depth + np.float32(shift), before.log_depth)
-    followed: NDArray[np.float32] = before.log_depth + np.float32(1 - math.exp(-elapsed_s / _FOLLOW_S)) * (now - before.log_depth)
+    # What is something else now counts at once: on its way, it would pull at the scale for as long as it nearly fits.
+    step = np.where(np.abs(now - before.log_depth) > _FITS, 1, 1 - math.exp(-elapsed_s / _FOLLOW_S)).astype(np.float32)
+    followed: NDArray[np.float32] = before.log_depth + step * (now - before.log_depth)
     return math.exp(shift), Reference(followed, shift)
 
 

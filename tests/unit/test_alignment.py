@@ -48,6 +48,17 @@ def test_someone_who_moves_in_a_third_of_the_picture_does_not_move_the_room() ->
     assert np.abs(np.array(run(frames)) - 1).max() <= 0.02
 
 
+def test_someone_who_walks_through_and_away_leaves_no_drift_behind() -> None:
+    rng = np.random.default_rng(1)
+    frames = []
+    for i in range(50):
+        log_depth = scene() + rng.normal(0, 0.01, REFERENCE_SHAPE).astype(np.float32)
+        left = i // 2 - 8
+        log_depth[2:, max(left, 0) : max(left + 7, 0)] = math.log(0.8)
+        frames.append(log_depth)
+    assert np.abs(np.array(run(frames)) - 1).max() <= 0.005
+
+
 def test_another_scene_locks_again_within_a_second() -> None:
     before, after = [scene(1)] * 30, [scene(2) + np.float32(0.7)] * FPS
     factors = run([f + np.float32(0.1 * (-1) ** i) for i, f in enumerate(before)] + after)
