@@ -87,8 +87,9 @@ def align(before: Reference | None, log_depth: NDArray[np.float32], elapsed_s: f
     shift *= math.exp(-elapsed_s / _LET_GO_S)
     now = np.where(seen, log_depth + np.float32(shift), before.log_depth)
     # What is something else now counts at once: on its way, it would pull at the scale for as long as it nearly fits.
-    step = np.where(np.abs(now - before.log_depth) > _FITS, 1, 1 - math.exp(-elapsed_s / _FOLLOW_S)).astype(np.float32)
-    followed: NDArray[np.float32] = before.log_depth + step * (now - before.log_depth)
+    change = now - before.log_depth
+    step = np.where(np.abs(change) > _FITS, np.float32(1), np.float32(1 - math.exp(-elapsed_s / _FOLLOW_S)))
+    followed: NDArray[np.float32] = np.asarray(before.log_depth + step * change, np.float32)
     return math.exp(shift), Reference(followed, shift)
 
 

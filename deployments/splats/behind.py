@@ -3,13 +3,13 @@
 A model that predicts depth says nothing of what the nearer surface hides. Here the farther surface goes on under the nearer one's
 rim, as far as a turn by an angle uncovers it: f · tan(angle) · pivot · (1/z near − 1/z far) pixels, as the viewer orbits about the
 pivot. Depth of a hidden cell comes from the nearest place where the farther surface is seen, smoothed over the hidden part; colour
-from a band of that surface beside the edge, by pull-push (Gortler et al. 1996, "The Lumigraph"). Where several could go on, the
-farthest within reach does: a wrong colour in a slit is seen less than a hole in the wall.
+from a band of that surface beside the edge, by pull-push. Where several could go on, the farthest within reach does: a wrong
+colour in a slit is seen less than a hole in the wall. What lies behind that as well is coarse (:mod:`deployments.splats.backdrop`).
 
 The front layer's rim is put right on the way (:mod:`deployments.splats.rims`).
 
 Invariant: the front layer keeps its size, the layer behind has half of it and lies behind the front's surface everywhere
-but at splinters of a blurred edge, which it may cover.
+but at splinters of a blurred edge, which it may cover; a third one lies behind both.
 """
 
 import math
@@ -18,9 +18,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.splats.backdrop import make_backdrop
 from deployments.splats.kernel import for_kernel, kernel
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.splats.lifting import resolve_edges
+from deployments.splats.pull_push import fill
 from deployments.splats.rims import EDGE, STEP, mend_rim
 
 F32 = NDArray[np.float32]
@@ -46,7 +48,8 @@ def continue_behind(layered: LayeredDepth, angle_deg: float) -> LayeredDepth:
         angle_deg: How far to the side it is to be looked at, 0..45; 0: the frame itself.
 
     Returns:
-        The frame; views without an edge, with several layers or of fewer than 16 pixels a side are as they were.
+        The frame, with a third layer where surfaces at several depths are hidden; views without an edge, with several layers or of
+        fewer than 16 pixels a side are as they were.
 
     Raises:
         ValueError: If the angle is out of its range.
@@ -85,13 +88,16 @@ def _continue_view(view: DepthView, reach: float) -> DepthView:
     _spread(far, np.float32(reach * max(camera.fx, camera.fy) / STEP), sources, seeds)
     inverse, level = np.zeros((height, width), np.float32), np.zeros((height, width, 4), np.float32)
     _continue(far, clean, sources, seeds, inverse, level)
-    colors = _fill(level)
+    colors = fill(level)
+    deepest = make_backdrop(far, means, inverse, colors)
     opacity = np.full(crisp.shape, 255, np.uint8) if front.opacity is None else front.opacity.copy()
     is_soft = mend_rim(crisp, picture, inverse, colors, opacity) > 0 or front.opacity is not None
-    layers = (
+    layers: tuple[DepthLayer, ...] = (
         DepthLayer(crisp, front.colors, opacity if is_soft else None, crisp=True),
         DepthLayer(inverse, colors, crisp=True),
     )
+    if deepest is not None:
+        layers += (DepthLayer(*deepest, crisp=True),)
     return DepthView(camera, layers, view.picture, view.pose)
 
 
@@ -285,72 +291,3 @@ def _continue(far: F32, clean: F32, sources: U8, seeds: I32, out: F32, level: F3
         for j in range(width):
             if out[i, j] > zero:
                 out[i, j] = (min(out[i, j], far[i, j]) if far[i, j] > zero else out[i, j]) / np.float32(_BACK)
-
-
-def _fill(level: F32) -> U8:
-    """Colours continued over the whole layer, so that its JPEG is small: pull-push. uint8 [h, w, 3]."""
-    levels = [level]
-    while max(levels[-1].shape[:2]) > 1:
-        h, w = levels[-1].shape[:2]
-        coarse = np.empty(((h + 1) // 2, (w + 1) // 2, 4), np.float32)
-        _pull(levels[-1], coarse)
-        levels.append(coarse)
-    while len(levels) > 1:
-        coarse = levels.pop()
-        _push(coarse, levels[-1])
-    out = np.empty((*level.shape[:2], 3), np.uint8)
-    _round(level, out)
-    return out
-
-
-@kernel
-def _pull(fine: F32, coarse: F32) -> None:
-    """Means over two by two cells, by weight; a cell with any known one counts as known."""
-    height, width = fine.shape[0], fine.shape[1]
-    for i in range(coarse.shape[0]):
-        for j in range(coarse.shape[1]):
-            r = g = b = weight = np.float32(0.0)
-            for v in range(2 * i, min(2 * i + 2, height)):
-                for u in range(2 * j, min(2 * j + 2, width)):
-                    k = fine[v, u, 3]
-                    r += k * fine[v, u, 0]
-                    g += k * fine[v, u, 1]
-                    b += k * fine[v, u, 2]
-                    weight += k
-            per = np.float32(1.0) / max(weight, np.float32(1e-6))
-            coarse[i, j, 0], coarse[i, j, 1], coarse[i, j, 2] = r * per, g * per, b * per
-            coarse[i, j, 3] = min(weight, np.float32(1.0))
-
-
-@kernel
-def _push(coarse: F32, fine: F32) -> None:
-    """Fill what is unknown from the coarser level, linearly between its cells."""
-    height, width = fine.shape[0], fine.shape[1]
-    h, w = coarse.shape[0], coarse.shape[1]
-    for i in range(height):
-        y = (np.float32(i) + np.float32(0.5)) * np.float32(0.5) - np.float32(0.5)
-        i0 = max(math.floor(y), 0)
-        i1 = min(math.floor(y) + 1, h - 1)
-        fy = min(max(y - np.float32(i0), np.float32(0.0)), np.float32(1.0))
-        for j in range(width):
-            known = fine[i, j, 3]
-            if known >= np.float32(1.0):
-                continue
-            x = (np.float32(j) + np.float32(0.5)) * np.float32(0.5) - np.float32(0.5)
-            j0 = max(math.floor(x), 0)
-            j1 = min(math.floor(x) + 1, w - 1)
-            fx = min(max(x - np.float32(j0), np.float32(0.0)), np.float32(1.0))
-            for c in range(3):
-                top = coarse[i0, j0, c] + fx * (coarse[i0, j1, c] - coarse[i0, j0, c])
-                low = coarse[i1, j0, c] + fx * (coarse[i1, j1, c] - coarse[i1, j0, c])
-                filled = top + fy * (low - top)
-                fine[i, j, c] = filled + known * (fine[i, j, c] - filled)
-            fine[i, j, 3] = np.float32(1.0)
-
-
-@kernel
-def _round(level: F32, out: U8) -> None:
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            for c in range(3):
-                out[i, j, c] = np.uint8(min(max(level[i, j, c] + np.float32(0.5), np.float32(0.0)), np.float32(255.0)))

@@ -74,7 +74,8 @@ def continue_native(
     (view,) = continue_behind(LayeredDepth((seen,)), angle_deg).views
     if len(view.layers) == 1:
         return gaussians, None
-    front, behind = view.layers
+    # Beside a Gaussian head's own colours a backdrop is not worth its JPEGs.
+    front, behind = view.layers[:2]
     means, scales, quats, opacities = (
         field.copy() for field in (gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities)
     )

@@ -34,7 +34,8 @@ def frame(rim: int = 0) -> LayeredDepth:
 
 
 def layers(layered: LayeredDepth) -> tuple[DepthLayer, DepthLayer]:
-    front, behind = layered.views[0].layers
+    # A step within what is hidden has a third layer.
+    front, behind = layered.views[0].layers[:2]
     return front, behind
 
 
