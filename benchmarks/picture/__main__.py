@@ -5,7 +5,8 @@
 Each shot goes through the packer and back with every set of options named (``--options behind_deg=0 behind_deg=15``), is drawn by
 the benchmark's own splatter from 0°, ±5°, ±10°, ±15°, ±20° of yaw and ±8° of pitch about the subject's depth, and compared with
 what is truly to be seen there: the procedural scene is drawn from any place, the motorcycle has a second photograph. Pixels outside
-the capture camera's field count nowhere. The sheet shows the frames to people: truth above, then each set of options.
+the capture camera's field count nowhere. ``--zoom`` draws the camera's own view larger and smaller, too. The sheet shows the frames
+to people: truth above, then each set of options.
 
 Figures come out the same on every run, but for the time that packing takes.
 """
@@ -20,7 +21,7 @@ import numpy as np
 
 from benchmarks.command import BenchmarkError, between, command, describe_machine, names, new_parser, publish, start_report
 from benchmarks.figures import table
-from benchmarks.picture import calm, still
+from benchmarks.picture import calm, still, zoom
 from benchmarks.picture.shots import SHOTS, Shot
 from deployments.stream.errors import BadMessage
 from deployments.stream.options import FrameOptions, OptionLimits
@@ -92,6 +93,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--calm", type=between(0, 1), nargs="*", default=[0.0, 1.0], help="strengths to measure over time; none: skip"
     )
+    parser.add_argument("--zoom", action="store_true", help="compare plain splats and flat tops, larger and smaller")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet to this file, or to one a shot if it has a {}")
     args = parser.parse_args(argv)
     if unknown := set(args.shots) - set(SHOTS):
@@ -111,6 +113,16 @@ def main(argv: list[str]) -> int:
         cv2.imwrite(str(path), picture[..., ::-1])
     report["shots"] = found
     text = f"{describe_machine(report)}\n\n{describe(found)}"
+    if args.zoom:
+        shots = [SHOTS[name](args.px) for name in args.shots]
+        report["zoom"] = {shot.name: zoom.measure(shot) for shot in shots if shot.native is None}
+        lines = [
+            [f"{name}, {way}", *(row["psnr"] for row in rows), *(f"{row['black']:.2f}" for row in rows)]
+            for name, ways in report["zoom"].items()
+            for way, rows in ways.items()
+        ]
+        heads = [f"{what} {times:g} ×" for what in ("PSNR", "black %") for times in zoom.TIMES]
+        text += f"\n\n{table(['', *heads], lines)}"
     if args.calm:
         report["calm"] = [calm.measure(strength) for strength in args.calm]
         rows = [[row["calm"], *(f"{row[key]:.2f}" for key in list(calm.HEADS)[1:])] for row in report["calm"]]

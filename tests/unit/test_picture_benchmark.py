@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from benchmarks.picture import shots
+from benchmarks.picture import shots, zoom
 from benchmarks.picture.shots import SHOTS, Shot, sent
 from benchmarks.picture.still import figures, look
 from deployments.stream.options import FrameOptions
@@ -26,3 +26,9 @@ def test_somebody_across_a_cluttered_table_leaves_few_holes_in_the_room(monkeypa
     monkeypatch.setattr(shots, "orbit", lambda: [(15, 0), (-15, 0)])
     gaussians, _, _ = sent(shot("across"), FrameOptions())
     assert sum(figures(place, *look(gaussians, place))["holes"] for place in shot("across").places()) / 2 < 0.003
+
+
+def test_flat_tops_are_sharper_than_plain_splats_and_let_less_through_at_every_size() -> None:
+    found = zoom.measure(shot("one"))
+    for plain, flat in zip(found["plain"], found["flat"], strict=True):
+        assert flat["psnr"] > plain["psnr"] and flat["black"] < plain["black"]
