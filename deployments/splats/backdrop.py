@@ -32,7 +32,8 @@ def make_backdrop(front: F32, means: F32, behind: F32, colors: U8) -> tuple[F32,
     """The backdrop of a view.
 
     Args:
-        front: 1/z of the farthest surface that is seen in each cell; 0 where there is none. float32 [h, w].
+        front: 1/z of the farthest surface that is seen in each cell, splinters of a blurred edge aside; 0 where there is none.
+            float32 [h, w].
         means: Its colours, levels. float32 [h, w, 3].
         behind: 1/z of the layer behind; 0 where it has no surface. float32 [h, w].
         colors: Its colours. uint8 [h, w, 3].

@@ -40,16 +40,17 @@ _BACK = 1.004
 """The layer behind lies this much behind the front where they overlap: it never hides the front's own pixels."""
 
 
-def continue_behind(layered: LayeredDepth, angle_deg: float) -> LayeredDepth:
+def continue_behind(layered: LayeredDepth, angle_deg: float, most_layers: int = 8) -> LayeredDepth:
     """The frame with a layer behind every view that has one layer only.
 
     Args:
         layered: A frame.
         angle_deg: How far to the side it is to be looked at, 0..45; 0: the frame itself.
+        most_layers: Of the whole frame.
 
     Returns:
-        The frame, with a third layer where surfaces at several depths are hidden; views without an edge, with several layers or of
-        fewer than 16 pixels a side are as they were.
+        The frame; of a single view with a third layer where surfaces at several depths are hidden. Views without an edge, with
+        several layers or of fewer than 16 pixels a side are as they were, and so are the last ones where the frame is full.
 
     Raises:
         ValueError: If the angle is out of its range.
@@ -59,7 +60,13 @@ def continue_behind(layered: LayeredDepth, angle_deg: float) -> LayeredDepth:
     if angle_deg == 0:
         return layered
     reach = math.tan(math.radians(angle_deg)) * pivot_depth(layered.views[0])
-    return replace(layered, views=tuple(_continue_view(view, reach) for view in layered.views))
+    room, views = most_layers - layered.layer_count, []
+    for view in layered.views:
+        # What one of several views hides as well, another one is likely to see.
+        continued = _continue_view(view, reach, min(room, 2 if len(layered.views) == 1 else 1))
+        room -= len(continued.layers) - len(view.layers)
+        views.append(continued)
+    return replace(layered, views=tuple(views))
 
 
 def pivot_depth(view: DepthView) -> float:
@@ -71,9 +78,10 @@ def pivot_depth(view: DepthView) -> float:
     return 1 / float(np.partition(some, (3 * some.size) // 4)[(3 * some.size) // 4]) if some.size else 1.0
 
 
-def _continue_view(view: DepthView, reach: float) -> DepthView:
+def _continue_view(view: DepthView, reach: float, most: int) -> DepthView:
+    """The view with so many more layers at most."""
     front, camera = view.layers[0], view.camera
-    if len(view.layers) > 1 or min(camera.width, camera.height) < _SMALLEST_PX:
+    if most < 1 or len(view.layers) > 1 or min(camera.width, camera.height) < _SMALLEST_PX:
         return view
     crisp = front.inverse_depth.copy() if front.crisp else resolve_edges(front.inverse_depth, camera)
     height, width = camera.height // STEP, camera.width // STEP
@@ -89,7 +97,7 @@ def _continue_view(view: DepthView, reach: float) -> DepthView:
     inverse, level = np.zeros((height, width), np.float32), np.zeros((height, width, 4), np.float32)
     _continue(far, clean, sources, seeds, inverse, level)
     colors = fill(level)
-    deepest = make_backdrop(far, means, inverse, colors)
+    deepest = make_backdrop(far, means, inverse, colors) if most > 1 else None
     opacity = np.full(crisp.shape, 255, np.uint8) if front.opacity is None else front.opacity.copy()
     is_soft = mend_rim(crisp, picture, inverse, colors, opacity) > 0 or front.opacity is not None
     layers: tuple[DepthLayer, ...] = (

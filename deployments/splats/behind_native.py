@@ -71,11 +71,11 @@ def continue_native(
     among = inverse.copy()
     _median(inverse, among)
     seen = DepthView(camera, (DepthLayer(among),), picture)
-    (view,) = continue_behind(LayeredDepth((seen,)), angle_deg).views
+    # Beside a Gaussian head's own colours a third layer is not worth its JPEGs.
+    (view,) = continue_behind(LayeredDepth((seen,)), angle_deg, most_layers=2).views
     if len(view.layers) == 1:
         return gaussians, None
-    # Beside a Gaussian head's own colours a backdrop is not worth its JPEGs.
-    front, behind = view.layers[:2]
+    front, behind = view.layers
     means, scales, quats, opacities = (
         field.copy() for field in (gaussians.means, gaussians.scales, gaussians.quats, gaussians.opacities)
     )

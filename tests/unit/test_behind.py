@@ -1,6 +1,7 @@
 """The layer behind the front's edges: where it is, what colour it has, and that nobody who looks past an edge sees a hole."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,6 +152,19 @@ def test_nothing_to_do_leaves_the_frame_as_it_is() -> None:
         (DepthView(Camera(2, 1, 2, 2, 1, 0.5), (DepthLayer(np.ones((1, 2), np.float32)),), np.zeros((1, 2, 3), np.uint8)),)
     )
     assert continue_behind(tiny, 15).views[0] is tiny.views[0]
+
+
+@pytest.mark.parametrize(("views", "layers"), [(1, 3), (3, 6), (4, 8), (7, 8)])
+def test_a_frame_of_several_cameras_stays_within_the_layers_that_a_codec_holds(views: int, layers: int) -> None:
+    view = frame().views[0]
+    inverse = view.layers[0].inverse_depth.copy()
+    inverse[48:96, 100:150] = 1 / 1.6  # Partly behind the square's other side: two surfaces are hidden.
+    inverse[SQUARE] = 1 / NEAR
+    each = DepthView(CAMERA, (DepthLayer(inverse),), view.picture)
+    posed = [each, *(replace(each, pose=np.eye(3, 4, dtype=np.float32)) for _ in range(views - 1))]
+    done = continue_behind(LayeredDepth(tuple(posed)), 15)
+    assert done.layer_count == layers
+    assert all(len(view.layers) <= 2 for view in done.views) or views == 1
 
 
 @pytest.mark.parametrize("angle", [-1, 46, math.nan])
