@@ -19,6 +19,7 @@ The viewer records and plays the same files; :mod:`deployments.stream.recording`
 import argparse
 import asyncio
 import io
+import itertools
 import os
 import sys
 import time
@@ -68,9 +69,18 @@ def _read_picture(data: bytes) -> NDArray[np.uint8]:
 
 def _record(args: argparse.Namespace) -> None:
     pictures = [path.read_bytes() for path in args.pictures]
-    with args.out.open("wb") as file:
+    # A server that is away must not cost the recording that was there, nor one that breaks off what it had sent.
+    part = args.out.with_name(f"{args.out.name}.part")
+    with part.open("wb") as file:
         recorder = SessionRecorder(RecordingWriter(file, time.time() * 1e3))
-        asyncio.run(_stream_pictures(args, pictures, recorder))
+        try:
+            asyncio.run(_stream_pictures(args, pictures, recorder))
+        finally:
+            file.close()
+            if recorder.frames:
+                part.replace(args.out)
+            else:
+                part.unlink()
     print(f"{recorder.frames} frames in {args.out}, {args.out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -119,28 +129,21 @@ def _frames_between(reader: RecordingReader, start_s: float, end_s: float) -> It
 def _cut(args: argparse.Namespace) -> None:
     if args.out.exists() and os.path.samefile(args.file, args.out):
         raise ValueError("cut: expected another file to write to than the one that is read")
-    with args.file.open("rb") as source, args.out.open("wb") as target:
-        reader, kept = RecordingReader(source), 0
-        writer = RecordingWriter(target, reader.began_ms and reader.began_ms + args.start_s * 1e3)
-        from_ms: float | None = None
-        for entry in _with_welcome(reader, args.start_s, args.end_s):
-            if isinstance(entry, Entry):
-                writer.write(entry)
-                continue
-            from_ms = entry.ms if from_ms is None else from_ms
-            writer.write(rewritten(entry, from_ms))
-            kept += 1
+    with args.file.open("rb") as source:
+        reader = RecordingReader(source)
+        frames = _frames_between(reader, args.start_s, args.end_s)
+        first = next(frames, None)
+        from_ms = args.start_s * 1e3 if first is None else first.ms
+        kept = 0
+        with args.out.open("wb") as target:
+            writer = RecordingWriter(target, reader.began_ms and reader.began_ms + from_ms)
+            # The one in force at the first frame.
+            if first and reader.welcome:
+                writer.write(Entry(0.0, encode(reader.welcome)))
+            for frame in itertools.chain([first] if first else [], frames):
+                writer.write(rewritten(frame, from_ms))
+                kept += 1
     print(f"{kept} frames in {args.out}")
-
-
-def _with_welcome(reader: RecordingReader, start_s: float, end_s: float) -> Iterator[Entry | RecordedFrame]:
-    """The frames, before them the ``welcome`` in force at the first."""
-    said = False
-    for frame in _frames_between(reader, start_s, end_s):
-        if not said and reader.welcome:
-            yield Entry(0.0, encode(reader.welcome))
-        said = True
-        yield frame
 
 
 def _export(args: argparse.Namespace) -> None:

@@ -32,6 +32,7 @@ from deployments.stream.recording import (
 )
 from tests.memory import memory_below
 from tests.pictures import jpeg
+from tests.server import free_port
 from tests.stub_server import StubPipeline, stub_server
 from tests.vectors.cases import FOLDER, SESSION, session_entries
 
@@ -254,6 +255,8 @@ def test_the_command_cuts_a_part_that_plays_by_itself(run: Run, path: Path):
     reader = RecordingReader(io.BytesIO(part.read_bytes()))
     (frame,) = reader.frames()
     assert (frame.ms, frame.reply.codec) == (0.0, "packed") and reader.welcome is not None
+    whole = RecordingReader(io.BytesIO(GOLDEN))
+    assert reader.began_ms == whole.began_ms + [frame.ms for frame in whole.frames()][1]
     assert "another file" in run("cut", path, path, status=1) and path.read_bytes() == GOLDEN
 
 
@@ -270,6 +273,21 @@ def test_the_command_says_why_a_file_is_none(run: Run, path: Path):
     path.write_bytes(b"PNG")
     assert "SPLR" in run("info", path, status=1)
     assert "No such file" in run("info", path.with_name("none"), status=1)
+
+
+def test_a_file_that_is_no_recording_costs_none_that_was_there(run: Run, path: Path):
+    other = path.with_name("other.splatcast")
+    other.write_bytes(b"PNG")
+    run("cut", other, path, status=1)
+    assert path.read_bytes() == GOLDEN
+
+
+def test_a_server_that_is_away_costs_no_recording_that_was_there(run: Run, path: Path):
+    picture = path.with_name("picture.jpg")
+    picture.write_bytes(jpeg())
+    run("record", f"ws://127.0.0.1:{free_port()}/ws", path, picture, status=1)
+    assert path.read_bytes() == GOLDEN
+    assert sorted(file.name for file in path.parent.iterdir()) == sorted([path.name, picture.name])
 
 
 async def test_the_command_records_pictures(tmp_path: Path):
