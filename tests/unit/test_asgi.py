@@ -18,6 +18,7 @@ from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
 from deployments.config import GraphArgs
+from deployments.http.answers import refusal_of
 from deployments.http.app import create_app
 from deployments.models import load_model
 from deployments.models.synthetic import SyntheticModel
@@ -25,7 +26,7 @@ from deployments.pipeline import Overloaded
 from deployments.splats.codecs import CODECS
 from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
-from deployments.stream.errors import FrameError, GraphFailed
+from deployments.stream.errors import FrameError, GraphFailed, ImageBroken, InferenceFailed
 from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Ack, Dropped, Error, Frame, Hello, Splats, Welcome
 from tests.pictures import jpeg, saved
@@ -446,3 +447,8 @@ def test_a_session_reports_itself_and_no_frame_does(client: TestClient, caplog: 
     assert began["session"] == ended["session"] and (ended["frames_in"], ended["splats_out"]) == (20, 20)
     assert began["client"] == ended["client"] == "test"
     assert (ended["ended_by"], ended["close_code"]) == ("the client", 1000)
+
+
+def test_a_model_that_fails_is_the_servers_fault_and_a_broken_picture_the_clients() -> None:
+    assert refusal_of(InferenceFailed("out of memory")).status_code == 500
+    assert refusal_of(ImageBroken("its end is missing")).status_code == 422
