@@ -1,8 +1,9 @@
 """One scale over time: a monocular network's scale jumps from frame to frame, and the scene would breathe with it.
 
 Each frame is scaled to the session's running reference, a coarse map of log depth, by the median of their difference. That is
-robust against anything that moves, as long as it covers less than half the picture. The reference follows what the frames show but
-follows their scale only very slowly, so that the network's long-term scale counts and not that of the first frame.
+robust against anything that moves, as long as it covers less than half the picture. The reference follows what the frames show, and
+at once where that is something else, but follows their scale only very slowly, so that the network's long-term scale counts and not
+that of the first frame.
 
 A different scene does not fit the reference at any scale: the differences spread. One such frame gets the last scale (a hand in
 front of the camera); the second one starts a new reference. The rest goes by seconds, whatever the frame rate.
@@ -22,7 +23,7 @@ REFERENCE_SHAPE = (12, 16)
 
 _HEADER = struct.Struct("<2sBf")  # magic, strange frames in a row, log scale
 _MAGIC = b"a1"
-_FOLLOW_S = 0.35  # time constant of a difference in content
+_FOLLOW_S = 0.35  # time constant of a difference in content of less than _FITS
 _LET_GO_S = 2.5  # of the correction: at ten frames a second a flicker of 15 % leaves 0.6 %; the network's scale is back after 10 s
 _STRANGE_SPREAD = 0.25  # median distance of the cells from the median scale, log; noise and moving people stay below 0.1
 _STRANGE_FRAMES = 2

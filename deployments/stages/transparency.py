@@ -15,6 +15,7 @@ from deployments.pipeline import Prediction
 from deployments.splats.camera import Camera
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
+from deployments.splats.pull_push import fill
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -39,24 +40,11 @@ def fill_transparent(rgb: U8, alpha: U8) -> U8:
     # Pillow's reduce weighs colours by opacity.
     small = np.asarray(Image.fromarray(np.dstack([rgb, alpha])).reduce(-(-max(alpha.shape) // _FILLED_PX)), np.float32)
     weight = small[..., 3] / np.float32(255)
-    filled = np.rint(_filled(small[..., :3] * weight[..., None], weight)).astype(np.uint8)
+    level = np.dstack([small[..., :3] if weight.any() else np.full_like(small[..., :3], _GREY), weight])
+    filled = fill(level)
     height, width = alpha.shape
     behind = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.where(alpha[..., None] == 0, behind, rgb)
-
-
-def _filled(weighted: F32, weight: F32) -> F32:
-    """Colours for all pixels, from coarse to fine (Gortler et al. 1996, "The lumigraph", pull and push)."""
-    height, width = weight.shape
-    if max(height, width) == 1:
-        return np.where(weight[..., None] > 0, weighted / np.maximum(weight, np.float32(1e-6))[..., None], np.float32(_GREY))
-    half = (max(1, width // 2), max(1, height // 2))
-    smaller = cv2.resize(weight, half, interpolation=cv2.INTER_AREA).reshape(half[::-1])
-    below = _filled(cv2.resize(weighted, half, interpolation=cv2.INTER_AREA).reshape(*half[::-1], 3), smaller)
-    behind = cv2.resize(below, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 3)
-    here = np.minimum(weight, np.float32(1))[..., None]
-    mixed: F32 = weighted + (np.float32(1) - here) * behind
-    return mixed
 
 
 def make_transparent(prediction: Prediction, alphas: tuple[U8 | None, ...]) -> Prediction:

@@ -31,6 +31,7 @@ from deployments.pipeline import DecodedCapture, Prediction
 from deployments.splats import lifting
 from deployments.splats.camera import Camera
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
+from deployments.splats.pull_push import fill
 from deployments.splats.triangles import draw_triangles
 from deployments.stream.errors import FrameError, InferenceFailed
 from deployments.stream.frames import SplatKind
@@ -296,29 +297,14 @@ def _face_bump(track: Track, width: int, height: int, share: float) -> F32:
 
 
 def _fill_behind(rgb: NDArray[np.uint8], mask: F32) -> NDArray[np.uint8]:
-    """The wall's colours, continued behind the person: pull-push (Gortler et al. 1996). uint8 [H/2, W/2, 3]."""
+    """The wall's colours, continued behind the person. uint8 [H/2, W/2, 3]."""
     height, width = mask.shape
     size = (max(1, width // _HIDDEN_STEP), max(1, height // _HIDDEN_STEP))
     # Well outside the outline only: its own rim has the person's colour.
     taken = cv2.dilate(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.ones((7, 7), np.uint8))
     weight = np.clip(1 - 2 * taken, 0, 1).astype(np.float32)
     colour = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    levels = [np.dstack([colour * weight[..., None], weight])]
-    while max(levels[-1].shape[:2]) > 1:
-        h, w = levels[-1].shape[:2]
-        coarse = cv2.resize(levels[-1], (max(1, w // 2), max(1, h // 2)), interpolation=cv2.INTER_AREA)
-        # A cell with a known corner counts as known: the fill takes up the colour at the outline, not that of the whole wall.
-        coarse *= np.minimum(1, 3 * coarse[..., 3:]) / np.maximum(coarse[..., 3:], 1e-6)
-        levels.append(coarse)
-    known = levels.pop()
-    filled = known[..., :3] / np.maximum(known[..., 3:], 1e-6)
-    while levels:
-        known = levels.pop()
-        h, w = known.shape[:2]
-        filled = cv2.resize(filled.reshape(*filled.shape[:2], 3), (w, h), interpolation=cv2.INTER_LINEAR)
-        filled = known[..., :3] + (1 - np.minimum(known[..., 3:], 1)) * filled
-    rounded: NDArray[np.uint8] = np.clip(filled + 0.5, 0, 255).astype(np.uint8)
-    return rounded
+    return fill(np.dstack([colour, weight]))
 
 
 def _guided(guide: F32, image: F32, radius: int, eps: float) -> F32:
