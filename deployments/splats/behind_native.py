@@ -2,9 +2,9 @@
 
 A network with a Gaussian head gives every pixel one, those on the blurred edge of its depth, too: from the side they are sheets
 from the nearer surface to the farther one, and where they end is nothing. Here the depth of the Gaussians is taken for what a depth
-network would have said: :mod:`deployments.splats.behind` puts its edges right and goes on behind them. A Gaussian whose depth that
-changes by more than an edge's step becomes a splat on the surface that its pixel joins; all others stay as they were predicted.
-What lies alone before or behind its neighbours is no edge: the median of nine puts it among them, and what is a little rough too.
+network would have said: :mod:`deployments.splats.behind` puts its edges right and goes on behind them. A Gaussian whose depth is
+moved by more than an edge's step becomes a splat on the surface that its pixel joins; all others stay as they were predicted. A
+Gaussian that lies alone before or behind its neighbours is no edge: the median of nine puts it among them.
 
 The layer behind has round splats: of what is smooth and seen in part nobody sees the slope, and it need not be sent.
 

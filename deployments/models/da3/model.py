@@ -77,7 +77,7 @@ class DepthAnything3:
     """The engine.
 
     Args:
-        model: A name of ``da3_registry.MODELS``; empty: what ``weights`` holds, or da3-small.
+        model: A name of ``registry.MODELS``; empty: what ``weights`` holds, or da3-small.
         weights: A folder with a checkpoint; empty: from the hub.
         revision: Revision on the hub instead of the registry's.
         kind: What a client gets that asks for nothing; ``native`` fails for a model without the head.
