@@ -16,8 +16,6 @@ import socket
 import sys
 import tempfile
 import threading
-import time
-import urllib.request
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -27,7 +25,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from deployments.ops.progress import Watcher, say
 from deployments.ops.reach import allow, warning
+from deployments.ops.serve_config import load_config, use_model
 
 PACKAGE = Path(__file__).parents[1]
 ROOT = PACKAGE.parent
@@ -86,8 +86,11 @@ def _port(text: str) -> int:
 def _launch(options: argparse.Namespace) -> int:
     profile = options.profile or ("gpu" if _has_gpu() and find_spec("depth_anything_3") else "cpu")
     if _has_gpu() and profile == "cpu" and not options.profile:
-        _say("this machine has a GPU: 'make install-da3' lets it predict real Gaussians")
-    config = load_config(options.config or _shipped(CONFIGS[profile]))
+        say("this machine has a GPU: 'make install-da3' lets it predict real Gaussians")
+    try:
+        config = load_config(options.config or _shipped(CONFIGS[profile]))
+    except ValueError as error:
+        raise LaunchError(str(error)) from None
     http = config["http_options"]
     http["host"] = options.host or http.get("host") or "127.0.0.1"
     http["port"] = options.port or http.get("port") or 8000
@@ -108,8 +111,8 @@ def _launch(options: argparse.Namespace) -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
     if open_to_others := warning(http["host"], options.hosts, token):
-        _say(open_to_others)
-    _say(f"profile {profile}" + ("" if options.profile else " (PROFILE=cpu|gpu chooses)") + "; starting Ray …")
+        say(open_to_others)
+    say(f"profile {profile}" + ("" if options.profile else " (PROFILE=cpu|gpu chooses)") + "; starting Ray …")
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="splatcast-") as file:
         yaml.safe_dump(config, file)
         file.flush()
@@ -121,86 +124,6 @@ def _launch(options: argparse.Namespace) -> int:
 def _shipped(name: str) -> Path:
     """A file of the checkout's root; a wheel has it in the package (``hatch_build.py``)."""
     return ROOT / name if (ROOT / name).is_file() else PACKAGE / "configs" / name
-
-
-def load_config(path: Path) -> dict[str, Any]:
-    """A serve config, with as much of its shape checked as this module reads.
-
-    Returns:
-        The config, with ``http_options`` a map and ``applications`` a list of maps that is not empty. What was left empty in it,
-        in an application or in a deployment is left out: Serve knows a default for every key, and none for an empty one.
-
-    Raises:
-        LaunchError: It can't be read, or is no serve config.
-    """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LaunchError(f"can't read the config {path}: {' '.join(str(error).split())}") from None
-    if not isinstance(config, dict) or not config.get("applications"):
-        raise LaunchError(f"{path} is no serve config: expected a map with 'applications'")
-    try:
-        config = _without_empty(config)
-        config["http_options"] = dict(_map_in(config, "http_options"))
-        applications = _maps_in(config, "applications", "'- name: splatcast' and so on")
-        config["applications"] = [_application(each, f"applications.{i}.") for i, each in enumerate(applications)]
-    except _ShapeError as error:
-        raise LaunchError(f"{path}: {error}") from None
-    return config
-
-
-class _ShapeError(Exception):
-    """A part of the config is no map, or no list of maps."""
-
-
-def _application(values: dict[str, Any], where: str) -> dict[str, Any]:
-    application = _without_empty(values)
-    args = _map_in(application, "args", where)
-    _map_in(_map_in(args, "engine", f"{where}args."), "params", f"{where}args.engine.")
-    _map_in(args, "access", f"{where}args.")
-    if "deployments" in application:
-        entries = [_without_empty(entry) for entry in _maps_in(application, "deployments", "'- name: Ingress' and so on", where)]
-        for i, entry in enumerate(entries):
-            if "name" not in entry:
-                raise _ShapeError(f"{where}deployments.{i}: expected a map with a 'name', got {', '.join(entry) or 'nothing'}")
-            _map_in(entry, "ray_actor_options", f"{where}deployments.{i}.")
-        application["deployments"] = entries
-    return application
-
-
-def _without_empty(section: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in section.items() if value is not None}
-
-
-def _map_in(section: dict[str, Any], name: str, where: str = "") -> dict[str, Any]:
-    value = section.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _ShapeError(f"{where}{name}: expected a map, got {value!r:.40}")
-    return value
-
-
-def _maps_in(section: dict[str, Any], name: str, example: str, where: str = "") -> list[dict[str, Any]]:
-    value = section.get(name)
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise _ShapeError(f"{where}{name}: expected a list of maps ({example})")
-    return value
-
-
-def use_model(application: dict[str, Any], model: str) -> None:
-    """Put a Depth Anything 3 model in place of the config's engine; if that is ``da3`` too, its other parameters stay."""
-    args = application.setdefault("args", {})
-    engine = args.get("engine") or {}
-    params = (engine.get("params") or {}) if engine.get("name") == "da3" else {}
-    if model != params.get("model"):
-        params = {name: value for name, value in params.items() if name not in ("weights", "revision", "kind")}
-    args["engine"] = {**engine, "name": "da3", "params": {**params, "model": model}}
-    for deployment in application.get("deployments") or []:
-        if deployment["name"] == "GaussianInference" and "num_gpus" not in deployment.get("ray_actor_options", {}):
-            # A network takes every core of a CPU: a second one would only take them from the first.
-            deployment.pop("autoscaling_config", None)
-            deployment["num_replicas"] = 1
 
 
 def fetch(config: dict[str, Any]) -> None:
@@ -349,7 +272,7 @@ def _serve(config_path: Path, url: str, timeout_s: float, hint: str) -> int:
         asked.set()
         raise KeyboardInterrupt
 
-    watcher = _Watcher(url, timeout_s, hint)
+    watcher = Watcher(url, timeout_s, hint)
     try:
         # "local": never somebody else's cluster, nor the stale address of one that was killed.
         ray.init(
@@ -383,89 +306,8 @@ def _serve(config_path: Path, url: str, timeout_s: float, hint: str) -> int:
         ray.shutdown()
     if watcher.failure:
         raise LaunchError(watcher.failure)
-    _say("stopped")
+    say("stopped")
     return 0
-
-
-class _Watcher(threading.Thread):
-    """Polls until a frame goes through the graph; says so, or why not."""
-
-    def __init__(self, url: str, timeout_s: float, hint: str = "") -> None:
-        super().__init__(name="watcher", daemon=True)
-        self._url = url
-        self._hint = hint
-        # Not urlopen: a proxy that the environment names knows nothing about this machine's ports.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        self._deadline_s = time.monotonic() + timeout_s
-        self._timeout_s = timeout_s
-        self.stopped = threading.Event()
-        self.failure: str | None = None
-
-    def run(self) -> None:
-        """Watch until ready, failed or stopped."""
-        told = ""
-        while not self.stopped.wait(0.25):
-            state, failure = _deployment_state()
-            if failure or time.monotonic() > self._deadline_s:
-                self.failure = (
-                    failure
-                    or f"not ready after {self._timeout_s:.0f} s ({state}); the logs are in /tmp/ray/session_latest/logs/serve"
-                )
-                os.kill(os.getpid(), signal.SIGINT)
-                return
-            if state != told:
-                told = state
-                _say(state)
-            if self._ready():
-                _say(f"metrics: {_metrics_url()}  (for Prometheus)")
-                _say(f"ready: {self._url}  (Ctrl-C stops it{self._hint})")
-                return
-
-    def _ready(self) -> bool:
-        try:
-            with self._opener.open(self._url + "readyz", timeout=15) as response:
-                return bool(response.status == 200)
-        except Exception:  # Whatever a server that is half up answers, it is not ready.
-            return False
-
-
-def _metrics_url() -> str:
-    """Where this node's metrics are; Ray chooses the port."""
-    import ray
-
-    return f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
-
-
-def _deployment_state() -> tuple[str, str | None]:
-    """What is still starting, in words, and why the application failed if it did."""
-    from ray import serve
-
-    try:
-        applications = serve.status().applications
-    except Exception:  # No controller yet, or one that does not answer: that is what the watcher's deadline is for.
-        return "starting Serve …", None
-    for application in applications.values():
-        if application.status.value == "DEPLOY_FAILED":
-            causes = [d.message for d in application.deployments.values() if d.message and d.status.value != "HEALTHY"]
-            return "failed", _last_line("\n".join(causes) or application.message)
-        waiting = [name for name, d in application.deployments.items() if d.status.value not in ("HEALTHY", "RUNNING")]
-        if waiting:
-            return f"starting {', '.join(waiting)} …", None
-    return "starting the graph …", None
-
-
-def _last_line(message: str) -> str:
-    """The sentence at the end of a stack trace."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else "the application could not be deployed"
-
-
-_began_s = time.monotonic()
-
-
-def _say(text: str) -> None:
-    # The terminal itself: sys.stdout is redirected, to keep out what serve prints.
-    print(f"splatcast [{time.monotonic() - _began_s:4.1f} s] {text}", file=sys.__stdout__, flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from benchmarks.machine import ROOT
 from benchmarks.server import LocalServer
 from deployments.graph import NoGpuError, wait_for_gpu
 from deployments.models.da3.registry import MODELS
-from deployments.ops.launch import use_model
+from deployments.ops.serve_config import use_model
 from deployments.splats.codecs import CODECS
 from deployments.stream import messages
 from deployments.stream.messages import Ack, Error, Frame, Hello, Splats, Welcome

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from deployments.config import GraphArgs
-from deployments.ops import launch
+from deployments.ops import launch, progress, serve_config
 from deployments.ops.launch import LaunchError
 from deployments.ops.reach import allow
 
@@ -105,21 +105,23 @@ def test_the_users_own_token_stays(name: str, clean: pytest.MonkeyPatch) -> None
 def test_what_is_no_serve_config_is_refused_in_one_line(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(text)
-    with pytest.raises(LaunchError, match=words) as refused:
-        launch.load_config(path)
+    with pytest.raises(ValueError, match=words) as refused:
+        serve_config.load_config(path)
     assert "\n" not in str(refused.value) and str(path) in str(refused.value)
 
 
-def test_a_config_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LaunchError, match="can't read the config"):
-        launch.load_config(tmp_path / "none.yaml")
+def test_a_config_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="can't read the config"):
+        serve_config.load_config(tmp_path / "none.yaml")
+    assert launch.main(["--config", str(tmp_path / "none.yaml")]) == 2
+    assert "splatcast: can't read the config" in capsys.readouterr().err
 
 
 def test_http_options_may_be_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     for text in ("http_options: null\n", "http_options:\n", ""):
         path.write_text(text + "applications: [{name: a}]")
-        assert launch.load_config(path)["http_options"] == {}
+        assert serve_config.load_config(path)["http_options"] == {}
 
 
 EMPTY = """
@@ -149,12 +151,12 @@ def test_what_is_left_empty_is_as_if_it_were_left_out(args: str, deployments: st
 
     path = tmp_path / "a.yaml"
     path.write_text(EMPTY.format(args=args, deployments=deployments))
-    config = launch.load_config(path)
+    config = serve_config.load_config(path)
     launch.check_graph(config, "cpu")
     application = config["applications"][0]
     allow(application, "my-box", None, None)
     if model:
-        launch.use_model(application, model)
+        serve_config.use_model(application, model)
         assert application["args"]["engine"]["params"] == {"model": model}
     else:
         launch.fetch(config)
@@ -164,7 +166,7 @@ def test_what_is_left_empty_is_as_if_it_were_left_out(args: str, deployments: st
 
 @pytest.mark.parametrize("name", sorted(launch.CONFIGS.values()))
 def test_the_shipped_configs_load(name: str) -> None:
-    assert launch.load_config(ROOT / name) == yaml.safe_load((ROOT / name).read_text())
+    assert serve_config.load_config(ROOT / name) == yaml.safe_load((ROOT / name).read_text())
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,7 @@ def test_the_watcher_outlives_what_goes_wrong_and_keeps_its_deadline(monkeypatch
     ended: list[int] = []
     monkeypatch.setattr(serve, "status", fail)
     monkeypatch.setattr(os, "kill", lambda _, signal_number: ended.append(signal_number))
-    watcher = launch._Watcher("http://127.0.0.1:1/", 0.4)
+    watcher = progress.Watcher("http://127.0.0.1:1/", 0.4)
     watcher.start()
     watcher.join(10)
     assert ended and watcher.failure and "not ready after" in watcher.failure

@@ -1,0 +1,86 @@
+"""A serve config as a person wrote it: read, its shape checked, and a model put in it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """A serve config, with as much of its shape checked as starting it takes.
+
+    Returns:
+        The config, with ``http_options`` a map and ``applications`` a list of maps that is not empty. What was left empty in it,
+        in an application or in a deployment is left out: Serve knows a default for every key, and none for an empty one.
+
+    Raises:
+        ValueError: It can't be read, or is no serve config.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"can't read the config {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict) or not config.get("applications"):
+        raise ValueError(f"{path} is no serve config: expected a map with 'applications'")
+    try:
+        config = _without_empty(config)
+        config["http_options"] = dict(_map_in(config, "http_options"))
+        applications = _maps_in(config, "applications", "'- name: splatcast' and so on")
+        config["applications"] = [_application(each, f"applications.{i}.") for i, each in enumerate(applications)]
+    except _ShapeError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return config
+
+
+class _ShapeError(Exception):
+    """A part of the config is no map, or no list of maps."""
+
+
+def _application(values: dict[str, Any], where: str) -> dict[str, Any]:
+    application = _without_empty(values)
+    args = _map_in(application, "args", where)
+    _map_in(_map_in(args, "engine", f"{where}args."), "params", f"{where}args.engine.")
+    _map_in(args, "access", f"{where}args.")
+    if "deployments" in application:
+        entries = [_without_empty(entry) for entry in _maps_in(application, "deployments", "'- name: Ingress' and so on", where)]
+        for i, entry in enumerate(entries):
+            if "name" not in entry:
+                raise _ShapeError(f"{where}deployments.{i}: expected a map with a 'name', got {', '.join(entry) or 'nothing'}")
+            _map_in(entry, "ray_actor_options", f"{where}deployments.{i}.")
+        application["deployments"] = entries
+    return application
+
+
+def _without_empty(section: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if value is not None}
+
+
+def _map_in(section: dict[str, Any], name: str, where: str = "") -> dict[str, Any]:
+    value = section.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _ShapeError(f"{where}{name}: expected a map, got {value!r:.40}")
+    return value
+
+
+def _maps_in(section: dict[str, Any], name: str, example: str, where: str = "") -> list[dict[str, Any]]:
+    value = section.get(name)
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise _ShapeError(f"{where}{name}: expected a list of maps ({example})")
+    return value
+
+
+def use_model(application: dict[str, Any], model: str) -> None:
+    """Put a Depth Anything 3 model in place of the config's engine; if that is ``da3`` too, its other parameters stay."""
+    args = application.setdefault("args", {})
+    engine = args.get("engine") or {}
+    params = (engine.get("params") or {}) if engine.get("name") == "da3" else {}
+    if model != params.get("model"):
+        params = {name: value for name, value in params.items() if name not in ("weights", "revision", "kind")}
+    args["engine"] = {**engine, "name": "da3", "params": {**params, "model": model}}
+    for deployment in application.get("deployments") or []:
+        if deployment["name"] == "GaussianInference" and "num_gpus" not in deployment.get("ray_actor_options", {}):
+            # A network takes every core of a CPU: a second one would only take them from the first.
+            deployment.pop("autoscaling_config", None)
+            deployment["num_replicas"] = 1
