@@ -14,6 +14,7 @@ from deployments.splats.files import FORMATS, LAYOUTS, Layout
 from deployments.stream.recording import RecordingReader
 from tests.browser.conftest import AppServer, Viewer
 from tests.browser.splat_files import ball, drop, file_of
+from tests.browser.test_quality import HIDE
 from tests.vectors.cases import FOLDER, SESSION
 
 pytestmark = pytest.mark.browser
@@ -211,6 +212,17 @@ def test_other_files_of_splats_open(open_viewer: OpenViewer, synthetic: AppServe
     assert viewer.get("state.problems") == []
     places = spread(viewer.page.evaluate(SHOWN_WORDS))[-500:]
     assert np.abs(places - np.sort(ball().means, axis=0)).max() < 0.01
+
+
+def test_a_file_that_was_opened_while_nobody_looked_is_shown_to_who_looks(open_viewer: OpenViewer, synthetic: AppServer):
+    viewer = open_viewer(synthetic.url)
+    viewer.page.evaluate(HIDE, True)
+    drop(viewer.page, "ball.sppk", file_of(ball(), format="packed"))
+    viewer.wait("splatcast.state.replay?.frame === 0")
+    viewer.page.wait_for_timeout(500)
+    assert viewer.get("state.shown") is None
+    viewer.page.evaluate(HIDE, False)
+    viewer.wait("splatcast.state.shown?.count === 500")
 
 
 def test_a_compressed_ply_of_another_program_opens(open_viewer: OpenViewer, synthetic: AppServer, tmp_path: Path):

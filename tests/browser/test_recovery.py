@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.conftest import AppServer, Viewer
+from tests.browser.splat_files import ball, drop, file_of
 
 pytestmark = pytest.mark.browser
 
@@ -54,6 +55,18 @@ def test_a_stopped_picture_is_there_again_after_the_3d_view_was_lost(open_viewer
     viewer.problem("graphics_lost")
     viewer.page.evaluate("losing.restoreContext()")
     viewer.wait("splatcast.renderer.activeSplats === splatcast.state.shown.count && splatcast.state.problems.length === 0")
+
+
+def test_a_file_that_was_opened_without_a_3d_view_is_shown_when_that_is_back(open_viewer: OpenViewer, synthetic: AppServer):
+    viewer = open_viewer(synthetic.url, expected="Context Lost")
+    viewer.page.evaluate(LOSE)
+    viewer.problem("graphics_lost")
+    drop(viewer.page, "ball.sppk", file_of(ball(), format="packed"))
+    viewer.wait("splatcast.state.replay?.frame === 0")
+    viewer.page.wait_for_timeout(500)
+    assert viewer.get("state.shown") is None
+    viewer.page.evaluate("losing.restoreContext()")
+    viewer.wait("splatcast.state.shown?.count === 500 && splatcast.renderer.activeSplats === 500")
 
 
 def test_a_network_that_falls_silent_is_said_and_forgotten_when_it_speaks(open_viewer: OpenViewer, serve: Serve):

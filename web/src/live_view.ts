@@ -27,6 +27,8 @@ const LATER_MS = 2000;
 export interface Keeper {
   recorded(progress: RecordingProgress, file: Blob | null): void;
   read(message: FromFile): void;
+  /** A frame of a file won't be shown. */
+  unshown(frame: DecodedFrame): void;
 }
 
 export class LiveView implements PlayerEvents {
@@ -102,9 +104,15 @@ export class LiveView implements PlayerEvents {
 
   /** It won't be shown. */
   private leave(frame: DecodedFrame): void {
-    if (!frame.fromFile) this.stream.skipped(frame);
-    if (frame.isSample) this.invitation?.settled(false);
+    this.unshown(frame);
     this.freed(bufferOf(frame.content));
+  }
+
+  /** Who waits for it hears that. */
+  private unshown(frame: DecodedFrame): void {
+    if (frame.isSample) this.invitation?.settled(false);
+    else if (frame.fromFile) this.keeper?.unshown(frame);
+    else this.stream.skipped(frame);
   }
 
   failed(frame: DecodedFrame | null, error: unknown): void {
@@ -115,7 +123,7 @@ export class LiveView implements PlayerEvents {
       return;
     }
     if (this.player.stage.disposed) {
-      if (frame && !frame.fromFile) this.stream.skipped(frame);
+      if (frame) this.unshown(frame);
       return;
     }
     if (frame) {

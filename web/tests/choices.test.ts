@@ -4,6 +4,7 @@ import { cameraConstraints, findCamera } from "../src/capture/camera.js";
 import { explain } from "../src/capture/file_words.js";
 import { sizeWithin } from "../src/capture/size.js";
 import { PATIENCE_MS, Watch } from "../src/capture/watch.js";
+import { nowMs } from "../src/clock.js";
 import { DEFAULT_SETTINGS, PRESETS, presetOf, readConfig } from "../src/config.js";
 import { readRemembered } from "../src/ui/memory.js";
 import { choiceOf, entriesOf } from "../src/ui/source_menu.js";
@@ -128,4 +129,27 @@ test("a camera without pictures is asleep until it gives one, a muted one until 
   watch.check(99_000);
   assert.deepEqual(said, [true, false, true, false]);
   Reflect.deleteProperty(globalThis, "window");
+});
+
+test("a clock that was put forward puts no camera to sleep", (context) => {
+  context.mock.timers.enable({ apis: ["setInterval"] });
+  Object.assign(globalThis, { window: globalThis, document: { hidden: false } });
+  let ms = 0;
+  context.mock.method(performance, "now", () => ms);
+  context.mock.method(Date, "now", () => performance.timeOrigin + ms + 60_000);
+  const said: boolean[] = [];
+  const watch = new Watch((asleep) => said.push(asleep));
+  watch.begin(true, nowMs());
+  const pass = (forMs: number, isLive: boolean): void => {
+    for (const until = ms + forMs; ms < until; context.mock.timers.tick(100)) {
+      ms += 100;
+      if (isLive) watch.picture(nowMs());
+    }
+  };
+  pass(5000, true);
+  assert.deepEqual(said, []);
+  pass(PATIENCE_MS + 1000, false);
+  assert.deepEqual(said, [true]);
+  watch.begin(false, nowMs());
+  for (const name of ["window", "document"]) Reflect.deleteProperty(globalThis, name);
 });

@@ -2,7 +2,7 @@
 
 import type { Keeper, LiveView } from "../live_view.js";
 import type { State } from "../state.js";
-import type { FromFile } from "../stream/thread.js";
+import type { DecodedFrame, FromFile } from "../stream/thread.js";
 import { plainBackground } from "../ui/background.js";
 import { saveAs, timedName } from "../ui/dom.js";
 import { filmFailed, recordingFull } from "../ui/problem_texts.js";
@@ -67,6 +67,10 @@ export class Keeping implements Keeper {
 
   read(message: FromFile): void {
     this.replay.receive(message);
+  }
+
+  unshown(frame: DecodedFrame): void {
+    this.replay.unshown(frame);
   }
 
   /** Stops a file or the stream where it is, or goes on. */

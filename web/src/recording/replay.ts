@@ -30,6 +30,8 @@ export class Replay {
   /** The frame that was asked for, and whether it is still to come. */
   private asked = -1;
   private waiting = false;
+  /** The last frame that was handed over to be shown. */
+  private given: DecodedFrame | null = null;
   private damaged = false;
   private scheduled = false;
 
@@ -76,6 +78,7 @@ export class Replay {
     this.clock = null;
     this.convertible = null;
     this.asked = -1;
+    this.given = null;
     this.waiting = this.damaged = false;
     if (this.store.get().replay) this.store.set({ replay: null });
   }
@@ -120,6 +123,7 @@ export class Replay {
     if (message.type === "fileFrame") {
       const { replay } = this.store.get();
       if (replay && replay.label !== message.frame.label) this.store.set({ replay: { ...replay, label: message.frame.label } });
+      this.given = message.frame;
       this.host.show(message.frame);
     } else if (message.index === null) {
       if (this.convertible) void this.convert(this.convertible, message.message);
@@ -129,6 +133,14 @@ export class Replay {
       this.damaged = true;
       this.host.report(damagedFrame(message.message));
     }
+  }
+
+  /** A frame won't be shown: nobody looks, or the view is lost. What is due is asked for with the next picture, which somebody sees. */
+  unshown(frame: DecodedFrame): void {
+    // Otherwise a newer one takes its place, or is still to come.
+    if (frame !== this.given || this.waiting) return;
+    this.asked = -1;
+    this.tickLater();
   }
 
   private change(act: (clock: ReplayClock) => void): void {
@@ -149,7 +161,11 @@ export class Replay {
       this.host.post({ type: "fileFrame", index, run });
     }
     this.tell(clock, now, index);
-    if ((!clock.playing && index === this.asked) || this.scheduled) return;
+    if (clock.playing || index !== this.asked) this.tickLater();
+  }
+
+  private tickLater(): void {
+    if (this.scheduled) return;
     this.scheduled = true;
     this.host.nextPicture(() => {
       this.scheduled = false;

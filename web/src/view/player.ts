@@ -106,13 +106,14 @@ export class Player {
     });
   }
 
-  /** Calls back when the next picture is due: also in a headset, where the window has none. */
+  /** Calls back when the next picture is due: also in a headset, where the window has none, but not before a lost view is back. */
   nextPicture(call: () => void): void {
     this.waiting.add(call);
     requestAnimationFrame(() => this.callWaiting());
   }
 
   private callWaiting(): void {
+    if (this.stage.disposed) return;
     const calls = [...this.waiting];
     this.waiting.clear();
     for (const call of calls) call();
@@ -138,6 +139,7 @@ export class Player {
       void this.drawsOn.sort().then(() => this.invalidate());
     }
     this.invalidate();
+    this.callWaiting();
   }
 
   /** Something changed: draw with the next animation frame. */
