@@ -149,6 +149,7 @@ class Room:
     """Place id → the camera, None of a viewer, and until when the place is kept."""
     _last: dict[str, RoomFrame] = field(default_factory=dict)
     _lock: tuple[float, bool] = (0.0, False)
+    """The latest of all replicas."""
     _capture: JointCapture = field(init=False)
     _making: dict[tuple[str, Rendition], RoomFrame | None] = field(default_factory=dict)
     """Camera and rendition that are being made → the newer frame that waits."""
@@ -181,7 +182,7 @@ class Room:
     @property
     def locked(self) -> bool:
         """Whether new viewers are kept out."""
-        return max((self._lock, *(other.lock for other in self.others.values())))[1]
+        return self._lock[1]
 
     @property
     def attendance(self) -> Attendance:
@@ -223,7 +224,9 @@ class Room:
         if others is not None and others != self.others:
             joined = others.keys() - self.others.keys()
             self.others = others
-            self._changed(tell=False)
+            before, self._lock = self._lock, max([self._lock, *(other.lock for other in others.values())])
+            # A lock is the room's, not the replica's where it was set: when that one leaves, the rest still say it.
+            self._changed(tell=self._lock != before)
             if joined:
                 for camera, frame in self._last.items():
                     if camera in self.members:

@@ -686,6 +686,31 @@ def test_closing_and_locking_reach_the_other_replicas() -> None:
     assert len(cluster.hub) == 0 and not any(map(len, cluster.rooms))
 
 
+def test_a_room_stays_locked_when_the_replica_where_it_was_locked_leaves_it() -> None:
+    cluster = Cluster(3)
+    owner, viewer, late = (Client(rooms) for rooms in cluster.rooms)
+    keys = owner.join("new").keys
+    viewer.join(keys["viewer"], "viewer")
+    cluster.settle()
+    owner.say(Govern(locked=True))
+    cluster.settle()
+    owner.say(Leave())
+    cluster.settle()
+    viewer.hear()
+    assert viewer.last(Room).locked is True  # type: ignore[attr-defined]
+    camera = Client(cluster.rooms[2])
+    camera.join(keys["camera"], "camera")
+    cluster.settle()
+    late.say(Join(keys["viewer"], "viewer"))
+    assert late.error() == "room_locked", "those who come by way of another replica are told as well"
+    owner.join(keys["owner"])
+    cluster.settle()
+    owner.now_s = 1.0
+    owner.say(Govern(locked=False))
+    cluster.settle()
+    late.join(keys["viewer"], "viewer")
+
+
 def test_a_replica_that_falls_silent_is_forgotten_and_told_so_when_it_speaks() -> None:
     cluster = Cluster(2)
     camera, viewer = Client(cluster.rooms[0]), Client(cluster.rooms[1])
