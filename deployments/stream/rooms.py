@@ -300,6 +300,12 @@ class Room:
         self._lock = (now_s + self.rooms.wall_s, locked)
         self._changed()
 
+    def _has_place(self, place: str, role: Role) -> bool:
+        """Whether the place is one of who watches, or else of who films: the limits of the two are apart, and so is the lock."""
+        if there := self.members.get(place):
+            return (there.role == "viewer") == (role == "viewer")
+        return place in self._away and (self._away[place][0] is None) == (role == "viewer")
+
     def _enter(self, member: Member) -> None:
         before = self.members.get(member.id)
         if before:
@@ -450,7 +456,7 @@ class Rooms:
             raise ServerFull(self.limits.max_rooms, "rooms")
         token = place if _PLACE.fullmatch(place) else secrets.token_urlsafe(18)
         place_id = hashlib.sha256(f"splatcast place {token}".encode()).hexdigest()[:12]
-        if room is not None and place_id not in room.members and place_id not in room._away:
+        if room is not None and not room._has_place(place_id, role):
             if role == "viewer":
                 if room.locked and not key.allows("owner"):
                     raise RoomLocked()

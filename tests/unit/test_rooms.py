@@ -403,6 +403,34 @@ def test_limits_are_said(limits: RoomLimits, role: str, code: str) -> None:
     assert client.error() == code
 
 
+@pytest.mark.parametrize(
+    ("limits", "first", "then"),
+    [(RoomLimits(max_cameras_per_room=1), "viewer", "camera"), (RoomLimits(max_viewers_per_room=1), "camera", "viewer")],
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_who_comes_back_as_something_else_is_counted_as_that(limits: RoomLimits, first: str, then: str, is_there: bool) -> None:
+    rooms = Rooms(limits, WALL_S)
+    other, before, again = (Client(rooms) for _ in range(3))
+    other.join("studio", then)
+    place = before.join("studio", first).place
+    if not is_there:
+        before.session.ended(0.0)
+    again.say(Join("studio", then, place=place))  # type: ignore[arg-type]
+    assert again.error() == "room_full"
+    again.join("studio", first, place=place)
+
+
+def test_a_locked_room_takes_no_viewer_with_a_cameras_place() -> None:
+    rooms = Rooms(RoomLimits(), WALL_S)
+    owner, camera, again = (Client(rooms) for _ in range(3))
+    keys = owner.join("new").keys
+    place = camera.join(keys["camera"], "camera").place
+    owner.say(Govern(locked=True))
+    again.say(Join(keys["viewer"], "viewer", place=place))
+    assert again.error() == "room_locked"
+    again.join(keys["camera"], "both", place=place)
+
+
 def test_more_rooms_than_there_may_be_are_refused() -> None:
     rooms = Rooms(RoomLimits(max_rooms=2), WALL_S)
     clients = [Client(rooms) for _ in range(3)]
