@@ -28,7 +28,7 @@ class Join(Message, frozen=True):
 
 
 class Leave(Message, frozen=True):
-    """Leaves the room, for good. The session goes on without one."""
+    """Leaves the room, for good. The session goes on without one; nothing happens if it is in none."""
 
 
 class Watch(Message, frozen=True):

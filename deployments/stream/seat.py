@@ -131,12 +131,13 @@ class Seat:
         """
         if isinstance(message, messages.Join):
             return self._join(message, now_s)
+        if isinstance(message, messages.Leave):
+            self.leave(now_s, for_good=True)
+            return None
         member = self._member
         if member is None:
             raise BadMessage(f"{messages.type_name(type(message))!r}: expected 'join' before it")
         match message:
-            case messages.Leave():
-                self.leave(now_s, for_good=True)
             case messages.Watch(camera):
                 member.watch(camera)
                 self.room_changed()

@@ -473,7 +473,15 @@ def test_who_can_not_enter_is_still_welcome(rooms: Rooms) -> None:
     assert isinstance(said[0], Welcome) and isinstance(said[1], Error) and said[1].code == "room_name"
 
 
-@pytest.mark.parametrize("message", [Leave(), Watch("x"), Govern(close=True)])
+def test_who_is_in_no_room_may_leave_it(rooms: Rooms) -> None:
+    client = Client(rooms)
+    heard = list(client.heard)
+    client.say(Leave())
+    client.say(Join("no such name!"), Leave())  # As the page does after every refusal.
+    assert client.error() == "room_name" and len(client.heard) == len(heard) + 1
+
+
+@pytest.mark.parametrize("message", [Watch("x"), Govern(close=True)])
 def test_room_messages_need_a_room(rooms: Rooms, message: messages.ClientMessage) -> None:
     client = Client(rooms)
     client.say(message)

@@ -219,7 +219,7 @@ export interface JoinMessage {
   t?: number;
 }
 
-/** Leaves the room, for good. The session goes on without one. */
+/** Leaves the room, for good. The session goes on without one; nothing happens if it is in none. */
 export interface LeaveMessage {
   type: "leave";
 }
