@@ -164,9 +164,14 @@ class Seat:
         if join.t:
             self.clock.said(join.t, now_s)
         key = read_room(new_room() if join.room == NEW else join.room)
-        self.leave(now_s, for_good=True)
-        member = self._rooms.enter(key, join.role, join.name, join.place, self, now_s)
-        self._member = member
+        own = self._member
+        place = join.place or (own.place if own and own.room.id == key.room_id else "")
+        self._rooms.check(key, join.role, place, leaving=own)  # Whoever is refused stays where it is.
+        if own and (own.room.id, own.place) == (key.room_id, place):
+            self._out()  # What it was shown and has handed over; a locked room would not take it back.
+        else:
+            self.leave(now_s, for_good=True)
+        member = self._member = self._rooms.enter(key, join.role, join.name, place, self, now_s)
         self._has_news, self._was_told = True, False
         return messages.encode(messages.Joined(member.id, member.role, member.place, key.keys, now_s + self._rooms.wall_s))
 

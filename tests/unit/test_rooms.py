@@ -455,6 +455,54 @@ def test_places_that_are_only_kept_make_room_for_those_who_come() -> None:
     assert len(rooms) == 2 and len(stays.last(Room).cameras) == 2  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("refused", ["no such name!", "locked", "full"])
+def test_who_may_not_enter_another_room_stays_where_it_is(refused: str) -> None:
+    rooms = Rooms(RoomLimits(max_viewers_per_room=1), WALL_S)
+    camera, viewer, owner, inside = (Client(rooms) for _ in range(4))
+    camera.join("studio", "both")
+    viewer.join("studio", "viewer")
+    inside.join("full", "viewer")
+    locked = owner.join("new").keys["viewer"]
+    owner.say(Govern(locked=True))
+    viewer.say(Join(locked if refused == "locked" else refused, "viewer"))
+    assert viewer.error() == {"no such name!": "room_name", "locked": "room_locked", "full": "room_full"}[refused]
+    camera.film(4)
+    viewer.hear()
+    assert viewer.seen == [4] and viewer.session._seat.role == "viewer"
+
+
+@pytest.mark.parametrize("names_place", [True, False])
+def test_who_joins_its_own_room_again_keeps_the_place_even_if_it_is_locked(rooms: Rooms, names_place: bool) -> None:
+    owner, viewer = Client(rooms), Client(rooms)
+    keys = owner.join("new").keys
+    before = viewer.join(keys["viewer"], "viewer")
+    owner.film(1)
+    viewer.hear()
+    viewer.ack()
+    owner.say(Govern(locked=True))
+    again = viewer.join(keys["viewer"], "viewer", place=before.place if names_place else "", name="Ada")
+    assert (again.id, again.place) == (before.id, before.place) and viewer.last(Error) is None
+    assert viewer.seen == [1, 1], "as for everyone who joins"
+    owner.hear()
+    assert owner.last(Room).names == ["Ada"] and owner.last(Room).viewers == 1  # type: ignore[attr-defined]
+    owner.session.ended(1.0)
+    viewer.say(Leave())
+    rooms.tick(40.0)
+    assert len(rooms) == 0
+
+
+def test_who_alone_holds_a_room_may_go_to_another_where_there_may_be_no_more() -> None:
+    rooms = Rooms(RoomLimits(max_rooms=2, max_viewers_per_room=1), WALL_S)
+    goes, stays = Client(rooms), Client(rooms)
+    goes.join("a", "viewer")
+    stays.join("b", "viewer")
+    goes.join("c", "viewer")
+    goes.join("c", "viewer", place="another-place-of-the-same")
+    assert sorted(room.id for room in rooms) == ["name-b", "name-c"]
+    stays.say(Join("c", "viewer"))
+    assert stays.error() == "room_full" and len(rooms) == 2
+
+
 def test_a_client_that_goes_from_room_to_room_is_slowed_down(rooms: Rooms) -> None:
     client = Client(rooms)
     for number in range(20):
