@@ -91,6 +91,7 @@ class Seat:
         refuse: Callable[[StreamError], None],
         joint: Joint,
         replaced: Callable[[], None],
+        renumbered: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
         """A seat for one session, in no room.
@@ -101,12 +102,14 @@ class Seat:
             refuse: Called with what the client must be told: why it can't be shown anything, or is in the room no longer.
             joint: The session's end of its room's joint capture.
             replaced: Called when a newer frame took the place of one that was not sent.
+            renumbered: Called when what the client is sent has other numbers from now on.
             wake: Called when there is something new to say.
         """
         self.clock = ClientClock()
         self.frame: RoomFrame | None = None
         self._rooms = rooms
-        self._wish, self._refuse, self._joint, self._replaced, self._wake = wish, refuse, joint, replaced, wake
+        self._wish, self._refuse, self._joint, self._wake = wish, refuse, joint, wake
+        self._replaced, self._renumbered = replaced, renumbered
         self._member: Member | None = None
         self._joins: Allowance | None = None
         self._has_news = self._was_told = False
@@ -173,6 +176,7 @@ class Seat:
             self.leave(now_s, for_good=True)
         member = self._member = self._rooms.enter(key, join.role, join.name, place, self, now_s)
         self._has_news, self._was_told = True, False
+        self._renumbered()  # Whatever the role: at 'joined' a client forgets what it has not acknowledged.
         return messages.encode(messages.Joined(member.id, member.role, member.place, key.keys, now_s + self._rooms.wall_s))
 
     # --- what the session does ---
@@ -290,6 +294,8 @@ class Seat:
         return Rendition(codec, codec == depth_heads.NAME and needs_less(setting)) if codec else None
 
     def _out(self) -> None:
+        if self.role == "viewer":
+            self._renumbered()  # Those were counted here, the client's own are its own.
         self._member = self.frame = None
         self._joint.handed.settle()
         self._joint.handed.give_up()

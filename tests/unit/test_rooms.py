@@ -67,9 +67,10 @@ class Client:
         codecs: tuple[str, ...] = ("packed", "points"),
         engine: messages.Engine = ENGINE,
         counts: Counts | None = None,
+        adapts: bool = False,
         **limits: float,
     ) -> None:
-        quality = QualitySettings(enabled=False)
+        quality = QualitySettings(enabled=adapts)
         config = SessionSettings("0.0", engine, FrameOptions(), OptionLimits(), SessionLimits(**limits), quality, 1000, 100)  # type: ignore[arg-type]
         self.session = Session("abc", config, 0.0, counts, rooms=rooms)
         self.heard: list[messages.ServerMessage] = []
@@ -339,6 +340,54 @@ def test_a_viewer_chooses_among_cameras_and_sees_the_first_by_itself(rooms: Room
     first.film(3)
     viewer.hear()
     assert viewer.seen == [1, 2, 3], "the chosen one is gone"
+
+
+def test_own_replies_that_were_not_acknowledged_hold_up_nothing_for_who_watches_from_then_on(rooms: Rooms) -> None:
+    camera, viewer = Client(rooms), Client(rooms, adapts=True)
+    camera.join("studio", "camera")
+    viewer._seq = 1000
+    viewer.film(1)
+    viewer.now_s = 1.0
+    viewer.join("studio", "viewer")
+    for tag in (2, 3):
+        camera.film(tag)
+        viewer.hear()
+    assert viewer.seen == [1, 2, 3], "its link was not found to be slow"
+
+
+@pytest.mark.parametrize("how", ["left", "closed", "taken"])
+def test_who_watches_no_more_has_its_own_numbers_again(rooms: Rooms, how: str) -> None:
+    owner, viewer = Client(rooms), Client(rooms)
+    keys = owner.join("new", "camera").keys
+    place = viewer.join(keys["viewer"], "viewer").place
+    for tag in range(10):
+        owner.film(tag)
+        viewer.hear()
+        if tag < 6:
+            viewer.ack()
+    assert viewer.seen == list(range(10)), "the last four are not acknowledged"
+    if how == "taken":
+        Client(rooms).join(keys["viewer"], "viewer", place=place)
+    else:
+        (viewer if how == "left" else owner).say(Leave() if how == "left" else Govern(close=True))
+    viewer.hear()
+    viewer.film(10)
+    assert viewer.seen[-1] == 10, "nobody waits for acks of what it watched"
+    for tag in range(11, 20):
+        viewer.ack()
+        viewer.film(tag)
+    assert viewer.seen == list(range(20))
+
+
+def test_a_camera_that_leaves_keeps_its_numbers_and_what_it_has_not_acknowledged(rooms: Rooms) -> None:
+    camera, _ = pair(rooms)
+    for tag in range(4):
+        camera.film(tag)
+    camera.say(Leave())
+    camera.film(4)
+    assert camera.seen == [0, 1, 2, 3]
+    camera.ack()
+    assert camera.seen == [0, 1, 2, 3, 4]
 
 
 # --- rights ---
