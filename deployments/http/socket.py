@@ -75,6 +75,8 @@ class SessionSocket:
                 for loop in (self._read, self._write, self._tick):
                     self._tasks.start_soon(self._run_loop, loop)
         finally:
+            # What its room tells it on leaving must not put it back in the line: nothing of it could start any more.
+            self._session.wake = lambda: None
             self._pipeline.admission.withdraw(self._start)
             self._session.ended(time.monotonic())
             if error := self._session.closing:

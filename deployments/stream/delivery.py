@@ -41,6 +41,10 @@ class Delivery:
             self._taken_s = now_s
         self._unacked.append((seq, now_s))
 
+    def renumbered(self) -> None:
+        """Replies have other numbers from now on; those before are acknowledged no more."""
+        self._unacked.clear()
+
     def is_expected(self, seq: int) -> bool:
         """Whether an ack of ``seq`` is news: some reply up to it is not yet acknowledged."""
         return bool(self._unacked) and seq >= self._unacked[0][0]

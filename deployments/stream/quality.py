@@ -294,6 +294,10 @@ class Quality:
         self._splats.start = self._px.start = None
         self._splats.in_vain_until_s = self._px.in_vain_until_s = 0.0
 
+    def renumbered(self) -> None:
+        """Replies have other numbers from now on; those before are acknowledged no more."""
+        self._sent.clear()
+
     def _end_round(self, options: FrameOptions, now_s: float) -> Cause | None:
         past, self._round = self._round, []
         delivery_s, client_s = median(each.delivery_s for each in past), median(each.client_s for each in past)

@@ -1,13 +1,48 @@
-"""The replies that carry splats, from what a session knows of a frame. Pure."""
+"""The longer replies, from what a session knows: the welcome, and those that carry splats. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from deployments.stream import messages
 from deployments.stream.frame_queue import Result
 from deployments.stream.frames import PackedFrame
+from deployments.stream.options import FrameOptions, OptionLimits
 from deployments.stream.seat import Shown
+from deployments.stream.session_settings import SessionSettings
 
 _STAGES = ("decode", "infer", "pack")
+
+
+def welcome(session_id: str, settings: SessionSettings, options: FrameOptions, choice: OptionLimits) -> bytes:
+    """The message.
+
+    Args:
+        session_id: The session's name.
+        settings: What it has in common with the others.
+        options: What it starts with.
+        choice: What its client may choose.
+    """
+    limits = settings.limits
+    return messages.encode(
+        messages.Welcome(
+            protocol=messages.PROTOCOL,
+            version=settings.version,
+            session=session_id,
+            engine=settings.engine,
+            options=asdict(options),
+            limits=messages.Limits(
+                max_frame_bytes=settings.max_frame_bytes,
+                max_frame_pixels=settings.max_frame_pixels,
+                max_views=limits.max_views,
+                max_in_flight=limits.max_in_flight,
+                max_unacked=limits.max_unacked,
+                max_splats=choice.max_splats,
+                max_inference_px=choice.max_inference_px,
+                codecs=list(choice.codecs),
+                idle_timeout_s=limits.idle_timeout_s,
+            ),
+        )
+    )
 
 
 def own_timings(result: Result, send_ms: float, now_s: float) -> dict[str, float]:

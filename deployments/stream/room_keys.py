@@ -25,6 +25,7 @@ RIGHTS: tuple[Right, ...] = ("owner", "camera", "viewer")
 
 _KEY = re.compile(rf"({'|'.join(RIGHTS)})\.([A-Za-z0-9_-]{{22,86}})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_PLACE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 NEW = "new"
 """In place of a name: a room that nobody knows yet."""
 
@@ -70,6 +71,12 @@ def read_room(text: str) -> RoomKey:
     if _NAME.fullmatch(text):
         return RoomKey(f"name-{text}", "camera", {})  # Nobody owns it.
     raise RoomNameRefused()
+
+
+def read_place(text: str) -> tuple[str, str]:
+    """The token that keeps a place in a room, a new one unless ``text`` is one; and what the others know the place by, its hash."""
+    token = text if _PLACE.fullmatch(text) else secrets.token_urlsafe(18)
+    return token, hashlib.sha256(f"splatcast place {token}".encode()).hexdigest()[:12]
 
 
 def _derived(purpose: str, secret: str) -> str:

@@ -9,7 +9,7 @@ from deployments.stream.message_types import List, Map, Message, Text
 
 
 class Join(Message, frozen=True):
-    """Enters a room, and leaves the one before. Answered with ``joined``, or with an ``error``.
+    """Enters a room, and leaves the one before. Answered with ``joined``, or with an ``error``, and then nothing has changed.
 
     Attributes:
         room: A name, a key of the room (``owner.…``, ``camera.…``, ``viewer.…``), or ``new`` for one that nobody knows yet.
@@ -28,7 +28,7 @@ class Join(Message, frozen=True):
 
 
 class Leave(Message, frozen=True):
-    """Leaves the room, for good. The session goes on without one."""
+    """Leaves the room, for good. The session goes on without one; nothing happens if it is in none."""
 
 
 class Watch(Message, frozen=True):

@@ -14,9 +14,6 @@ all who need it, by ``recode``; one at a time, of the newest frame.
 Where the engine joins views, cameras don't each go through the graph by themselves: see :mod:`deployments.stream.joint_capture`.
 """
 
-import hashlib
-import re
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -26,7 +23,7 @@ from deployments.stream.errors import RoomClosed, RoomForbidden, RoomFull, RoomL
 from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.joint_capture import JointCapture, Later, taking_part
 from deployments.stream.room_ends import Link, Listener
-from deployments.stream.room_keys import RoomKey
+from deployments.stream.room_keys import RoomKey, read_place
 from deployments.stream.room_limits import RoomLimits
 from deployments.stream.room_news import Attendance, Rendition, RoomCamera, RoomFrame
 from deployments.stream.synchroniser import View
@@ -35,7 +32,6 @@ Role = Literal["camera", "viewer", "both"]
 ROLES: tuple[Role, ...] = ("camera", "viewer", "both")
 """``camera`` sends frames and gets receipts; ``viewer`` gets the room's splats; ``both`` sends frames and gets its own splats."""
 
-_PLACE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _MAX_NAMES = 32
 """Of viewers that are told; how many there are is told in any case."""
 
@@ -149,6 +145,7 @@ class Room:
     """Place id → the camera, None of a viewer, and until when the place is kept."""
     _last: dict[str, RoomFrame] = field(default_factory=dict)
     _lock: tuple[float, bool] = (0.0, False)
+    """The latest of all replicas."""
     _capture: JointCapture = field(init=False)
     _making: dict[tuple[str, Rendition], RoomFrame | None] = field(default_factory=dict)
     """Camera and rendition that are being made → the newer frame that waits."""
@@ -181,7 +178,7 @@ class Room:
     @property
     def locked(self) -> bool:
         """Whether new viewers are kept out."""
-        return max((self._lock, *(other.lock for other in self.others.values())))[1]
+        return self._lock[1]
 
     @property
     def attendance(self) -> Attendance:
@@ -223,7 +220,9 @@ class Room:
         if others is not None and others != self.others:
             joined = others.keys() - self.others.keys()
             self.others = others
-            self._changed(tell=False)
+            before, self._lock = self._lock, max([self._lock, *(other.lock for other in others.values())])
+            # A lock is the room's, not the replica's where it was set: when that one leaves, the rest still say it.
+            self._changed(tell=self._lock != before)
             if joined:
                 for camera, frame in self._last.items():
                     if camera in self.members:
@@ -297,11 +296,18 @@ class Room:
         self._lock = (now_s + self.rooms.wall_s, locked)
         self._changed()
 
+    def _has_place(self, place: str, role: Role) -> bool:
+        """Whether the place is one of who watches, or else of who films: the limits of the two are apart, and so is the lock."""
+        if there := self.members.get(place):
+            return (there.role == "viewer") == (role == "viewer")
+        return place in self._away and (self._away[place][0] is None) == (role == "viewer")
+
     def _enter(self, member: Member) -> None:
         before = self.members.get(member.id)
         if before:
             self._drop(before)
-            before.listener.room_left(RoomTaken())
+            if before.listener is not member.listener:
+                before.listener.room_left(RoomTaken())
         camera, _ = self._away.pop(member.id, (None, 0.0))
         member.since_s = camera.since_s if camera else before.since_s if before else member.since_s
         self.members[member.id] = member
@@ -336,12 +342,9 @@ class Room:
         if any(was_camera):
             self._changed()
 
-    def _forget_away_camera(self) -> bool:
-        """The same of the camera that is away for longest; whether there was one."""
-        place = next((place for place, (camera, _) in self._away.items() if camera), None)
-        if place is not None:
-            del self._away[place]
-        return place is not None
+    def _forget_away_camera(self) -> None:
+        """The same of the camera that is away for longest."""
+        del self._away[next(place for place, (camera, _) in self._away.items() if camera)]
 
     def _changed(self, tell: bool = True) -> None:
         if tell:
@@ -438,43 +441,52 @@ class Rooms:
             RoomFull, RoomLocked: It takes nobody more, or no new viewers.
             ServerFull: There are too many rooms.
         """
+        self.check(key, role, place)
+        token, place_id = read_place(place)
+        room = self._rooms.get(key.room_id)
+        if room is None:
+            if len(self._rooms) >= self.limits.max_rooms:
+                self._ended(next(room for room in self if not room.members))
+            room = self._rooms[key.room_id] = Room(key.room_id, self)
+            self.counts.room_opened()
+            self.opened(room)
+        elif role != "viewer" and not room._has_place(place_id, role) and len(room.cameras) >= self.limits.max_cameras_per_room:
+            room._forget_away_camera()
+        member = Member(room, key, role, token, place_id, name[:80], listener, now_s + self.wall_s)
+        room._enter(member)
+        return member
+
+    def check(self, key: RoomKey, role: Role, place: str, leaving: Member | None = None) -> None:
+        """Nothing happens if :meth:`enter` would take these, once ``leaving`` has left; whoever is there goes before kept places.
+
+        Raises:
+            RoomForbidden, RoomFull, RoomLocked, ServerFull: See there.
+        """
         if not key.keys and not self.limits.named:
             raise RoomForbidden("use rooms without a key", "no key")
         if not key.allows("viewer" if role == "viewer" else "camera"):
             raise RoomForbidden("send pictures to it", key.right)
         room = self._rooms.get(key.room_id)
-        if room is None and len(self._rooms) >= self.limits.max_rooms and not self._end_one_that_is_left():
-            raise ServerFull(self.limits.max_rooms, "rooms")
-        token = place if _PLACE.fullmatch(place) else secrets.token_urlsafe(18)
-        place_id = hashlib.sha256(f"splatcast place {token}".encode()).hexdigest()[:12]
-        if room is not None and place_id not in room.members and place_id not in room._away:
+        if room is None:
+            is_held = (any(member is not leaving for member in other.members.values()) for other in self)
+            if len(self._rooms) >= self.limits.max_rooms and all(is_held):
+                raise ServerFull(self.limits.max_rooms, "rooms")
+        elif not room._has_place(read_place(place)[1], role):
+            goes = leaving.role if leaving and leaving.room is room else ""
+            is_kept = any(camera.away for camera in room.attendance.cameras)
             if role == "viewer":
                 if room.locked and not key.allows("owner"):
                     raise RoomLocked()
-                if room.viewers >= self.limits.max_viewers_per_room:
+                if room.viewers - (goes == "viewer") >= self.limits.max_viewers_per_room:
                     raise RoomFull(self.limits.max_viewers_per_room, "viewers")
-            elif len(room.cameras) >= self.limits.max_cameras_per_room and not room._forget_away_camera():
+            elif len(room.cameras) - (goes in ("camera", "both")) >= self.limits.max_cameras_per_room and not is_kept:
                 raise RoomFull(self.limits.max_cameras_per_room, "cameras")
-        if room is None:
-            room = self._rooms[key.room_id] = Room(key.room_id, self)
-            self.counts.room_opened()
-            self.opened(room)
-        member = Member(room, key, role, token, place_id, name[:80], listener, now_s + self.wall_s)
-        room._enter(member)
-        return member
 
     def tick(self, now_s: float) -> None:
         """Give up places that were kept long enough; to be called every second or so."""
         for room in self:
             room._forget_away(now_s)
             self._end_if_empty(room)
-
-    def _end_one_that_is_left(self) -> bool:
-        """Whoever is there goes before those whose place is kept: give up the room that has nobody in it for longest."""
-        left = next((room for room in self if not room.members), None)
-        if left:
-            self._ended(left)
-        return left is not None
 
     def _end_if_empty(self, room: Room) -> None:
         if not room.members and not room._away:

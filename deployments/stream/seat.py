@@ -91,6 +91,7 @@ class Seat:
         refuse: Callable[[StreamError], None],
         joint: Joint,
         replaced: Callable[[], None],
+        renumbered: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
         """A seat for one session, in no room.
@@ -101,12 +102,14 @@ class Seat:
             refuse: Called with what the client must be told: why it can't be shown anything, or is in the room no longer.
             joint: The session's end of its room's joint capture.
             replaced: Called when a newer frame took the place of one that was not sent.
+            renumbered: Called when what the client is sent has other numbers from now on.
             wake: Called when there is something new to say.
         """
         self.clock = ClientClock()
         self.frame: RoomFrame | None = None
         self._rooms = rooms
-        self._wish, self._refuse, self._joint, self._replaced, self._wake = wish, refuse, joint, replaced, wake
+        self._wish, self._refuse, self._joint, self._wake = wish, refuse, joint, wake
+        self._replaced, self._renumbered = replaced, renumbered
         self._member: Member | None = None
         self._joins: Allowance | None = None
         self._has_news = self._was_told = False
@@ -131,12 +134,13 @@ class Seat:
         """
         if isinstance(message, messages.Join):
             return self._join(message, now_s)
+        if isinstance(message, messages.Leave):
+            self.leave(now_s, for_good=True)
+            return None
         member = self._member
         if member is None:
             raise BadMessage(f"{messages.type_name(type(message))!r}: expected 'join' before it")
         match message:
-            case messages.Leave():
-                self.leave(now_s, for_good=True)
             case messages.Watch(camera):
                 member.watch(camera)
                 self.room_changed()
@@ -163,10 +167,16 @@ class Seat:
         if join.t:
             self.clock.said(join.t, now_s)
         key = read_room(new_room() if join.room == NEW else join.room)
-        self.leave(now_s, for_good=True)
-        member = self._rooms.enter(key, join.role, join.name, join.place, self, now_s)
-        self._member = member
+        own = self._member
+        place = join.place or (own.place if own and own.room.id == key.room_id else "")
+        self._rooms.check(key, join.role, place, leaving=own)  # Whoever is refused stays where it is.
+        if own and (own.room.id, own.place) == (key.room_id, place):
+            self._out()  # What it was shown and has handed over; a locked room would not take it back.
+        else:
+            self.leave(now_s, for_good=True)
+        member = self._member = self._rooms.enter(key, join.role, join.name, place, self, now_s)
         self._has_news, self._was_told = True, False
+        self._renumbered()  # Whatever the role: at 'joined' a client forgets what it has not acknowledged.
         return messages.encode(messages.Joined(member.id, member.role, member.place, key.keys, now_s + self._rooms.wall_s))
 
     # --- what the session does ---
@@ -284,6 +294,8 @@ class Seat:
         return Rendition(codec, codec == depth_heads.NAME and needs_less(setting)) if codec else None
 
     def _out(self) -> None:
+        if self.role == "viewer":
+            self._renumbered()  # Those were counted here, the client's own are its own.
         self._member = self.frame = None
         self._joint.handed.settle()
         self._joint.handed.give_up()

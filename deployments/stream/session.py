@@ -112,6 +112,7 @@ class Session:
                 self._on_moment,
             ),
             replaced=lambda: self.counts.dropped("slow_client"),
+            renumbered=self._renumbered,
             wake=lambda: self.wake(),
         )
         self._greeted = False
@@ -327,7 +328,7 @@ class Session:
         if self._queue.waiting:
             self._queue.waiting = None
             self._drop("superseded", None)  # A bare image from before hello: its reply would be in the original protocol.
-        self._outbox.welcome(messages.encode(self._welcome()))
+        self._outbox.welcome(replies.welcome(self.session_id, self._settings, self._options, self._option_limits))
         if hello.join:
             try:
                 self._on_room(hello.join, now_s)
@@ -338,29 +339,11 @@ class Session:
         answer = self._seat.received(message, now_s)
         if answer is not None:
             self._outbox.answer(answer)
-            # Replies have other numbers from now on: the client's, or those of what it watches.
-            self._delivery = Delivery(now_s)
 
-    def _welcome(self) -> messages.Welcome:
-        settings, limits, choice = self._settings, self._settings.limits, self._option_limits
-        return messages.Welcome(
-            protocol=messages.PROTOCOL,
-            version=settings.version,
-            session=self.session_id,
-            engine=settings.engine,
-            options=asdict(self._options),
-            limits=messages.Limits(
-                max_frame_bytes=settings.max_frame_bytes,
-                max_frame_pixels=settings.max_frame_pixels,
-                max_views=limits.max_views,
-                max_in_flight=limits.max_in_flight,
-                max_unacked=limits.max_unacked,
-                max_splats=choice.max_splats,
-                max_inference_px=choice.max_inference_px,
-                codecs=list(choice.codecs),
-                idle_timeout_s=limits.idle_timeout_s,
-            ),
-        )
+    def _renumbered(self) -> None:
+        """Replies have other numbers from now on: the client's, or those of what it watches."""
+        self._delivery.renumbered()
+        self._quality.renumbered()
 
     def _on_frame(self, seq: int | None, captured_ms: float, capture: Capture, now_s: float) -> None:
         size = capture.encoded_bytes

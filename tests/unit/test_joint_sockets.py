@@ -1,6 +1,7 @@
 """Cameras on two ingress replicas in one capture, over real sockets: what the model sees is counted where it sees it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -8,13 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Message
+from starlette.websockets import WebSocket
 
 from deployments import cast
 from deployments.config import GraphArgs
+from deployments.http.admitted import AdmittedPipeline
 from deployments.http.app import create_app
+from deployments.http.socket import SessionSocket
+from deployments.stream import messages
+from deployments.stream.admission import Admission, AdmissionLimits
 from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Engine
+from deployments.stream.room_limits import RoomLimits
+from deployments.stream.rooms import Rooms
 from tests.stub_server import StubPipeline, served
+from tests.unit import test_joint_capture as pure
 from tests.unit.test_cast import Camera, InProcess
 
 ARGS = GraphArgs.model_validate({"session": {"max_views": 4}, "quality": {"enabled": False}})
@@ -61,6 +71,37 @@ async def test_when_the_first_camera_leaves_the_other_is_seen(urls: list[str]) -
         await first.__aexit__()
         while (await asyncio.wait_for(anext(frames), 10)).source == source:
             pass
+
+
+async def test_an_origin_that_leaves_with_a_frame_in_line_stands_in_line_no_more() -> None:
+    rooms = Rooms(RoomLimits(), 0.0)
+    clock = pure.Clock(rooms)
+    clock.now_s = time.monotonic()
+    origin, other, _ = pure.three(rooms, clock)
+    pure.both_shoot(clock, other, origin)
+    assert origin.session.ready_frame(clock.now_s) is not None
+    admission = Admission(AdmissionLimits(max_in_flight=1))
+    admission.ask(lambda: True, 0)  # Somebody's frame has the only place.
+    lines: list[int] = []
+    to_app: list[Message] = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.receive", "bytes": messages.encode(messages.Ping())},
+        {"type": "websocket.disconnect", "code": 1001},
+    ]
+
+    async def receive() -> Message:
+        lines.append(admission.waiting)
+        return to_app.pop(0)
+
+    async def send(message: Message) -> None:
+        pass
+
+    socket = WebSocket({"type": "websocket", "headers": []}, receive, send)
+    await socket.accept()
+    await SessionSocket(socket, origin.session, AdmittedPipeline(StubPipeline(), admission, 1)).run()
+    assert lines == [0, 0, 1] and admission.waiting == 0
+    admission.finished(None)
+    assert admission.in_flight == 0
 
 
 async def until(frames: AsyncIterator[Any], views: int, source: str) -> None:

@@ -67,9 +67,10 @@ class Client:
         codecs: tuple[str, ...] = ("packed", "points"),
         engine: messages.Engine = ENGINE,
         counts: Counts | None = None,
+        adapts: bool = False,
         **limits: float,
     ) -> None:
-        quality = QualitySettings(enabled=False)
+        quality = QualitySettings(enabled=adapts)
         config = SessionSettings("0.0", engine, FrameOptions(), OptionLimits(), SessionLimits(**limits), quality, 1000, 100)  # type: ignore[arg-type]
         self.session = Session("abc", config, 0.0, counts, rooms=rooms)
         self.heard: list[messages.ServerMessage] = []
@@ -341,6 +342,54 @@ def test_a_viewer_chooses_among_cameras_and_sees_the_first_by_itself(rooms: Room
     assert viewer.seen == [1, 2, 3], "the chosen one is gone"
 
 
+def test_own_replies_that_were_not_acknowledged_hold_up_nothing_for_who_watches_from_then_on(rooms: Rooms) -> None:
+    camera, viewer = Client(rooms), Client(rooms, adapts=True)
+    camera.join("studio", "camera")
+    viewer._seq = 1000
+    viewer.film(1)
+    viewer.now_s = 1.0
+    viewer.join("studio", "viewer")
+    for tag in (2, 3):
+        camera.film(tag)
+        viewer.hear()
+    assert viewer.seen == [1, 2, 3], "its link was not found to be slow"
+
+
+@pytest.mark.parametrize("how", ["left", "closed", "taken"])
+def test_who_watches_no_more_has_its_own_numbers_again(rooms: Rooms, how: str) -> None:
+    owner, viewer = Client(rooms), Client(rooms)
+    keys = owner.join("new", "camera").keys
+    place = viewer.join(keys["viewer"], "viewer").place
+    for tag in range(10):
+        owner.film(tag)
+        viewer.hear()
+        if tag < 6:
+            viewer.ack()
+    assert viewer.seen == list(range(10)), "the last four are not acknowledged"
+    if how == "taken":
+        Client(rooms).join(keys["viewer"], "viewer", place=place)
+    else:
+        (viewer if how == "left" else owner).say(Leave() if how == "left" else Govern(close=True))
+    viewer.hear()
+    viewer.film(10)
+    assert viewer.seen[-1] == 10, "nobody waits for acks of what it watched"
+    for tag in range(11, 20):
+        viewer.ack()
+        viewer.film(tag)
+    assert viewer.seen == list(range(20))
+
+
+def test_a_camera_that_leaves_keeps_its_numbers_and_what_it_has_not_acknowledged(rooms: Rooms) -> None:
+    camera, _ = pair(rooms)
+    for tag in range(4):
+        camera.film(tag)
+    camera.say(Leave())
+    camera.film(4)
+    assert camera.seen == [0, 1, 2, 3]
+    camera.ack()
+    assert camera.seen == [0, 1, 2, 3, 4]
+
+
 # --- rights ---
 
 
@@ -403,6 +452,34 @@ def test_limits_are_said(limits: RoomLimits, role: str, code: str) -> None:
     assert client.error() == code
 
 
+@pytest.mark.parametrize(
+    ("limits", "first", "then"),
+    [(RoomLimits(max_cameras_per_room=1), "viewer", "camera"), (RoomLimits(max_viewers_per_room=1), "camera", "viewer")],
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_who_comes_back_as_something_else_is_counted_as_that(limits: RoomLimits, first: str, then: str, is_there: bool) -> None:
+    rooms = Rooms(limits, WALL_S)
+    other, before, again = (Client(rooms) for _ in range(3))
+    other.join("studio", then)
+    place = before.join("studio", first).place
+    if not is_there:
+        before.session.ended(0.0)
+    again.say(Join("studio", then, place=place))  # type: ignore[arg-type]
+    assert again.error() == "room_full"
+    again.join("studio", first, place=place)
+
+
+def test_a_locked_room_takes_no_viewer_with_a_cameras_place() -> None:
+    rooms = Rooms(RoomLimits(), WALL_S)
+    owner, camera, again = (Client(rooms) for _ in range(3))
+    keys = owner.join("new").keys
+    place = camera.join(keys["camera"], "camera").place
+    owner.say(Govern(locked=True))
+    again.say(Join(keys["viewer"], "viewer", place=place))
+    assert again.error() == "room_locked"
+    again.join(keys["camera"], "both", place=place)
+
+
 def test_more_rooms_than_there_may_be_are_refused() -> None:
     rooms = Rooms(RoomLimits(max_rooms=2), WALL_S)
     clients = [Client(rooms) for _ in range(3)]
@@ -427,6 +504,54 @@ def test_places_that_are_only_kept_make_room_for_those_who_come() -> None:
     assert len(rooms) == 2 and len(stays.last(Room).cameras) == 2  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("refused", ["no such name!", "locked", "full"])
+def test_who_may_not_enter_another_room_stays_where_it_is(refused: str) -> None:
+    rooms = Rooms(RoomLimits(max_viewers_per_room=1), WALL_S)
+    camera, viewer, owner, inside = (Client(rooms) for _ in range(4))
+    camera.join("studio", "both")
+    viewer.join("studio", "viewer")
+    inside.join("full", "viewer")
+    locked = owner.join("new").keys["viewer"]
+    owner.say(Govern(locked=True))
+    viewer.say(Join(locked if refused == "locked" else refused, "viewer"))
+    assert viewer.error() == {"no such name!": "room_name", "locked": "room_locked", "full": "room_full"}[refused]
+    camera.film(4)
+    viewer.hear()
+    assert viewer.seen == [4] and viewer.session._seat.role == "viewer"
+
+
+@pytest.mark.parametrize("names_place", [True, False])
+def test_who_joins_its_own_room_again_keeps_the_place_even_if_it_is_locked(rooms: Rooms, names_place: bool) -> None:
+    owner, viewer = Client(rooms), Client(rooms)
+    keys = owner.join("new").keys
+    before = viewer.join(keys["viewer"], "viewer")
+    owner.film(1)
+    viewer.hear()
+    viewer.ack()
+    owner.say(Govern(locked=True))
+    again = viewer.join(keys["viewer"], "viewer", place=before.place if names_place else "", name="Ada")
+    assert (again.id, again.place) == (before.id, before.place) and viewer.last(Error) is None
+    assert viewer.seen == [1, 1], "as for everyone who joins"
+    owner.hear()
+    assert owner.last(Room).names == ["Ada"] and owner.last(Room).viewers == 1  # type: ignore[attr-defined]
+    owner.session.ended(1.0)
+    viewer.say(Leave())
+    rooms.tick(40.0)
+    assert len(rooms) == 0
+
+
+def test_who_alone_holds_a_room_may_go_to_another_where_there_may_be_no_more() -> None:
+    rooms = Rooms(RoomLimits(max_rooms=2, max_viewers_per_room=1), WALL_S)
+    goes, stays = Client(rooms), Client(rooms)
+    goes.join("a", "viewer")
+    stays.join("b", "viewer")
+    goes.join("c", "viewer")
+    goes.join("c", "viewer", place="another-place-of-the-same")
+    assert sorted(room.id for room in rooms) == ["name-b", "name-c"]
+    stays.say(Join("c", "viewer"))
+    assert stays.error() == "room_full" and len(rooms) == 2
+
+
 def test_a_client_that_goes_from_room_to_room_is_slowed_down(rooms: Rooms) -> None:
     client = Client(rooms)
     for number in range(20):
@@ -445,7 +570,15 @@ def test_who_can_not_enter_is_still_welcome(rooms: Rooms) -> None:
     assert isinstance(said[0], Welcome) and isinstance(said[1], Error) and said[1].code == "room_name"
 
 
-@pytest.mark.parametrize("message", [Leave(), Watch("x"), Govern(close=True)])
+def test_who_is_in_no_room_may_leave_it(rooms: Rooms) -> None:
+    client = Client(rooms)
+    heard = list(client.heard)
+    client.say(Leave())
+    client.say(Join("no such name!"), Leave())  # As the page does after every refusal.
+    assert client.error() == "room_name" and len(client.heard) == len(heard) + 1
+
+
+@pytest.mark.parametrize("message", [Watch("x"), Govern(close=True)])
 def test_room_messages_need_a_room(rooms: Rooms, message: messages.ClientMessage) -> None:
     client = Client(rooms)
     client.say(message)
@@ -684,6 +817,31 @@ def test_closing_and_locking_reach_the_other_replicas() -> None:
     viewer.hear()
     assert viewer.error() == "room_closed"
     assert len(cluster.hub) == 0 and not any(map(len, cluster.rooms))
+
+
+def test_a_room_stays_locked_when_the_replica_where_it_was_locked_leaves_it() -> None:
+    cluster = Cluster(3)
+    owner, viewer, late = (Client(rooms) for rooms in cluster.rooms)
+    keys = owner.join("new").keys
+    viewer.join(keys["viewer"], "viewer")
+    cluster.settle()
+    owner.say(Govern(locked=True))
+    cluster.settle()
+    owner.say(Leave())
+    cluster.settle()
+    viewer.hear()
+    assert viewer.last(Room).locked is True  # type: ignore[attr-defined]
+    camera = Client(cluster.rooms[2])
+    camera.join(keys["camera"], "camera")
+    cluster.settle()
+    late.say(Join(keys["viewer"], "viewer"))
+    assert late.error() == "room_locked", "those who come by way of another replica are told as well"
+    owner.join(keys["owner"])
+    cluster.settle()
+    owner.now_s = 1.0
+    owner.say(Govern(locked=False))
+    cluster.settle()
+    late.join(keys["viewer"], "viewer")
 
 
 def test_a_replica_that_falls_silent_is_forgotten_and_told_so_when_it_speaks() -> None:

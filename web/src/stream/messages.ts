@@ -204,7 +204,7 @@ export interface PingMessage {
   t?: number;
 }
 
-/** Enters a room, and leaves the one before. Answered with `joined`, or with an `error`. */
+/** Enters a room, and leaves the one before. Answered with `joined`, or with an `error`, and then nothing has changed. */
 export interface JoinMessage {
   type: "join";
   /** A name, a key of the room (`owner.…`, `camera.…`, `viewer.…`), or `new` for one that nobody knows yet. */
@@ -219,7 +219,7 @@ export interface JoinMessage {
   t?: number;
 }
 
-/** Leaves the room, for good. The session goes on without one. */
+/** Leaves the room, for good. The session goes on without one; nothing happens if it is in none. */
 export interface LeaveMessage {
   type: "leave";
 }
