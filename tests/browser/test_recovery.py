@@ -2,10 +2,12 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from playwright.sync_api import Browser
@@ -80,6 +82,62 @@ def test_a_network_that_falls_silent_is_said_and_forgotten_when_it_speaks(open_v
     viewer.wait("splatcast.state.connection === 'open'")
     viewer.wait_shown(2)
     assert viewer.get("state.problems") == []
+
+
+class Way:
+    """A TCP way to a server, whose connections can be left without an end: they carry nothing more, and nobody is told."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._ends: list[socket.socket] = []
+        self._lost: set[socket.socket] = set()
+        Thread(target=self._listen, daemon=True).start()
+
+    def lose(self) -> None:
+        """All connections that there are; new ones work."""
+        self._lost.update(self._ends)
+
+    def close(self) -> None:
+        # A close alone would leave the thread that waits for the next connection waiting, and taking it.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _listen(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._to))
+                self._ends += [here, there]
+                for source, target in ((here, there), (there, here)):
+                    Thread(target=self._carry, args=(source, target), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if source not in self._lost:
+                    target.sendall(data)
+            if source not in self._lost:
+                target.shutdown(socket.SHUT_WR)
+
+
+def test_a_stream_whose_way_ended_without_a_word_goes_on_over_another_before_it_is_given_up(
+    open_viewer: OpenViewer, synthetic: AppServer
+):
+    way = Way(synthetic.port)
+    viewer = open_viewer(f"{way.url}/?source=sample&autostart=1&width=160&fps=10&max_splats=2000")
+    viewer.wait_shown(10)
+    way.lose()
+    # Silence alone is waited out for 15 s.
+    viewer.wait("splatcast.stats.reconnects === 1", timeout_s=12)
+    viewer.wait_shown(5)
+    assert viewer.page.locator(".problem").count() == 0
+    way.close()
 
 
 def test_a_network_that_is_back_is_used_at_once(open_viewer: OpenViewer, serve: Serve):

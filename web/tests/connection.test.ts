@@ -176,6 +176,66 @@ test("silence is said after five seconds, and is over with the first answer", ()
   assert.equal(FakeSocket.all.length, 1);
 });
 
+/** A connection on which replies come, ten a second. */
+function stream(): Connection {
+  const connection = connect({});
+  last().accept();
+  last().say(welcome());
+  for (let i = 0; i < 10; i++) {
+    wait(100);
+    last().say({ type: "pong", t: 0 });
+  }
+  return connection;
+}
+
+test("a stream that ends without a word goes on over a second socket within three seconds", () => {
+  const connection = stream();
+  const beganMs = now;
+  while (FakeSocket.all.length === 1) wait(100);
+  last().accept();
+  assert.ok(!last().sent.length, "the first one may still speak");
+  while (!last().sent.length) wait(50);
+  assert.equal(last().sent[0]!.type, "hello");
+  assert.ok(now - beganMs <= 3000, `${now - beganMs} ms`);
+  assert.equal(FakeSocket.all[0]!.readyState, 2);
+  assert.ok(FakeSocket.all[0]!.sent.some(({ type }) => type === "ping"));
+  last().say(welcome());
+  assert.ok(connection.ready);
+  assert.deepEqual(heard.at(-1), { status: "open", text: "connected", reconnects: 1 });
+});
+
+test("a server that was only busy keeps its socket: the second one says nothing and is closed", () => {
+  const connection = stream();
+  while (FakeSocket.all.length === 1) wait(100);
+  const [first, second] = FakeSocket.all as [FakeSocket, FakeSocket];
+  second.accept();
+  wait(100);
+  first.say({ type: "pong", t: 0 });
+  wait(1000);
+  assert.ok(connection.ready && second.readyState === 2 && second.sent.length === 0);
+  assert.ok(first.readyState === FakeSocket.OPEN && FakeSocket.all.length === 2);
+  assert.ok(heard.every(({ reconnects }) => reconnects === 0));
+});
+
+test("a second socket that fails is followed by another, and none outlives the first", () => {
+  stream();
+  while (FakeSocket.all.length === 1) wait(100);
+  last().end(1006);
+  while (FakeSocket.all.length === 2) wait(100);
+  const [first, , third] = FakeSocket.all as [FakeSocket, FakeSocket, FakeSocket];
+  first.end(1006);
+  assert.equal(third.readyState, 2);
+  assert.equal(heard.at(-1)!.status, "waiting");
+});
+
+test("a connection that is quiet by nature has no second socket", () => {
+  connect({});
+  last().accept();
+  last().say(welcome());
+  wait(14_000);
+  assert.equal(FakeSocket.all.length, 1);
+});
+
 test("a network that is back is tried at once, in the middle of a pause", () => {
   const connection = connect({});
   for (let i = 0; i < 6; i++) {

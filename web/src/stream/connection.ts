@@ -18,9 +18,15 @@ import type { ConnectionStatus } from "./thread.js";
 /** Name and version of this viewer. */
 export const CLIENT = "splatcast-viewer/0.1.0";
 /** How often the clock is looked at. */
-const TICK_MS = 1000;
+const TICK_MS = 500;
 /** After this much silence the server is asked whether it is there. Well below any proxy's or server's idle timeout. */
 const PING_AFTER_MS = 2000;
+/** The same of a connection on which replies came faster than this. */
+const BUSY_PING_AFTER_MS = 1000;
+/** After this much silence, a question in it, a busy connection is tried by a second socket: its way may have ended without a word. */
+const SPARE_AFTER_MS = 2000;
+/** What the first one may still say once the second is open. A server that was only busy answers both at about the same time. */
+const SPARE_GRACE_MS = 250;
 /** After this much silence the page says so. */
 const SILENT_AFTER_MS = 5000;
 /** After this much silence the server counts as gone. A large reply over a slow link may take a while, and is silent until it is whole. */
@@ -57,6 +63,10 @@ export class Connection {
   private opened = 0;
   private lastError: string | null = null;
   private lastHeardMs = 0;
+  /** Between the last two messages. */
+  private gapMs = 0;
+  /** See {@link SPARE_AFTER_MS}. It says nothing until it takes the other's place. */
+  private spare: WebSocket | null = null;
   private lastPingMs = 0;
   private lastTickMs = performance.now();
   private openedMs = 0;
@@ -146,14 +156,24 @@ export class Connection {
     clearTimeout(this.retryTimer);
     clearTimeout(this.welcomeTimer);
     clearTimeout(this.probeTimer);
+    this.dropSpare();
     this.lastError = null;
-    this.ended = this.silent = false;
-    this.openedMs = this.lastHeardMs = performance.now();
     // Packets that nobody answers would be sent for minutes.
     this.welcomeTimer = self.setTimeout(() => this.giveUp(), WELCOME_LIMIT_MS);
-    this.events.status("connecting", "connecting", this.reconnects);
+    this.use(this.newSocket());
+  }
+
+  private newSocket(): WebSocket {
     const socket = new WebSocket(this.url, this.subprotocols);
     socket.binaryType = "arraybuffer";
+    return socket;
+  }
+
+  /** Makes a socket the connection's own. */
+  private use(socket: WebSocket): void {
+    this.ended = this.silent = false;
+    this.openedMs = this.lastHeardMs = performance.now();
+    this.events.status("connecting", "connecting", this.reconnects);
     this.socket = socket;
     // Between open and welcome the attempt is still under way: a server that refuses must not reset the backoff.
     this.attempt = Math.max(1, this.attempt);
@@ -185,8 +205,38 @@ export class Connection {
     return Math.max(0, this.opened - 1);
   }
 
+  /** Opens a second socket beside one that has gone silent. Whichever is heard of first stays. */
+  private trySpare(): void {
+    const spare = this.newSocket();
+    const askedMs = performance.now();
+    this.spare = spare;
+    const ifStillSpare = (act: () => void): void => (spare === this.spare ? act() : undefined);
+    const takeOver = (): void => {
+      const old = this.socket;
+      if (this.lastHeardMs > askedMs) {
+        this.dropSpare();
+        return;
+      }
+      this.spare = null;
+      this.use(spare);
+      this.greet();
+      old?.close();
+    };
+    spare.onopen = () => setTimeout(() => ifStillSpare(takeOver), SPARE_GRACE_MS);
+    spare.onclose = () => ifStillSpare(() => (this.spare = null));
+  }
+
+  private dropSpare(): void {
+    const spare = this.spare;
+    this.spare = null;
+    spare?.close();
+  }
+
   private receive(data: unknown): void {
-    this.lastHeardMs = performance.now();
+    const heardMs = performance.now();
+    this.gapMs = heardMs - this.lastHeardMs;
+    this.lastHeardMs = heardMs;
+    this.dropSpare();
     if (this.silent) {
       this.silent = false;
       this.events.status("open", "connected", this.reconnects);
@@ -204,6 +254,8 @@ export class Connection {
     if (message.type === "welcome") {
       clearTimeout(this.welcomeTimer);
       this.attempt = 0;
+      // Until replies come one after the other, it is not a busy one.
+      this.gapMs = SILENCE_LIMIT_MS;
       this.opened++;
       this.limits = message.limits;
       this.defaults = message.options;
@@ -236,6 +288,7 @@ export class Connection {
 
   private closed(code: number): void {
     this.socket = null;
+    this.dropSpare();
     clearTimeout(this.welcomeTimer);
     clearTimeout(this.probeTimer);
     if (!isWorthRetrying(code, this.lastError)) {
@@ -270,7 +323,10 @@ export class Connection {
       this.giveUp();
       return;
     }
-    if (silenceMs >= PING_AFTER_MS && nowMs - this.lastPingMs >= PING_AFTER_MS) this.ping();
+    const isBusy = this.gapMs < BUSY_PING_AFTER_MS;
+    const pingAfterMs = isBusy ? BUSY_PING_AFTER_MS : PING_AFTER_MS;
+    if (silenceMs >= pingAfterMs && nowMs - this.lastPingMs >= pingAfterMs) this.ping();
+    if (isBusy && silenceMs >= SPARE_AFTER_MS && !this.spare) this.trySpare();
     this.silent = silenceMs > SILENT_AFTER_MS;
     if (this.silent) this.events.status("connecting", `no answer for ${Math.floor(silenceMs / 1000)} s`, this.reconnects);
   }
