@@ -285,6 +285,17 @@ def test_all_are_told_who_is_there(rooms: Rooms) -> None:
     assert camera.last(Room).viewers == 1  # type: ignore[attr-defined]
 
 
+def test_who_is_there_is_collected_once_a_change_and_not_for_every_viewer_of_every_frame(rooms: Rooms) -> None:
+    camera, viewer = pair(rooms)
+    room = next(iter(rooms))
+    cameras, attendance = room.cameras, room.attendance
+    camera.film(1)
+    viewer.hear()
+    assert viewer.seen == [1] and room.cameras is cameras and room.attendance is attendance
+    camera.session.ended(1.0)
+    assert [each.away for each in room.cameras] == [each.away for each in room.attendance.cameras] == [True]
+
+
 def test_a_reload_keeps_the_place_for_a_while(rooms: Rooms) -> None:
     camera, viewer = pair(rooms)
     joined = camera.last(Joined)
