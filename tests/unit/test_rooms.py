@@ -871,6 +871,25 @@ def test_a_replica_that_falls_silent_is_forgotten_and_told_so_when_it_speaks() -
     assert not cluster.hub.announce("name-studio", "r0", Attendance(), SILENT_S + 2)
 
 
+def test_a_silent_replica_is_forgotten_though_the_others_are_never_quiet() -> None:
+    cluster = Cluster(3)
+    gone, camera, viewer = (Client(rooms) for rooms in cluster.rooms)
+    for client, role in ((gone, "viewer"), (camera, "camera"), (viewer, "viewer")):
+        client.join("studio", role)
+    cluster.settle()
+    silent, busy, quiet = cluster.wires
+    for tenths in range(0, int(SILENT_S * 10) + 20):
+        busy.now_s = tenths / 10
+        camera.film(tenths % 100)
+        if tenths % 20 == 0:
+            quiet.now_s = busy.now_s
+            quiet.announce(quiet.room.attendance)
+        quiet.listen()
+    assert silent.subscription.is_over and not quiet.subscription.is_over and not busy.subscription.is_over
+    viewer.hear()
+    assert viewer.last(Room).viewers == 1  # type: ignore[attr-defined]
+
+
 # --- whatever happens ---
 
 
