@@ -4,6 +4,7 @@ import asyncio
 import io
 import logging
 import time
+from contextvars import copy_context
 
 from PIL import Image
 from starlette.requests import Request
@@ -31,6 +32,8 @@ class Health:
         self._options = args.options
         self._probe = _probe_image(args.frames)
         self._probing: asyncio.Task[str | None] | None = None
+        # Serve's request of whoever asks first is in the caller's: the probe of all would be cancelled when that one leaves.
+        self._context = copy_context()
 
     async def healthz(self, request: Request) -> Response:
         """This process answers. Says nothing about the graph."""
@@ -42,7 +45,7 @@ class Health:
             return PlainTextResponse("ready\n")
         if self._probing is None or self._probing.done():
             # One frame for everyone who asks at the same time: a probe must not be a load.
-            self._probing = asyncio.ensure_future(self._why_not_ready())
+            self._probing = self._context.run(asyncio.ensure_future, self._why_not_ready())
         reason = await asyncio.shield(self._probing)
         return PlainTextResponse(f"not ready: {reason}\n", 503) if reason else PlainTextResponse("ready\n")
 

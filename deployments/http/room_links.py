@@ -189,14 +189,15 @@ class _RelayLink(Link):
         """Hear the others until it breaks."""
         stream = self._relay.subscribe(self._room.id, self._replica, self._room.attendance)
         broken = asyncio.ensure_future(self._broken.wait())
+        coming: asyncio.Future[RoomNews] | None = None
         try:
             while True:
                 coming = asyncio.ensure_future(anext(stream))
+                coming.add_done_callback(_forget_error)
                 await asyncio.wait({coming, broken}, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
-                    coming.cancel()
                     return
-                news: RoomNews = coming.result()
+                news = coming.result()
                 self._subscribed.set()
                 if news.closed:
                     self._room.closed()
@@ -208,6 +209,8 @@ class _RelayLink(Link):
             pass  # A newer subscription of this replica took its place, or the relay stops.
         finally:
             broken.cancel()
+            if coming:
+                coming.cancel()
             await self._relay.end(stream)
 
     async def _speak(self) -> None:
@@ -233,3 +236,9 @@ class _RelayLink(Link):
                 await asyncio.wait_for(self._woken.wait(), ANNOUNCE_S)
             except asyncio.TimeoutError:
                 self._attendance = self._room.attendance  # A relay that lost it, or took it for dead, has it again.
+
+
+def _forget_error(coming: asyncio.Future[RoomNews]) -> None:
+    # Where the link ends, nobody waits for the news any more: what ending the call raises in it would be logged as a defect.
+    if not coming.cancelled():
+        coming.exception()

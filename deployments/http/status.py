@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -65,11 +66,13 @@ class Answer(Generic[T]):
         self._clock = clock
         self._asked_s = 0.0
         self._asking: asyncio.Task[T | None] | None = None
+        # Serve's request of whoever asks first is in the caller's: the answer for all would be cancelled when that one leaves.
+        self._context = copy_context()
 
     async def __call__(self) -> T | None:
         """The answer, :data:`KEPT_S` old at most. Never raises; a question that is still open is not asked again."""
         if self._asking is None or (self._asking.done() and self._clock() - self._asked_s >= KEPT_S):
-            self._asked_s, self._asking = self._clock(), asyncio.ensure_future(self._answer())
+            self._asked_s, self._asking = self._clock(), self._context.run(asyncio.ensure_future, self._answer())
         done, _ = await asyncio.wait({self._asking}, timeout=self._timeout_s)
         return self._asking.result() if done else None
 

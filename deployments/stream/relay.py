@@ -7,6 +7,7 @@ of each; no frame is kept once it is taken; a subscriber from whom nothing was h
 Everything here can be lost: subscribers come back by themselves, and say again who is there.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from deployments.stream.synchroniser import View
 ANNOUNCE_S = 2.0
 """A subscriber says at least so often who is there."""
 SILENT_S = 3 * ANNOUNCE_S
+_TICK_S = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -50,6 +52,7 @@ class Hub:
     def __init__(self, max_rooms: int) -> None:
         self._max_rooms = max_rooms
         self._rooms: dict[str, dict[str, Subscription]] = {}
+        self._ticked_s = -math.inf
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -86,7 +89,7 @@ class Hub:
         subscription = self._rooms.get(room, {}).get(replica)
         if subscription is None:
             return False
-        subscription.heard_s = now_s
+        self._heard(subscription, now_s)
         if attendance != subscription.attendance:
             subscription.attendance = attendance
             self._tell_others(subscription)
@@ -97,7 +100,7 @@ class Hub:
         subscribers = self._rooms.get(room, {})
         if replica not in subscribers:
             return False
-        subscribers[replica].heard_s = now_s
+        self._heard(subscribers[replica], now_s)
         for other in subscribers.values():
             if other.replica != replica:
                 other._frames[frame.camera] = frame
@@ -109,7 +112,7 @@ class Hub:
         subscribers = self._rooms.get(room, {})
         if replica not in subscribers:
             return False
-        subscribers[replica].heard_s = now_s
+        self._heard(subscribers[replica], now_s)
         if other := subscribers.get(to):
             other._views[view.camera_id] = view
             other.wake()
@@ -134,11 +137,17 @@ class Hub:
                 other.wake()
 
     def tick(self, now_s: float) -> None:
-        """Forget subscribers that have fallen silent; to be called every second or so."""
+        """Forget subscribers that have fallen silent; to be called every few seconds where nobody says anything."""
+        self._ticked_s = now_s
         for subscribers in list(self._rooms.values()):
             for subscription in list(subscribers.values()):
                 if now_s - subscription.heard_s > SILENT_S:
                     self.unsubscribe(subscription)
+
+    def _heard(self, subscription: Subscription, now_s: float) -> None:
+        subscription.heard_s = now_s
+        if now_s - self._ticked_s >= _TICK_S:  # Those who are there must be told of those who are not, however much they say.
+            self.tick(now_s)
 
     def _end(self, subscription: Subscription) -> None:
         subscription.is_over = True

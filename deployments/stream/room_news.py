@@ -1,6 +1,7 @@
 """What the parts of a room on several ingress replicas tell each other: what a camera shows, and who is there."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from deployments.stream.frames import PackedFrame
@@ -69,6 +70,16 @@ class Attendance:
     names: tuple[str, ...] = ()
     lock: tuple[float, bool] = (0.0, False)
     left_out: tuple[str, ...] = ()
+
+
+def all_cameras(parts: Iterable[Attendance]) -> tuple[RoomCamera, ...]:
+    """Those of all replicas, the longest there first; one that is there hides itself where it is away."""
+    found: dict[str, RoomCamera] = {}
+    for camera in (camera for part in parts for camera in part.cameras):
+        known = found.get(camera.id)
+        if known is None or (known.away and not camera.away):
+            found[camera.id] = camera if known is None else replace(camera, since_s=min(camera.since_s, known.since_s))
+    return tuple(sorted(found.values(), key=lambda camera: (camera.since_s, camera.id)))
 
 
 @dataclass(frozen=True, slots=True)

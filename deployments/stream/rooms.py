@@ -25,7 +25,7 @@ from deployments.stream.joint_capture import JointCapture, Later, taking_part
 from deployments.stream.room_ends import Link, Listener
 from deployments.stream.room_keys import RoomKey, read_place
 from deployments.stream.room_limits import RoomLimits
-from deployments.stream.room_news import Attendance, Rendition, RoomCamera, RoomFrame
+from deployments.stream.room_news import Attendance, Rendition, RoomCamera, RoomFrame, all_cameras
 from deployments.stream.synchroniser import View
 
 Role = Literal["camera", "viewer", "both"]
@@ -134,6 +134,9 @@ class Room:
         members: Place id → the session there.
         others: Ingress replica → who is in the room by way of it.
         link: To the other replicas; set by whoever keeps it.
+        attendance: Who is here by way of this replica.
+        cameras: All cameras, of all replicas, the longest there first; one that is there hides itself where it is away.
+        joint: The ids of the cameras that take part in one capture, its origin first; empty: there is none.
     """
 
     id: str
@@ -141,6 +144,9 @@ class Room:
     members: dict[str, Member] = field(default_factory=dict)
     others: dict[str, Attendance] = field(default_factory=dict)
     link: Link = field(default_factory=Link)
+    attendance: Attendance = field(default_factory=Attendance)
+    cameras: tuple[RoomCamera, ...] = ()
+    joint: tuple[str, ...] = ()
     _away: dict[str, tuple[RoomCamera | None, float]] = field(default_factory=dict)
     """Place id → the camera, None of a viewer, and until when the place is kept."""
     _last: dict[str, RoomFrame] = field(default_factory=dict)
@@ -154,16 +160,6 @@ class Room:
         self._capture = JointCapture(self._later, self._changed)
 
     # --- what is so ---
-
-    @property
-    def cameras(self) -> tuple[RoomCamera, ...]:
-        """All cameras, of all replicas, the longest there first; one that is there hides itself where it is away."""
-        found: dict[str, RoomCamera] = {}
-        for camera in (*self.attendance.cameras, *(camera for other in self.others.values() for camera in other.cameras)):
-            known = found.get(camera.id)
-            if known is None or (known.away and not camera.away):
-                found[camera.id] = camera if known is None else replace(camera, since_s=min(camera.since_s, known.since_s))
-        return tuple(sorted(found.values(), key=lambda camera: (camera.since_s, camera.id)))
 
     @property
     def viewers(self) -> int:
@@ -181,32 +177,13 @@ class Room:
         return self._lock[1]
 
     @property
-    def attendance(self) -> Attendance:
-        """Who is here by way of this replica."""
-        cameras = [
-            RoomCamera(member.id, member.name, member.since_s, max_views=member.max_views)
-            for member in self.members.values()
-            if member.role != "viewer"
-        ]
-        cameras += [replace(camera, away=True) for camera, _ in self._away.values() if camera]
-        viewers = [member for member in self.members.values() if member.role == "viewer"]
-        names = tuple(member.name for member in viewers if member.name)[:_MAX_NAMES]
-        return Attendance(tuple(cameras), len(viewers), names, self._lock, self._capture.left_out)
-
-    @property
-    def joint(self) -> tuple[str, ...]:
-        """The ids of the cameras that take part in one capture, its origin first; empty: there is none."""
-        return taking_part(self.cameras)
-
-    @property
     def in_capture(self) -> set[str]:
         """Those of them that it does not go without."""
         return {*self.joint}.difference(self._capture.left_out, *(other.left_out for other in self.others.values()))
 
     def shown_to(self, member: Member) -> str:
         """The camera that it sees: its choice, or the first that is there, or the first; of those in one capture, the origin."""
-        cameras = self.cameras
-        joint = taking_part(cameras)
+        cameras, joint = self.cameras, self.joint
         if member.watched in joint or (member.role == "both" and member.id in joint):
             return joint[0]
         if any(camera.id == member.watched for camera in cameras):
@@ -346,14 +323,29 @@ class Room:
         """The same of the camera that is away for longest."""
         del self._away[next(place for place, (camera, _) in self._away.items() if camera)]
 
+    def _here(self) -> Attendance:
+        cameras = [
+            RoomCamera(member.id, member.name, member.since_s, max_views=member.max_views)
+            for member in self.members.values()
+            if member.role != "viewer"
+        ]
+        cameras += [replace(camera, away=True) for camera, _ in self._away.values() if camera]
+        viewers = [member for member in self.members.values() if member.role == "viewer"]
+        names = tuple(member.name for member in viewers if member.name)[:_MAX_NAMES]
+        return Attendance(tuple(cameras), len(viewers), names, self._lock, self._capture.left_out)
+
     def _changed(self, tell: bool = True) -> None:
-        if tell:
-            self.link.announce(self.attendance)
+        # Once for all: each viewer asks for them at every frame, and there are hundreds.
+        here = self._here()
+        self.cameras = all_cameras((here, *self.others.values()))
+        self.joint = taking_part(self.cameras)
         known = {camera.id for camera in self.cameras}
         self._last = {camera: frame for camera, frame in self._last.items() if camera in known}
-        joint = self.joint
-        origin = self.members.get(joint[0]) if joint else None
-        self._capture.between(joint, origin.listener if origin else None)
+        origin = self.members.get(self.joint[0]) if self.joint else None
+        self._capture.between(self.joint, origin.listener if origin else None)
+        self.attendance = replace(here, left_out=self._capture.left_out)  # Nobody, where others take part than before.
+        if tell or self.attendance != here:
+            self.link.announce(self.attendance)
         for member in self.members.values():
             member.listener.room_changed()
 

@@ -396,6 +396,20 @@ def test_on_another_replica_it_is_said_as_well_who_is_left_out() -> None:
     assert a.in_capture == b.in_capture == [True, False]
 
 
+@pytest.mark.parametrize("by", [0, 1])
+def test_on_another_replica_it_is_said_at_once_that_all_are_taken_back(by: int) -> None:
+    cluster, clock, a, b = far()
+    clock.pass_by(0.05)
+    a.shoot()
+    clock.pass_by(0.31)
+    assert a.compute() == "a"
+    c = Camera(cluster.rooms[by], clock, "c")
+    c.enter()
+    c.shoot()  # With one camera more, the capture begins anew.
+    cluster.settle(clock.now_s)
+    assert a.in_capture == b.in_capture == [True, True, True]
+
+
 def test_for_a_slow_replica_only_the_newest_frame_of_a_camera_waits() -> None:
     cluster, clock, _, b = far()
     for _ in range(20):

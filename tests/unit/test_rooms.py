@@ -285,6 +285,17 @@ def test_all_are_told_who_is_there(rooms: Rooms) -> None:
     assert camera.last(Room).viewers == 1  # type: ignore[attr-defined]
 
 
+def test_who_is_there_is_collected_once_a_change_and_not_for_every_viewer_of_every_frame(rooms: Rooms) -> None:
+    camera, viewer = pair(rooms)
+    room = next(iter(rooms))
+    cameras, attendance = room.cameras, room.attendance
+    camera.film(1)
+    viewer.hear()
+    assert viewer.seen == [1] and room.cameras is cameras and room.attendance is attendance
+    camera.session.ended(1.0)
+    assert [each.away for each in room.cameras] == [each.away for each in room.attendance.cameras] == [True]
+
+
 def test_a_reload_keeps_the_place_for_a_while(rooms: Rooms) -> None:
     camera, viewer = pair(rooms)
     joined = camera.last(Joined)
@@ -858,6 +869,25 @@ def test_a_replica_that_falls_silent_is_forgotten_and_told_so_when_it_speaks() -
     viewer.hear()
     assert viewer.last(Room).cameras == [] and dead.subscription.is_over  # type: ignore[attr-defined]
     assert not cluster.hub.announce("name-studio", "r0", Attendance(), SILENT_S + 2)
+
+
+def test_a_silent_replica_is_forgotten_though_the_others_are_never_quiet() -> None:
+    cluster = Cluster(3)
+    gone, camera, viewer = (Client(rooms) for rooms in cluster.rooms)
+    for client, role in ((gone, "viewer"), (camera, "camera"), (viewer, "viewer")):
+        client.join("studio", role)
+    cluster.settle()
+    silent, busy, quiet = cluster.wires
+    for tenths in range(0, int(SILENT_S * 10) + 20):
+        busy.now_s = tenths / 10
+        camera.film(tenths % 100)
+        if tenths % 20 == 0:
+            quiet.now_s = busy.now_s
+            quiet.announce(quiet.room.attendance)
+        quiet.listen()
+    assert silent.subscription.is_over and not quiet.subscription.is_over and not busy.subscription.is_over
+    viewer.hear()
+    assert viewer.last(Room).viewers == 1  # type: ignore[attr-defined]
 
 
 # --- whatever happens ---

@@ -1,12 +1,15 @@
-"""Each frame runs as part of its own socket's request, whoever makes room for it."""
+"""Each frame runs as part of its own socket's request, whoever makes room for it; what all wait for, as part of none."""
 
 import asyncio
 from contextvars import ContextVar
+from pathlib import Path
 
+import pytest
 from starlette.types import Message, Scope
 
 from deployments.config import GraphArgs
 from deployments.http.app import create_app
+from deployments.http.status import GraphState
 from deployments.models import load_model
 from deployments.stages.local import LocalPipeline
 from deployments.stream import messages
@@ -14,6 +17,7 @@ from deployments.stream.errors import FrameError
 from deployments.stream.frames import Capture, PackedFrame
 from deployments.stream.messages import Frame, Hello
 from tests.pictures import jpeg
+from tests.stub_server import StubPipeline
 
 ARGS = GraphArgs.model_validate({"engine": {"name": "synthetic", "params": {"splats": 300}}, "admission": {"max_in_flight": 1}})
 REQUEST: ContextVar[str] = ContextVar("request")
@@ -73,3 +77,31 @@ async def test_a_frame_that_another_session_made_room_for_is_no_part_of_that_ses
     assert pipeline.requests == ["leaving", "staying"]
     staying.to_app.put_nowait({"type": "websocket.disconnect", "code": 1001})
     await asyncio.wait_for(asyncio.gather(first, second), 10)
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/api/status"])
+async def test_what_is_asked_once_for_all_is_no_part_of_the_first_ones_request(path: str) -> None:
+    requests: list[str] = []
+
+    class Asked(StubPipeline):
+        async def __call__(self, capture: Capture) -> PackedFrame | FrameError:
+            requests.append(REQUEST.get(""))
+            return await super().__call__(capture)
+
+    async def graph() -> GraphState:
+        requests.append(REQUEST.get(""))
+        return GraphState("RUNNING")
+
+    app = create_app(Asked(), ARGS, Path("/nonexistent"), graph=graph)
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    REQUEST.set("of the first one")
+    await app({"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}, receive, send)
+    assert statuses == [200] and requests == [""]
