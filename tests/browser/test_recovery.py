@@ -12,6 +12,8 @@ from playwright.sync_api import Browser
 
 from tests.browser.conftest import AppServer, Viewer
 from tests.browser.splat_files import ball, drop, file_of
+from tests.browser.test_photos import patches
+from tests.unit.test_photos import stored
 from tests.vectors.cases import FOLDER, SESSION
 
 pytestmark = pytest.mark.browser
@@ -97,6 +99,17 @@ def test_a_file_that_was_opened_without_a_3d_view_is_shown_when_that_is_back(ope
     assert viewer.get("state.shown") is None
     viewer.page.evaluate("losing.restoreContext()")
     viewer.wait("splatcast.state.shown?.count === 500 && splatcast.renderer.activeSplats === 500")
+
+
+def test_a_photo_that_came_without_a_3d_view_is_shown_when_that_is_back(open_viewer: OpenViewer, synthetic: AppServer):
+    viewer = open_viewer(f"{synthetic.url}/?max_splats=3000&size=160&fps=5", expected="Context Lost")
+    viewer.page.evaluate(LOSE)
+    viewer.problem("graphics_lost")
+    drop(viewer.page, "patches.png", stored(patches(), "PNG"))
+    viewer.wait("splatcast.stats.received >= 1")
+    assert viewer.get("state.shown") is None
+    viewer.page.evaluate("losing.restoreContext()")
+    viewer.wait("splatcast.state.shown !== null")
 
 
 def test_a_network_that_falls_silent_is_said_and_forgotten_when_it_speaks(open_viewer: OpenViewer, serve: Serve):
