@@ -14,6 +14,9 @@ from playwright.sync_api import Browser
 
 from tests.browser.conftest import AppServer, Viewer
 from tests.browser.splat_files import ball, drop, file_of
+from tests.browser.test_photos import patches
+from tests.unit.test_photos import stored
+from tests.vectors.cases import FOLDER, SESSION
 
 pytestmark = pytest.mark.browser
 
@@ -48,15 +51,44 @@ def test_a_lost_3d_view_comes_back_without_a_reload_and_the_stream_goes_on(
     viewer.wait("splatcast.renderer.activeSplats > 100")
 
 
-def test_a_stopped_picture_is_there_again_after_the_3d_view_was_lost(open_viewer: OpenViewer, synthetic: AppServer):
-    viewer = open_viewer(f"{synthetic.url}/{LIVE}", expected="Context Lost")
-    viewer.wait_shown(2)
-    viewer.page.click("#start")
+def lose_and_restore(viewer: Viewer) -> None:
+    """The 3D view goes and comes back, with every splat that was on it."""
     viewer.wait("splatcast.renderer.activeSplats === splatcast.state.shown.count")
+    shown = viewer.get("state.shown.seq")
     viewer.page.evaluate(LOSE)
     viewer.problem("graphics_lost")
     viewer.page.evaluate("losing.restoreContext()")
     viewer.wait("splatcast.renderer.activeSplats === splatcast.state.shown.count && splatcast.state.problems.length === 0")
+    assert viewer.get("state.shown.seq") == shown
+
+
+@pytest.mark.parametrize("lift", ["worker", "gpu"])
+@pytest.mark.parametrize("how", ["stopped", "frozen"])
+def test_a_picture_that_stands_still_is_there_again_after_the_3d_view_was_lost(
+    open_viewer: OpenViewer, relief: AppServer, how: str, lift: str
+):
+    viewer = open_viewer(f"{relief.url}/{LIVE}&lift={lift}", expected="Context Lost")
+    viewer.wait(f"splatcast.state.shown?.onGpu === {str(lift == 'gpu').lower()}")
+    if how == "stopped":
+        viewer.page.click("#start")
+    else:
+        viewer.page.keyboard.press("k")
+        viewer.wait("splatcast.state.frozen")
+    # The last replies, of which a stopped stream still shows what comes.
+    viewer.page.wait_for_timeout(1000)
+    for _ in range(2):
+        lose_and_restore(viewer)
+
+
+@pytest.mark.parametrize("lift", ["worker", "gpu"])
+def test_a_file_is_there_again_after_the_3d_view_was_lost(open_viewer: OpenViewer, synthetic: AppServer, lift: str):
+    viewer = open_viewer(f"{synthetic.url}/?lift={lift}", expected="Context Lost")
+    viewer.wait("splatcast.state.lift !== null")
+    session = (FOLDER / SESSION).read_bytes()
+    drop(viewer.page, "one.splatcast", session[: session.rindex(b"SPPK")])
+    viewer.wait("splatcast.state.shown?.codec === 'depth'")
+    assert viewer.get("state.shown.onGpu") is (lift == "gpu")
+    lose_and_restore(viewer)
 
 
 def test_a_file_that_was_opened_without_a_3d_view_is_shown_when_that_is_back(open_viewer: OpenViewer, synthetic: AppServer):
@@ -69,6 +101,17 @@ def test_a_file_that_was_opened_without_a_3d_view_is_shown_when_that_is_back(ope
     assert viewer.get("state.shown") is None
     viewer.page.evaluate("losing.restoreContext()")
     viewer.wait("splatcast.state.shown?.count === 500 && splatcast.renderer.activeSplats === 500")
+
+
+def test_a_photo_that_came_without_a_3d_view_is_shown_when_that_is_back(open_viewer: OpenViewer, synthetic: AppServer):
+    viewer = open_viewer(f"{synthetic.url}/?max_splats=3000&size=160&fps=5", expected="Context Lost")
+    viewer.page.evaluate(LOSE)
+    viewer.problem("graphics_lost")
+    drop(viewer.page, "patches.png", stored(patches(), "PNG"))
+    viewer.wait("splatcast.stats.received >= 1")
+    assert viewer.get("state.shown") is None
+    viewer.page.evaluate("losing.restoreContext()")
+    viewer.wait("splatcast.state.shown !== null")
 
 
 def test_a_network_that_falls_silent_is_said_and_forgotten_when_it_speaks(open_viewer: OpenViewer, serve: Serve):

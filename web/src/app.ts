@@ -306,7 +306,11 @@ export class App {
       if (document.hidden) this.view.player.skip();
     });
     canvas.addEventListener("webglcontextlost", () => this.problems.report(GRAPHICS_LOST));
-    canvas.addEventListener("webglcontextrestored", () => this.problems.dismiss(GRAPHICS_LOST.code));
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.problems.dismiss(GRAPHICS_LOST.code);
+      // What came meanwhile was not drawn.
+      this.line.again();
+    });
     for (const change of ["online", "offline"] as const) window.addEventListener(change, () => this.view.stream.probe());
     document.addEventListener("visibilitychange", () => !document.hidden && this.view.stream.probe());
   }

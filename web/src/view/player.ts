@@ -1,7 +1,10 @@
 // Draws the newest frame, and only when something changed: a frame, the view, the window, or Spark's sort.
 
 import * as THREE from "three";
-import { bufferOf, type DecodedFrame } from "../stream/thread.js";
+import type { DepthPixels } from "../codecs/depth_pixels.js";
+import { LIFTED_RANGE, Lifter } from "../codecs/lift.js";
+import { capacityFor, WORDS } from "../codecs/words.js";
+import { bufferOf, type DecodedFrame, type PackedWords } from "../stream/thread.js";
 import { Axes } from "./axes.js";
 import { isOfPixels } from "./flat_tops.js";
 import { Headset, type HeadsetMode } from "./headset.js";
@@ -45,6 +48,8 @@ export class Player {
   private lostRejects: (error: Error) => void = () => undefined;
   private lost: Promise<never> | null = null;
   private readonly presenter: Presenter;
+  /** What the GPU made the splats from that are shown; null: they came as words. */
+  private lifted: DepthPixels | null = null;
   private intrinsics = WEBCAM;
   private pivot = 1;
   private hasPivot = false;
@@ -130,7 +135,8 @@ export class Player {
 
   /** Nothing of what Spark and three.js hold is of use to a new context: they begin anew, with the splats that were shown. */
   private restore(): void {
-    const { exactOrder, ofPixels, content } = this.drawsOn;
+    const { exactOrder, ofPixels } = this.drawsOn;
+    const { content } = this;
     this.drawsOn = this.newStage();
     this.drawsOn.exactOrder = exactOrder;
     this.drawsOn.ofPixels = ofPixels;
@@ -140,6 +146,15 @@ export class Player {
     }
     this.invalidate();
     this.callWaiting();
+  }
+
+  /** The splats that are shown. Words that a GPU made are lost with it: the processor makes them again. */
+  private get content(): PackedWords | null {
+    const { lifted } = this;
+    if (!lifted) return this.stage.content;
+    const words = new Uint32Array(capacityFor(lifted.count) * WORDS);
+    new Lifter().lift(lifted, LIFTED_RANGE, words);
+    return { words, range: { ...LIFTED_RANGE, zOffset: lifted.zOffset } };
   }
 
   /** Something changed: draw with the next animation frame. */
@@ -267,15 +282,10 @@ export class Player {
     this.axes.update(this.intrinsics, this.pivot);
     const { content } = frame;
     this.stage.ofPixels = isOfPixels(frame.kind);
-    if ("words" in content) {
-      this.events.freed(this.stage.replace(content.words, content.range).buffer);
-      return;
-    }
-    try {
-      this.stage.lift(content);
-    } finally {
-      this.events.freed(bufferOf(content));
-    }
+    if (this.lifted) this.events.freed(bufferOf(this.lifted));
+    this.lifted = "words" in content ? null : content;
+    if ("words" in content) this.events.freed(this.stage.replace(content.words, content.range).buffer);
+    else this.stage.lift(content);
   }
 
   private resize(): void {
