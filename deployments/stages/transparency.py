@@ -37,11 +37,12 @@ def fill_transparent(rgb: U8, alpha: U8) -> U8:
     """
     if alpha.all():
         return rgb
+    if not alpha.any():
+        return np.full_like(rgb, _GREY)
     # Pillow's reduce weighs colours by opacity.
     small = np.asarray(Image.fromarray(np.dstack([rgb, alpha])).reduce(-(-max(alpha.shape) // _FILLED_PX)), np.float32)
     weight = small[..., 3] / np.float32(255)
-    level = np.dstack([small[..., :3] if weight.any() else np.full_like(small[..., :3], _GREY), weight])
-    filled = fill(level)
+    filled = fill(np.dstack([small[..., :3], weight]))
     height, width = alpha.shape
     behind = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.where(alpha[..., None] == 0, behind, rgb)
