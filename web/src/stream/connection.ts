@@ -13,7 +13,7 @@ import {
   type ServerMessage,
 } from "./messages.js";
 import { withinLimits, withoutNumbers } from "./options.js";
-import type { ConnectionStatus } from "./thread.js";
+import { type ConnectionStatus, endsRoom } from "./thread.js";
 
 /** Name and version of this viewer. */
 export const CLIENT = "splatcast-viewer/0.1.0";
@@ -215,7 +215,11 @@ export class Connection {
       const room = this.room.room === "new" ? (message.keys["owner"] ?? "") : this.room.room;
       this.room = { ...this.room, room, place: message.place };
     }
-    if (message.type === "error") this.lastError = message.code;
+    if (message.type === "error") {
+      this.lastError = message.code;
+      // Nobody can leave a room that they are not in, nor should it be asked for again.
+      if (endsRoom(message.code)) this.room = null;
+    }
     this.events.message(message, bytes);
   }
 
