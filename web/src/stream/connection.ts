@@ -68,7 +68,7 @@ export class Connection {
   private probeTimer = 0;
   private limits: Limits | null = null;
   private room: JoinMessage | null = null;
-  /** The server's own options, for those that were set and no longer are. */
+  /** The server's own numbers, for those that were set and no longer are. The rest is what hello asked for, and is never unset. */
   private defaults: Partial<FrameOptions> = {};
 
   constructor(
