@@ -110,6 +110,8 @@ def test_a_locked_room_lets_nobody_new_in(open_viewer: OpenViewer, synthetic: Ap
     camera.wait("splatcast.state.room.locked")
     late = open_viewer(link)
     assert "lets no new viewers in" in late.problem("room_locked")
+    late.page.wait_for_timeout(1000)
+    assert [problem["code"] for problem in late.get("state.problems")] == ["room_locked"]
 
 
 def test_a_link_for_cameras_adds_one_and_viewers_choose(open_viewer: OpenViewer, synthetic: AppServer) -> None:

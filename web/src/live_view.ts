@@ -11,7 +11,7 @@ import type { Access } from "./stream/access.js";
 import { changesFrames } from "./stream/options.js";
 import { askByHttp } from "./stream/reach.js";
 import { Stream } from "./stream/stream.js";
-import { bufferOf, type DecodedFrame, type FromFile, type FromSocket, type ServerRefusal } from "./stream/thread.js";
+import { bufferOf, type DecodedFrame, endsRoom, type FromFile, type FromSocket, type ServerRefusal } from "./stream/thread.js";
 import { badReply, notDrawn, refused, serverGone, tokenAsked, workerFailed } from "./ui/problem_texts.js";
 import type { Problems } from "./ui/problems.js";
 import type { Store } from "./ui/store.js";
@@ -228,7 +228,7 @@ export class LiveView implements PlayerEvents {
       this.statistics.counts.refused++;
       this.staleIn(LATER_MS);
     }
-    if (refusal.code.startsWith("room_") && refusal.code !== "room_forbidden") this.rooms?.refused();
+    if (endsRoom(refusal.code)) this.rooms?.refused();
     if (refusal.code !== "unauthorized") {
       this.problems.report(refused(refusal));
       return;

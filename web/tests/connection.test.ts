@@ -361,6 +361,34 @@ test("too many viewers at an address are tried again, a page that is not allowed
   }
 });
 
+test("a room that does not let the page in, or is over, is neither left nor entered again", () => {
+  const join = { type: "join", room: "hall", role: "viewer", place: "", t: 0 } as const;
+  for (const code of ["room_locked", "room_closed"]) {
+    const connection = connect({});
+    connection.join(join);
+    last().accept();
+    assert.equal((last().sent[0]!["join"] as typeof join).room, "hall");
+    last().say(welcome());
+    const { length } = last().sent;
+    last().say({ type: "error", code, message: "no", seq: null, fatal: false });
+    connection.join(null);
+    assert.equal(last().sent.length, length, code);
+    connection.authorize([]);
+    last().accept();
+    assert.equal(last().sent[0]!["join"], undefined);
+  }
+});
+
+test("a room is left, and what its link does not allow leaves the page in it", () => {
+  const connection = connect({});
+  connection.join({ type: "join", room: "hall", role: "viewer", place: "", t: 0 });
+  last().accept();
+  last().say(welcome());
+  last().say({ type: "error", code: "room_forbidden", message: "no", seq: null, fatal: false });
+  connection.join(null);
+  assert.equal(last().sent.at(-1)!.type, "leave");
+});
+
 test("every number is kept in its range, and names are left alone", () => {
   const options: Partial<FrameOptions> = { codec: "ply", adapt: false, max_splats: 0, inference_px: 5000, min_opacity: -1 };
   const within = { codec: "ply", adapt: false, max_splats: 1, inference_px: 1008, min_opacity: 0 };

@@ -7,7 +7,7 @@ import { crc32 } from "../src/codecs/depth.js";
 import { diagonalise, newMatrices } from "../src/codecs/ellipsoid.js";
 import { checkJpeg } from "../src/codecs/jpeg_head.js";
 import type { ReadPixels } from "../src/codecs/pixels.js";
-import { countPlanePixels, PlanesDecoder } from "../src/codecs/planes.js";
+import { PlanesDecoder } from "../src/codecs/planes.js";
 import { capacityFor, type SplatRange } from "../src/codecs/words.js";
 import { mutated, randomFrom } from "./mutations.js";
 
@@ -59,7 +59,7 @@ for (const name of NAMES) {
       moved.set(data, offset);
       const { count, words } = await decode(moved.subarray(offset), golden(name));
       assert.equal(4 * count, expected.length);
-      assert.ok(count < countPlanePixels(data));
+      assert.ok(4 * count < words.length);
       assert.ok(words.subarray(4 * count).every((word) => word === 0));
       let apart = 0;
       for (let i = 0; i < count; i++) {
@@ -188,7 +188,6 @@ test("the largest claims within the bounds are refused before a plane is taken",
     view.setUint16(at + 2, 256, true);
     for (let offset = 84; offset < VIEW; offset += 4) view.setUint32(at + offset, HUGE, true);
   }
-  assert.equal(countPlanePixels(data), 2 ** 20);
   await assert.rejects(decode(withChecksum(data), never), /expected 206158431036 bytes, got 876/);
   new DataView(data.buffer).setUint16(HEADER, 513, true);
   await assert.rejects(decode(withChecksum(data), never), /at most 1048576 pixels in all views/);

@@ -83,11 +83,6 @@ interface LayerHead {
   readonly colorBytes: number;
 }
 
-/** Pixels of all layers, from the headers alone, so that a large enough buffer can be taken. Throws {@link DecodeError}. */
-export function countPixels(data: Uint8Array): number {
-  return readHeads(data).layers.reduce((sum, layer) => sum + layer.width * layer.height, 0);
-}
-
 /** A frame whose parts are found, and whose checksum is right; none of its planes is decoded yet. */
 export interface CodedFrame {
   readonly views: readonly CodedView[];

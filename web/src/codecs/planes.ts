@@ -48,11 +48,6 @@ export interface PlanesView {
   readonly sizes: readonly number[];
 }
 
-/** Pixels of all views, from the headers alone, so that a large enough buffer can be taken. Throws {@link DecodeError}. */
-export function countPlanePixels(data: Uint8Array): number {
-  return pixelsOf(readViews(data));
-}
-
 /** Decodes frames, one after the other, into buffers that it keeps. */
 export class PlanesDecoder {
   private readonly planes = new PlaneDecoder();

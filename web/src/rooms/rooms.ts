@@ -70,13 +70,12 @@ export class Rooms {
     if (room) this.store.set({ room: { ...room, cameras, viewers, names, locked, shown } });
   }
 
-  /** The server has no place for this page there, or no longer. */
+  /** The server has no place for this page there, or no longer; the stream has forgotten the room. */
   refused(): void {
     const watched = this.watches;
     this.forget();
     // Who came to watch must not find a page that asks for their camera.
     if (watched) this.kept = { room: "", role: "viewer", place: "" };
-    this.stream.join(null);
   }
 
   private enter({ room, role }: RoomAddress, place: string): void {

@@ -13,7 +13,7 @@ import {
   type ServerMessage,
 } from "./messages.js";
 import { withinLimits, withoutNumbers } from "./options.js";
-import type { ConnectionStatus } from "./thread.js";
+import { type ConnectionStatus, endsRoom } from "./thread.js";
 
 /** Name and version of this viewer. */
 export const CLIENT = "splatcast-viewer/0.1.0";
@@ -78,7 +78,7 @@ export class Connection {
   private probeTimer = 0;
   private limits: Limits | null = null;
   private room: JoinMessage | null = null;
-  /** The server's own options, for those that were set and no longer are. */
+  /** The server's own numbers, for those that were set and no longer are. The rest is what hello asked for, and is never unset. */
   private defaults: Partial<FrameOptions> = {};
 
   constructor(
@@ -267,7 +267,11 @@ export class Connection {
       const room = this.room.room === "new" ? (message.keys["owner"] ?? "") : this.room.room;
       this.room = { ...this.room, room, place: message.place };
     }
-    if (message.type === "error") this.lastError = message.code;
+    if (message.type === "error") {
+      this.lastError = message.code;
+      // Nobody can leave a room that they are not in, nor should it be asked for again.
+      if (endsRoom(message.code)) this.room = null;
+    }
     this.events.message(message, bytes);
   }
 

@@ -94,6 +94,11 @@ export interface ServerRefusal {
   fatal: boolean;
 }
 
+/** Whether the page is in no room after this refusal: it was not let in, or no longer is. One of a wish leaves it where it is. */
+export function endsRoom(code: string): boolean {
+  return code.startsWith("room_") && code !== "room_forbidden";
+}
+
 /** What became of a file that is shown; `run` is that of the question, and of no earlier file. */
 export type FromFile =
   | { type: "fileOpened"; run: number; times: number[]; cut: string; engine: Engine | null }
