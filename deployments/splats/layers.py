@@ -24,6 +24,10 @@ Pixels = TypeVar("Pixels", U8, F32)
 _SAME_SURFACE = 0.05
 
 
+_INSET_CELLS = 1.5
+"""How far a splat behind the front is seen from its centre."""
+
+
 @dataclass(frozen=True, slots=True)
 class DepthLayer:
     """One surface a pixel.
@@ -131,6 +135,33 @@ class LayeredDepth:
     def pixels(self) -> int:
         """Of all layers: as many Gaussians as lifting can make."""
         return sum(layer.inverse_depth.size for view in self.views for layer in view.layers)
+
+
+def inset_behind(layered: LayeredDepth, border: float) -> LayeredDepth:
+    """The frame with layers behind the front that end before the front does.
+
+    Their splats are several pixels wide: those at the border would hang out from behind the picture's edge.
+
+    Args:
+        layered: A frame.
+        border: What is cut off each side of the picture, as a share of it, 0..0.45.
+    """
+    return replace(layered, views=tuple(_inset_view(view, border) for view in layered.views))
+
+
+def _inset_view(view: DepthView, border: float) -> DepthView:
+    if len(view.layers) == 1:
+        return view
+    return replace(view, layers=(view.layers[0], *(_inset(layer, border) for layer in view.layers[1:])))
+
+
+def _inset(layer: DepthLayer, border: float) -> DepthLayer:
+    # The centre of the first cell that is left is so many cells within the border.
+    first_u, first_v = (math.ceil(border * side + _INSET_CELLS - 0.5) for side in (layer.width, layer.height))
+    inverse = np.zeros_like(layer.inverse_depth)
+    inner = np.s_[first_v : layer.height - first_v, first_u : layer.width - first_u]
+    inverse[inner] = layer.inverse_depth[inner]
+    return replace(layer, inverse_depth=inverse)
 
 
 def resize_layers(layered: LayeredDepth, width: int, height: int) -> LayeredDepth:

@@ -6,8 +6,9 @@ A room has a name, which anyone may use, or three keys, each of which opens less
     close, lock            publish                 watch                   names it inside the server
 
 Whoever has a key can make those below it, and nobody those above. The id follows from any of the three, so the server keeps no
-secret, compares none, and forgets nothing when it restarts: another key is simply another room, which is empty. Keys have at least
-128 random bits; they travel in messages and in the fragments of links, never in an address that a server or a proxy would log.
+secret, compares none, and forgets nothing when it restarts: another key is simply another room, which is empty. Keys have 256
+random bits, and what is shorter or longer is a link that lost a letter; they travel in messages and in the fragments of links,
+never in an address that a server or a proxy would log.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ Right = Literal["owner", "camera", "viewer"]
 RIGHTS: tuple[Right, ...] = ("owner", "camera", "viewer")
 """Each includes those after it."""
 
-_KEY = re.compile(rf"({'|'.join(RIGHTS)})\.([A-Za-z0-9_-]{{22,86}})")
+_KEY = re.compile(rf"({'|'.join(RIGHTS)})\.([A-Za-z0-9_-]{{43}})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PLACE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 NEW = "new"

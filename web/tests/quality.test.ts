@@ -30,6 +30,7 @@ test("a stream that starts small is no trouble, and a still one does not start s
   assert.deepEqual(line.words(FULL, 500), { value: "full", note: "" });
   const [live, still] = [wantedOptions(DEFAULT_SETTINGS), wantedOptions(DEFAULT_SETTINGS, { ...NO_WISHES, still: true })];
   assert.deepEqual([live.start_splats, still.start_splats], [24_000, 0]);
+  assert.deepEqual([live.adapt, still.adapt], [undefined, false], "a slow stream before it leaves nothing behind");
   assert.ok(!changesFrames(live, still), "what is on the screen would be the same");
   assert.ok(changesFrames(live, { ...live, min_opacity: 0.5 }));
 });

@@ -53,6 +53,8 @@ export class Invitation {
       if (this.moves) this.clock.play(nowMs());
       this.ask();
     } else if (message.type === "fileFrame") {
+      // Before it is drawn: the invitation makes room for it.
+      if (!this.store.get().sample) this.store.set({ sample: true });
       this.host.show({ ...message.frame, isSample: true });
     }
     // A file that can't be read is one that is not there.
@@ -61,7 +63,6 @@ export class Invitation {
   /** What became of a frame that was to be shown. */
   settled(shown: boolean): void {
     if (!this.on) return;
-    if (shown && !this.store.get().sample) this.store.set({ sample: true });
     if (!shown) this.asked = -1;
     else if (!this.moves) return;
     // Half of the time is left to what else there is to do: where the processor draws, a frame takes it long.

@@ -29,6 +29,7 @@ export function attachSharing(store: Store<State>, rooms: Rooms, needsToken: () 
   camera.addEventListener("change", () => rooms.see(camera.value));
   copyFrom("share-copy", byId<HTMLInputElement>("share-link"));
   copyFrom("share-camera-copy", byId<HTMLInputElement>("share-camera-link"));
+  byId("share-here").hidden = !isLoopback(location.hostname);
   let drawn = "";
   store.subscribe(({ room, watching }) => {
     showLine(room, watching);
@@ -55,6 +56,11 @@ export function attachSharing(store: Store<State>, rooms: Rooms, needsToken: () 
     );
     camera.replaceChildren(...choices);
   });
+}
+
+/** Whether a host name is the computer's own, on each computer another one. */
+export function isLoopback(hostname: string): boolean {
+  return /^(localhost|.*\.localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
 function showLine(room: RoomState | null, watching: boolean): void {

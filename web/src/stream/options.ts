@@ -12,7 +12,7 @@ export interface SourceWishes {
   readonly fovDeg: number | null;
   /** Some of its pixels are transparent: their colours are what the server made of them. */
   readonly transparent: boolean;
-  /** It is one picture, with nothing after it to grow in: it is made in full at once. */
+  /** It is one picture: it is made in full at once, as nothing comes after it that could grow, or be late. */
   readonly still: boolean;
 }
 
@@ -27,7 +27,7 @@ export function wantedOptions(settings: Settings, source: SourceWishes = NO_WISH
     max_splats: settings.maxSplats,
     inference_px: settings.inferencePx,
     min_opacity: settings.minOpacity,
-    adapt: settings.adapt,
+    adapt: source.still ? false : settings.adapt,
     min_splats: settings.minSplats,
     min_inference_px: settings.minInferencePx,
     start_splats: source.still ? 0 : START_SPLATS,
@@ -35,9 +35,12 @@ export function wantedOptions(settings: Settings, source: SourceWishes = NO_WISH
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null));
 }
 
-/** Whether frames are made in another way: how a stream starts is nothing that a picture on the screen could show. */
+/**
+ * Whether frames are made in another way: how a stream starts is nothing that a picture on the screen could show, and one that adapting
+ * has made with less than was asked for is made again in any case.
+ */
 export function changesFrames(before: Partial<FrameOptions>, after: Partial<FrameOptions>): boolean {
-  const shown = (options: Partial<FrameOptions>): string => JSON.stringify({ ...options, start_splats: 0 });
+  const shown = ({ start_splats: _, adapt: __, ...options }: Partial<FrameOptions>): string => JSON.stringify(options);
   return shown(before) !== shown(after);
 }
 
