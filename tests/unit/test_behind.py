@@ -10,6 +10,7 @@ from benchmarks.splatter import draw_and_light
 from deployments.scene.clip import Eye
 from deployments.splats.behind import continue_behind, pivot_depth
 from deployments.splats.camera import Camera
+from deployments.splats.codecs.depth import decode_depth, encode_depth
 from deployments.splats.layer_lifting import lift_and_prune, to_view
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.splats.rims import STEP
@@ -152,6 +153,18 @@ def test_nothing_to_do_leaves_the_frame_as_it_is() -> None:
         (DepthView(Camera(2, 1, 2, 2, 1, 0.5), (DepthLayer(np.ones((1, 2), np.float32)),), np.zeros((1, 2, 3), np.uint8)),)
     )
     assert continue_behind(tiny, 15).views[0] is tiny.views[0]
+
+
+@pytest.mark.parametrize("step", [1 / 768, 1 / 64, 1 / 16])
+def test_however_coarsely_it_is_coded_it_never_comes_before_the_front(step: float) -> None:
+    rng = np.random.default_rng(0)
+    view = frame().views[0]
+    rough = view.layers[0].inverse_depth * rng.uniform(0.99, 1.01, (HEIGHT, WIDTH)).astype(np.float32)
+    layered = continue_behind(LayeredDepth((DepthView(CAMERA, (DepthLayer(rough),), view.picture),)), 15)
+    front, behind = (layer.inverse_depth for layer in decode_depth(encode_depth(layered, step=step)).views[0].layers)
+    surface = np.where(front > 0, front, np.inf).reshape(HEIGHT // STEP, STEP, WIDTH // STEP, STEP).min(axis=(1, 3))
+    assert np.count_nonzero(behind) == np.count_nonzero(layered.views[0].layers[1].inverse_depth)
+    assert (behind[behind > 0] < surface[behind > 0]).all()
 
 
 @pytest.mark.parametrize(("views", "layers"), [(1, 3), (3, 6), (4, 8), (7, 8)])

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.splatter import draw_and_light, with_flat_tops
 from deployments.scene.clip import render_scene
 from deployments.splats.camera import Camera
 from deployments.splats.layer_lifting import HIDDEN_GROWTH, lift_and_prune, lift_layers
-from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth, resize_layers, resize_picture
+from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth, inset_behind, resize_layers, resize_picture
 from deployments.splats.lifting import SIGMA_PX, lift_depth, resolve_edges
 from deployments.splats.pruning import prune
 from tests.unit.splatter import psnr, splat
@@ -193,3 +194,17 @@ def test_pictures_are_resized_by_area() -> None:
 def test_growing_a_frame_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="expected 1×1 to 24×18"):
         resize_layers(LayeredDepth((front(),)), *size)
+
+
+@pytest.mark.parametrize("border", [0.0, 0.03, 0.2])
+def test_splats_behind_the_front_do_not_hang_out_from_behind_its_edge(border: float) -> None:
+    camera = Camera(96, 72, 80.0, 80.0, 48.0, 36.0)
+    picture = np.zeros((72, 96, 3), np.uint8)
+    behind = [DepthLayer(np.ones((72 // n, 96 // n), np.float32), np.full((72 // n, 96 // n, 3), 255, np.uint8)) for n in (2, 8)]
+    layered = LayeredDepth((DepthView(camera, (DepthLayer(np.full((72, 96), 2, np.float32)), *behind), picture),))
+    gaussians, _ = lift_and_prune(inset_behind(layered, border), border=border)
+    larger = Camera(192, 144, 80.0, 80.0, 96.0, 72.0)
+    seen, _ = draw_and_light(with_flat_tops(gaussians), larger)
+    top, left = 36 + round(border * 72), 48 + round(border * 96)
+    seen[top:-top, left:-left] = 0
+    assert seen.max() < 0.35

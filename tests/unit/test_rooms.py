@@ -162,7 +162,8 @@ def test_keys_stay_what_they_are_so_that_links_outlive_a_release() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "-a", "a b", "ä", "x" * 65, "owner.short", "owner." + "x" * 42, "viewer." + "x" * 44, "boss." + "x" * 43, "a.b", "a/b"]
+    "text",
+    ["", "-a", "a b", "ä", "x" * 65, "owner.short", "owner." + "x" * 42, "viewer." + "x" * 44, "boss." + "x" * 43, "a.b", "a/b"],
 )
 def test_what_is_neither_a_name_nor_a_key_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(RoomNameRefused) as refused:

@@ -239,6 +239,9 @@ def encode_depth(
         sections.append(jpeg.data if jpeg else b"")
         for number, layer in enumerate(view.layers):
             lens, coarser = scale_camera(view.camera, layer.width, layer.height), BEHIND_STEP if number else 1.0
+            if number:
+                # By as much as both may be off once they are rounded: it must never come before the front.
+                layer = _farther(layer, unit * (coarser + 1) * depth_map.UNITS_PER_STEP / 2)
             head, parts = _encode_layer(layer, lens, unit * coarser, encode_jpeg)
             layer_heads.append(head)
             sections += parts
@@ -372,6 +375,13 @@ def _farthest(layered: LayeredDepth, border: float, min_opacity: float, depth_pe
 def _view_head(view: DepthView, jpeg: Jpeg | None) -> bytes:
     source = (0, 1, 0, 0) if jpeg is None else (1, jpeg.orientation, 0, len(jpeg.data))
     return pack_lens(view.camera, view.pose) + REST.pack(len(view.layers), *source)
+
+
+def _farther(layer: DepthLayer, by: float) -> DepthLayer:
+    """The layer with so much less inverse depth; what was a surface stays one."""
+    inverse = layer.inverse_depth
+    least = np.minimum(inverse, np.float32(by))
+    return replace(layer, inverse_depth=np.where(inverse > 0, np.maximum(inverse - np.float32(by), least), np.float32(0)))
 
 
 def _encode_layer(
