@@ -5,7 +5,7 @@ import { commandOf } from "../src/embed.js";
 import { Minute } from "../src/figures/graph.js";
 import type { Stats } from "../src/figures/statistics.js";
 import { initialState } from "../src/state.js";
-import { type Box, freeArea } from "../src/ui/free_area.js";
+import { type Box, freeArea, pictureIn } from "../src/ui/free_area.js";
 import { keepsKey } from "../src/ui/keys.js";
 import { reportText } from "../src/ui/report.js";
 
@@ -29,11 +29,19 @@ test("in a tall window it lies below the figures instead", () => {
   assert.ok(room.top >= 310 && room.top + room.height <= 772);
 });
 
+test("beside a panel in the corner it stays in the middle of a wide window", () => {
+  const window = box(0, 0, 844, 390);
+  const room = freeArea(window, [box(631, 10, 202, 44), box(288, 318, 268, 62)], [], 4 / 3);
+  assert.equal(room.left + room.width / 2, 422);
+  assert.ok(room.height >= 300);
+});
+
 test("a corner is spared where that costs little, and covered where it costs much", () => {
   const small = box(14, 14, 120, 40);
-  assert.ok(disjoint(freeArea(WIDE, [DOCK], [small], 4 / 3), small));
+  const beside = (soft: Box): Box => pictureIn(freeArea(WIDE, [DOCK], [soft], 4 / 3), 4 / 3);
+  assert.ok(disjoint(beside(small), small));
   const large = box(14, 14, 1000, 400);
-  assert.ok(!disjoint(freeArea(WIDE, [DOCK], [large], 4 / 3), large));
+  assert.ok(!disjoint(beside(large), large));
 });
 
 test("without room for a picture the panels lie over it", () => {

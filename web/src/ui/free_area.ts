@@ -22,26 +22,52 @@ const LEAST = 0.08;
  * @param soft Panels that should not.
  */
 export function freeArea(window: Box, firm: readonly Box[], soft: readonly Box[], aspect: number): Box {
-  const spared = largest(window, [...firm, ...soft], aspect);
-  const clear = largest(window, firm, aspect);
+  const spared = roomiest(window, [...firm, ...soft], aspect);
+  const clear = roomiest(window, firm, aspect);
   const best = areaOf(spared, aspect) >= WORTH_SPARING * areaOf(clear, aspect) ? spared : clear;
   return areaOf(best, aspect) >= LEAST * window.width * window.height ? best : window;
 }
 
+/**
+ * A room without any of the panels, in the middle of which the picture is in the middle of what is free; or, where that is larger or
+ * nearer to the middle of the window, one whose panels are beside the picture.
+ */
+function roomiest(window: Box, some: readonly Box[], aspect: number): Box {
+  // What has made room for a large panel is often clear of the small ones.
+  const panels = [...some].sort((a, b) => b.width * b.height - a.width * a.height);
+  const free = largest(window, panels, aspect, (room, panel) => overlap(room, panel));
+  const beside = largest(window, panels, aspect, (room, panel) => overlap(pictureIn(room, aspect), panel));
+  const gained = areaOf(beside, aspect) / Math.max(1, areaOf(free, aspect));
+  const isNearer = offMiddle(window, pictureIn(beside, aspect)) < offMiddle(window, pictureIn(free, aspect));
+  return gained > 1.01 || (gained > 0.99 && isNearer) ? beside : free;
+}
+
 /** A panel is avoided by giving up all that lies to one side of it: each of the four is tried. */
-function largest(room: Box, panels: readonly Box[], aspect: number): Box {
-  const i = panels.findIndex((panel) => overlap(room, panel));
-  if (i < 0) return room;
-  const { left, top, width, height } = panels[i]!;
+function largest(room: Box, panels: readonly Box[], aspect: number, isInTheWay: (room: Box, panel: Box) => boolean): Box {
+  const panel = panels.find((each) => isInTheWay(room, each));
+  if (!panel) return room;
+  const { left, top, width, height } = panel;
   const [right, bottom] = [room.left + room.width, room.top + room.height];
-  const rest = panels.slice(i + 1);
+  const rest = panels.filter((each) => each !== panel);
   const cuts = [
     box(room.left, room.top, left - MARGIN, bottom),
     box(left + width + MARGIN, room.top, right, bottom),
     box(room.left, room.top, right, top - MARGIN),
     box(room.left, top + height + MARGIN, right, bottom),
-  ].map((cut) => largest(cut, rest, aspect));
+  ].map((cut) => largest(cut, rest, aspect, isInTheWay));
   return cuts.reduce((best, cut) => (areaOf(cut, aspect) > areaOf(best, aspect) ? cut : best));
+}
+
+/** The largest picture of this aspect in the middle of a room. */
+export function pictureIn({ left, top, width, height }: Box, aspect: number): Box {
+  const across = Math.min(width, height * aspect);
+  const down = across / aspect;
+  return { left: left + (width - across) / 2, top: top + (height - down) / 2, width: across, height: down };
+}
+
+/** How far the middles of two boxes are apart. */
+function offMiddle(a: Box, b: Box): number {
+  return Math.hypot(a.left + a.width / 2 - b.left - b.width / 2, a.top + a.height / 2 - b.top - b.height / 2);
 }
 
 function box(left: number, top: number, right: number, bottom: number): Box {
@@ -53,7 +79,7 @@ function overlap(a: Box, b: Box): boolean {
 }
 
 /** Of the largest picture of this aspect in it. */
-function areaOf({ width, height }: Box, aspect: number): number {
-  const across = Math.min(width, height * aspect);
-  return (across * across) / aspect;
+function areaOf(room: Box, aspect: number): number {
+  const { width, height } = pictureIn(room, aspect);
+  return width * height;
 }
