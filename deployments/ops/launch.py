@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from deployments.ops.progress import Watcher, say
 from deployments.ops.reach import allow, warning
-from deployments.ops.serve_config import load_config, use_model
+from deployments.ops.serve_config import check_keys, load_config, use_model
 
 PACKAGE = Path(__file__).parents[1]
 ROOT = PACKAGE.parent
@@ -87,10 +87,16 @@ def _launch(options: argparse.Namespace) -> int:
     profile = options.profile or ("gpu" if _has_gpu() and find_spec("depth_anything_3") else "cpu")
     if _has_gpu() and profile == "cpu" and not options.profile:
         say("this machine has a GPU: 'make install-da3' lets it predict real Gaussians")
+    path = options.config or _shipped(CONFIGS[profile])
     try:
-        config = load_config(options.config or _shipped(CONFIGS[profile]))
+        config = load_config(path)
     except ValueError as error:
         raise LaunchError(str(error)) from None
+    set_environment()  # Before the first import of Ray.
+    try:
+        check_keys(config)
+    except ValueError as error:
+        raise LaunchError(f"{path}: {error}") from None
     http = config["http_options"]
     http["host"] = options.host or http.get("host") or "127.0.0.1"
     http["port"] = options.port or http.get("port") or 8000
@@ -106,7 +112,6 @@ def _launch(options: argparse.Namespace) -> int:
         raise LaunchError("PROFILE=gpu, but this machine shows no NVIDIA GPU: install its driver, or use PROFILE=cpu")
     check_address(http["host"], http["port"])
     fetch(config)
-    set_environment()
     # Replicas import the package from wherever this process found it.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 

@@ -1,5 +1,7 @@
 """A serve config as a person wrote it: read, its shape checked, and a model put in it."""
 
+from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,46 @@ def load_config(path: Path) -> dict[str, Any]:
     except _ShapeError as error:
         raise ValueError(f"{path}: {error}") from None
     return config
+
+
+def check_keys(config: dict[str, Any]) -> None:
+    """Check that Serve knows every key: it passes over those that it does not, and with a misspelt ``args`` all that is in it.
+
+    Imports Ray, which reads its environment then.
+
+    Args:
+        config: As :func:`load_config` returns it.
+
+    Raises:
+        ValueError: It does not know one; the sentence names the one that was meant, or all that there are.
+    """
+    from ray.serve.config import AutoscalingConfig
+    from ray.serve.schema import (
+        DeploymentSchema,
+        HTTPOptionsSchema,
+        RayActorOptionsSchema,
+        ServeApplicationSchema,
+        ServeDeploySchema,
+    )
+
+    _known_keys("", config, ServeDeploySchema.model_fields)
+    _known_keys("http_options", config["http_options"], HTTPOptionsSchema.model_fields)
+    for i, application in enumerate(config["applications"]):
+        _known_keys(f"applications.{i}", application, ServeApplicationSchema.model_fields)
+        for entry in application.get("deployments") or []:
+            where = f"deployments.{entry['name']}"
+            _known_keys(where, entry, DeploymentSchema.model_fields)
+            for name, schema in (("autoscaling_config", AutoscalingConfig), ("ray_actor_options", RayActorOptionsSchema)):
+                if isinstance(section := entry.get(name), dict):
+                    _known_keys(f"{where}.{name}", section, schema.model_fields)
+
+
+def _known_keys(where: str, section: dict[str, Any], valid: Collection[str]) -> None:
+    for name in section:
+        if name not in valid:
+            meant = get_close_matches(str(name), valid, 1)
+            way = f"did you mean {meant[0]!r}?" if meant else f"valid are {', '.join(sorted(valid))}"
+            raise ValueError(f"{where or 'the config'}: {name!r} is unknown; {way}")
 
 
 class _ShapeError(Exception):

@@ -166,7 +166,40 @@ def test_what_is_left_empty_is_as_if_it_were_left_out(args: str, deployments: st
 
 @pytest.mark.parametrize("name", sorted(launch.CONFIGS.values()))
 def test_the_shipped_configs_load(name: str) -> None:
-    assert serve_config.load_config(ROOT / name) == yaml.safe_load((ROOT / name).read_text())
+    config = serve_config.load_config(ROOT / name)
+    assert config == yaml.safe_load((ROOT / name).read_text())
+    serve_config.check_keys(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("aplications: 1\napplications: [{name: a}]", "the config: 'aplications' is unknown; did you mean 'applications'?"),
+        ("http_options: {prt: 1}\napplications: [{name: a}]", "http_options: 'prt' is unknown; did you mean 'port'?"),
+        ("applications: [{name: a, arg: {access: {}}}]", "applications.0: 'arg' is unknown; did you mean 'args'?"),
+        ("applications: [{name: a, zzz: 1}]", "applications.0: 'zzz' is unknown; valid are args, autoscaling_policy, "),
+        ("applications: [{1: a}]", "applications.0: 1 is unknown; valid are "),
+        (
+            "applications: [{deployments: [{name: Ingress, max_ongoing_request: 1}]}]",
+            "deployments.Ingress: 'max_ongoing_request' is unknown; did you mean 'max_ongoing_requests'?",
+        ),
+        (
+            "applications: [{deployments: [{name: Ingress, autoscaling_config: {min_replica: 1}}]}]",
+            "deployments.Ingress.autoscaling_config: 'min_replica' is unknown; did you mean 'min_replicas'?",
+        ),
+        (
+            "applications: [{deployments: [{name: Ingress, ray_actor_options: {num_cpu: 1}}]}]",
+            "deployments.Ingress.ray_actor_options: 'num_cpu' is unknown; did you mean 'num_cpus'?",
+        ),
+    ],
+)
+def test_a_key_that_serve_would_pass_over_is_refused(
+    text: str, words: str, tmp_path: Path, clean: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    assert launch.main(["--config", str(path)]) == 2
+    assert f"splatcast: {path}: {words}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
