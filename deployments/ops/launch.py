@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from deployments.ops.progress import Watcher, say
 from deployments.ops.reach import allow, warning
-from deployments.ops.serve_config import check_keys, load_config, use_model
+from deployments.ops.serve_config import check_keys, check_scale, load_config, sentence, use_model
 
 PACKAGE = Path(__file__).parents[1]
 ROOT = PACKAGE.parent
@@ -111,6 +111,12 @@ def _launch(options: argparse.Namespace) -> int:
     if profile == "gpu" and not _has_gpu():
         raise LaunchError("PROFILE=gpu, but this machine shows no NVIDIA GPU: install its driver, or use PROFILE=cpu")
     check_address(http["host"], http["port"])
+    # Its successors, two environment variables, are not read by Ray 2.60.
+    warnings.filterwarnings("ignore", "The `metrics_interval_s` field", DeprecationWarning)
+    try:
+        check_scale(config)
+    except ValueError as error:
+        raise LaunchError(f"{path}: {error}") from None
     fetch(config)
     # Replicas import the package from wherever this process found it.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -163,7 +169,7 @@ def check_graph(config: dict[str, Any], profile: str) -> None:
         args = GraphArgs.model_validate(application.get("args") or {})
         check_engine(args.engine.name, args.engine.params)
     except ValidationError as error:
-        raise LaunchError(_sentence("args", error)) from None
+        raise LaunchError(sentence("args", error)) from None
     except (ValueError, ModelUnavailable) as error:
         hint = " PROFILE=cpu runs the embedded engine." if profile == "gpu" else ""
         raise LaunchError(f"{error}{hint}") from None
@@ -188,11 +194,6 @@ def check_token() -> str | None:
         return token_from(os.environ)
     except ValueError as error:
         raise LaunchError(str(error)) from None
-
-
-def _sentence(where: str, error: ValidationError) -> str:
-    found = (".".join(map(str, (where, *detail["loc"]))) + f": {detail['msg']}" for detail in error.errors())
-    return "; ".join(text.replace("Value error, ", "") for text in found)
 
 
 def check_address(host: Any, port: Any) -> None:
@@ -258,17 +259,10 @@ def read_environment_file(path: Path) -> dict[str, str]:
 
 
 def _serve(config_path: Path, url: str, timeout_s: float, hint: str) -> int:
-    # Its successors, two environment variables, are not read by Ray 2.60.
-    warnings.filterwarnings("ignore", "The `metrics_interval_s` field", DeprecationWarning)
     import click
     import ray
-    from ray.serve.schema import ServeDeploySchema
     from ray.serve.scripts import cli
 
-    try:
-        ServeDeploySchema.model_validate(yaml.safe_load(config_path.read_text()))
-    except ValidationError as error:
-        raise LaunchError(_sentence("config", error)) from None
     # We say ourselves what it starts, in fewer words; its errors go to stderr.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     asked = threading.Event()

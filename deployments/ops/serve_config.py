@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -64,6 +65,35 @@ def check_keys(config: dict[str, Any]) -> None:
             for name, schema in (("autoscaling_config", AutoscalingConfig), ("ray_actor_options", RayActorOptionsSchema)):
                 if isinstance(section := entry.get(name), dict):
                     _known_keys(f"{where}.{name}", section, schema.model_fields)
+
+
+def check_scale(config: dict[str, Any]) -> None:
+    """Check what Serve would find only once Ray has started, or say among the lines of a stack trace.
+
+    Imports Ray, as :func:`check_keys` does.
+
+    Raises:
+        ValueError: Serve would refuse it; the sentence says where and why.
+    """
+    from ray.serve.config import AutoscalingConfig
+    from ray.serve.schema import ServeDeploySchema
+
+    where = "config"
+    try:
+        ServeDeploySchema.model_validate(config)
+        for application in config["applications"]:
+            for entry in application.get("deployments") or []:
+                where = f"deployments.{entry['name']}.autoscaling_config"
+                # Serve's own schema takes any map here.
+                AutoscalingConfig.model_validate(entry.get("autoscaling_config") or {})
+    except ValidationError as error:
+        raise ValueError(sentence(where, error)) from None
+
+
+def sentence(where: str, error: ValidationError) -> str:
+    """What pydantic refuses, in one line."""
+    found = (".".join(map(str, (where, *detail["loc"]))) + f": {detail['msg']}" for detail in error.errors())
+    return "; ".join(text.replace("Value error, ", "") for text in found)
 
 
 def _known_keys(where: str, section: dict[str, Any], valid: Collection[str]) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -169,6 +170,7 @@ def test_the_shipped_configs_load(name: str) -> None:
     config = serve_config.load_config(ROOT / name)
     assert config == yaml.safe_load((ROOT / name).read_text())
     serve_config.check_keys(config)
+    serve_config.check_scale(config)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,7 @@ def test_a_key_that_serve_would_pass_over_is_refused(
         (config({"engin": {}}), "args: GraphArgs: 'engin' is unknown"),
         (config({"batch": {"max_size": 0}}), "args.batch.max_size: "),
         (config({"engine": {"name": "magic"}}), "magic"),
+        (config({"engine": {"params": {"foo": 1}}}), "engine relief: parameter 'foo' is unknown; valid are "),
         (config("relief"), "args: "),
         (config({"max_sessions": 700}), r"max_sessions \(700\) must be below the Ingress's max_ongoing_requests \(700\)"),
         (config(max_ongoing_requests=100), r"max_sessions \(600\)"),
@@ -305,6 +308,57 @@ def test_the_watcher_outlives_what_goes_wrong_and_keeps_its_deadline(monkeypatch
     watcher.start()
     watcher.join(10)
     assert ended and watcher.failure and "not ready after" in watcher.failure
+
+
+PYDANTIC = """ray::deploy() (pid=1)
+pydantic_core._pydantic_core.ValidationError: 1 validation error for AutoscalingConfig
+  Value error, max_replicas (2) must be greater than or equal to min_replicas (5)! [type=value_error, input_value={'a': [1]}]
+    For further information visit https://errors.pydantic.dev/2.14/v/value_error
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (PYDANTIC, "max_replicas (2) must be greater than or equal to min_replicas (5)!"),
+        ("Traceback\n  File x\nValueError: engine relief: no\n", "engine relief: no"),
+        ("deployments.models.errors.ModelUnavailable: no weights", "no weights"),
+        ("Traceback\nKeyError: 'x'", "KeyError: 'x'"),
+        ("\n", "the application could not be deployed"),
+    ],
+)
+def test_of_a_stack_trace_the_sentence_is_said(message: str, said: str) -> None:
+    assert progress.last_sentence(message) == said
+
+
+def test_a_failed_start_names_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray import serve
+
+    def named(value: str, **more: Any) -> SimpleNamespace:
+        return SimpleNamespace(status=SimpleNamespace(value=value), message="", **more)
+
+    broken = named("UNHEALTHY")
+    broken.message = PYDANTIC
+    app = named("DEPLOY_FAILED", deployments={"Ingress": named("HEALTHY"), "SplatPacker": broken})
+    monkeypatch.setattr(serve, "status", lambda: SimpleNamespace(applications={"splatcast": app}))
+    assert progress._deployment_state() == ("failed", f"SplatPacker: {progress.last_sentence(PYDANTIC)}")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (
+            {"autoscaling_config": {"min_replicas": 5, "max_replicas": 2}},
+            r"deployments\.SplatPacker\.autoscaling_config: max_replicas \(2\) must be greater .* min_replicas \(5\)",
+        ),
+        ({"max_ongoing_requests": 0}, r"config\.applications\.0\.deployments\.0\.max_ongoing_requests: "),
+    ],
+)
+def test_a_scale_that_serve_refuses_is_refused_before_ray_starts(entry: dict[str, Any], words: str) -> None:
+    application = {"name": "a", "import_path": "deployments.graph:build_app", "deployments": [{"name": "SplatPacker", **entry}]}
+    with pytest.raises(ValueError, match=words) as refused:
+        serve_config.check_scale({"applications": [application]})
+    assert "\n" not in str(refused.value) and "pydantic" not in str(refused.value)
 
 
 def test_a_token_that_replicas_would_refuse_is_refused_before_ray_starts(clean: pytest.MonkeyPatch) -> None:
