@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -91,9 +92,21 @@ def check_scale(config: dict[str, Any]) -> None:
 
 
 def sentence(where: str, error: ValidationError) -> str:
-    """What pydantic refuses, in one line."""
-    found = (".".join(map(str, (where, *detail["loc"]))) + f": {detail['msg']}" for detail in error.errors())
-    return "; ".join(text.replace("Value error, ", "") for text in found)
+    """What pydantic refuses, in one line: where, what was expected, and what came."""
+    return "; ".join(".".join(map(str, (where, *detail["loc"]))) + f": {_words(detail)}" for detail in error.errors())
+
+
+def _words(detail: ErrorDetails) -> str:
+    text = detail["msg"].removeprefix("Value error, ")
+    if not text.startswith(_EXPECTS):
+        return text
+    expected = text.removeprefix(_EXPECTS)
+    number = "a number " if expected.startswith(("greater", "less")) else ""
+    return f"expected {number}{expected}, got {detail['input']!r:.80}"
+
+
+_EXPECTS = "Input should be "
+"""Begins most of pydantic's sentences, which do not say what came; those of our own validators do."""
 
 
 def _known_keys(where: str, section: dict[str, Any], valid: Collection[str]) -> None:

@@ -208,7 +208,21 @@ def test_a_key_that_serve_would_pass_over_is_refused(
     ("wrong", "words"),
     [
         (config({"engin": {}}), "args: GraphArgs: 'engin' is unknown"),
-        (config({"batch": {"max_size": 0}}), "args.batch.max_size: "),
+        (
+            config({"batch": {"max_size": 0}}),
+            "^args.batch.max_size: expected a number greater than or equal to 1, got 0$",
+        ),
+        (config({"engine": {"name": 3}}), "^args.engine.name: expected a valid string, got 3$"),
+        (config({"options": {"colors": "x"}}), "^args.options.colors: expected 'jpeg' or 'own', got 'x'$"),
+        (config({"session": {"max_views": 0}}), "^args.session: max_views: expected more than 0, got 0$"),
+        *(
+            (
+                config({"access": {name: wrong}}),
+                rf"^args\.access\.{name}: expected a list of texts \(\[\] for none\), or '\*' for any, got {got}$",
+            )
+            for name in ("hosts", "origins", "embed")
+            for wrong, got in (("cam.example", "'cam.example'"), ([1], r"\[1\]"), (5, "5"))
+        ),
         (config({"engine": {"name": "magic"}}), "magic"),
         (config({"engine": {"params": {"foo": 1}}}), "engine relief: parameter 'foo' is unknown; valid are "),
         (config("relief"), "args: "),
