@@ -241,7 +241,7 @@ class Stream:
         """End the session."""
         await self._websocket.close()
 
-    async def __aiter__(self) -> AsyncIterator[Reply]:
+    async def __aiter__(self) -> AsyncGenerator[Reply, None]:
         """The replies, until either side closes.
 
         Raises:
