@@ -397,6 +397,13 @@ def test_one_command_does_both(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert ended.value.code == 0 and "splatcast PHOTO … -o DIR" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("arguments", [["-o", "--help"], ["-o", "-h"], ["--out", "--help"], ["photo.jpg", "--help"]])
+def test_the_help_for_photos_is_where_the_servers_help_says(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        splatcast(arguments)
+    assert ended.value.code == 0 and "--overwrite" in capsys.readouterr().out
+
+
 def start(*arguments: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "deployments.photos", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
