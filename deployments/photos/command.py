@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _maker(args: argparse.Namespace, wishes: dict[str, str], stop: threading.Eve
         raise CommandError("--engine, --param: a server has its own engine; leave them out, or leave out --url")
     try:
         token = token_from(os.environ)
-        return RemoteMaker(args.url, wishes, token, args.patience_s, stop)
+        return RemoteMaker(args.url, wishes, token, args.patience_s, stop, tell=partial(print, "splatcast:", file=sys.stderr))
     except ValueError as error:
         raise CommandError(str(error)) from None
     except Stopped:
