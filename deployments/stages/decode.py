@@ -42,7 +42,7 @@ from deployments.splats.lifting import scale_camera
 from deployments.stages import png_rows
 from deployments.stages.color import needs_conversion, to_srgb
 from deployments.stages.confined import FEW_AT_A_TIME, Bounds, decode_confined
-from deployments.stages.image_files import KINDS, Kind, Picture, is_grey_16, read_picture
+from deployments.stages.image_files import KINDS, Kind, Picture, is_grey_16, names_of, read_picture
 from deployments.stages.jpeg_metadata import strip_metadata
 from deployments.stages.transparency import fill_transparent
 from deployments.stream import known_cameras
@@ -231,7 +231,7 @@ def decode_view(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> View:
 
 def _read_header(data: bytes, limits: FrameLimits) -> Picture:
     if not data:
-        raise FrameEmpty
+        raise FrameEmpty(names_of(limits.formats))
     if len(data) > limits.max_frame_bytes:
         raise FrameTooLarge(len(data), limits.max_frame_bytes)
     picture = read_picture(data, limits.formats)

@@ -32,11 +32,13 @@ class FrameError(StreamError):
     """Base of the refusals of a single frame."""
 
 
+@dataclass(eq=False)
 class FrameEmpty(FrameError):
     """A frame without any bytes."""
 
+    expected: str = "JPEG, PNG or WebP"
     code = "frame_empty"
-    sentence = "The frame is empty: expected the bytes of a JPEG, PNG or WebP image."
+    sentence = "The frame is empty: expected the bytes of a {expected} image."
 
 
 @dataclass(eq=False)
