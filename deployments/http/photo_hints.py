@@ -51,7 +51,7 @@ def curl(request: Request) -> str:
     """The command that sends a photo to where the request went."""
     before, found, _ = request.url.path.partition(PATH)
     path = before + PATH if found else request.url.path
-    return f"curl --data-binary @photo.jpg '{request.url.scheme}://{request.url.netloc}{path}' -OJ"
+    return f"curl --data-binary @photo.jpg '{request.url.scheme}://{request.url.netloc}{path}' --fail-with-body -OJ"
 
 
 def _file_name(text: str) -> str:

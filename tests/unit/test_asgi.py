@@ -176,7 +176,7 @@ def test_the_ply_opens_in_an_independent_reader(client: TestClient) -> None:
             b"data:image/jpeg;base64,/9j/4AAQ",
             415,
             "http_415",
-            "curl --data-binary @photo.jpg 'http://testserver/api/splat'",
+            "curl --data-binary @photo.jpg 'http://testserver/api/splat' --fail-with-body -OJ",
         ),
         ("format=ply", base64.b64encode(jpeg()), 415, "http_415", "looks like base64"),
     ],
@@ -247,6 +247,13 @@ def test_the_fields_of_a_form_are_checked_like_the_querys_parameters(
 def test_a_form_says_which_file_it_wants(client: TestClient) -> None:
     answer = client.post("/api/splat", files={"file": ("photo.jpg", jpeg())}, data={"format": "splat"})
     assert answer.status_code == 200 and '.splat"' in answer.headers["content-disposition"]
+
+
+def test_every_command_that_is_shown_fails_where_the_server_refuses() -> None:
+    root = Path(__file__).parents[2]
+    pages = [root / "README.md", *(root / "docs").glob("*.md")]
+    shown = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines() if "curl" in line and "-OJ" in line]
+    assert len(shown) >= 3 and all("--fail-with-body -OJ" in line for line in shown)
 
 
 def test_a_forgotten_at_is_recognised(client: TestClient) -> None:
