@@ -246,6 +246,8 @@ class ProtocolMismatch(StreamError):
     close_code = 1008
 
     def __str__(self) -> str:
+        if self.client is None:
+            return f"'hello': the key 'protocol' is missing: this server speaks {self.server}."
         newer = "client" if not isinstance(self.client, int) or self.client < self.server else "server"
         return f"The client speaks protocol {self.client!r:.20}; this server speaks {self.server}: update the {newer}."
 

@@ -361,7 +361,8 @@ class Session:
             seq = self._last_seq + 1
         if seq is not None:
             if not self._last_seq < seq <= MAX_SEQ:
-                self._refuse(BadMessage(f"'frame.seq': expected more than {self._last_seq}, 2**53 - 1 at most, got {seq}"), seq)
+                expected = f"a whole number from {self._last_seq + 1} to 2**53 - 1"
+                self._refuse(BadMessage(f"'frame.seq': expected {expected}, got {seq}"), seq)
                 return
             self._last_seq = seq
         if error := self._why_not(capture, size):
