@@ -341,7 +341,7 @@ def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(prog="python -m deployments.cast", description="Watch a room's cameras, or be one.")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--room", required=True, help="its name, or the key from a link")
-    shared.add_argument("--url", default=DEFAULT_URL, help="of the server (%(default)s)")
+    shared.add_argument("--url", default=DEFAULT_URL, help="of the server or its page (%(default)s)")
     shared.add_argument("--name", default="", help="what to be called in the room")
     shared.add_argument("--token", default=os.environ.get("SPLATCAST_TOKEN") or None, help="of the server ($SPLATCAST_TOKEN)")
     shared.add_argument("--patience-s", type=positive, default=60.0, help="how long the server may be gone (%(default)s)")

@@ -69,7 +69,8 @@ def _make(args: argparse.Namespace) -> int:
     tally = Tally(failures=found.problems)
     ledger = Ledger(args.out, args.overwrite)
     with ledger.open(), closing(_maker(args, wishes, stop)) as maker:
-        print(f"{maker.engine.label} ({maker.engine.licence}); {_found(found.sources, found.passed_over)}", file=sys.stderr)
+        engine = f"{maker.engine.label} ({maker.engine.licence})"
+        print("; ".join(filter(None, (engine, _found(found.sources, found.passed_over)))), file=sys.stderr)
         progress = Progress(tally, _expected(found.sources, pace), sys.stderr)
         with _interruptible(stop, ledger, progress):
             jobs = Plan(ledger, maker, wishes, pace, tally, stop).jobs(found.sources)
