@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,8 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 _LAST_PICTURE_S = 2.0
 """What a source may take to notice that nobody wants more."""
 _REPORT_S = 5.0
+_QUIET_S = 3.0
+"""Without a frame, after which a person wants to know what is waited for. The first one of a room that is shown comes sooner."""
 
 
 async def watch(url: str, room: str, *, name: str = "", camera: str = "", **settings: Any) -> AsyncGenerator[Splats, None]:
@@ -69,11 +72,13 @@ async def watch(url: str, room: str, *, name: str = "", camera: str = "", **sett
             with suppress(ClientError):  # It broke; the next one is being opened.
                 if camera:
                     await stream.watch(camera)
-                async for reply in stream:
-                    if isinstance(reply, Splats):
-                        yield reply
-                    elif ended := _room_ended(reply):
-                        break
+                # Closed here, and not by the loop once it ends, when all that is still open is closed at once.
+                async with aclosing(aiter(stream)) as replies:
+                    async for reply in replies:
+                        if isinstance(reply, Splats):
+                            yield reply
+                        elif ended := _room_ended(reply):
+                            break
             if ended:
                 raise ended
 
@@ -295,13 +300,23 @@ async def _publish(args: argparse.Namespace) -> None:
 
 
 async def _watch(args: argparse.Namespace) -> None:
-    tally, began_s = _Tally(), time.monotonic()
-    seen = watch(args.url, args.room, name=args.name, camera=args.camera, token=args.token, patience_s=args.patience_s)
-    async for splats in seen:
-        tally.add({"frames": 1, "bytes": len(splats.data)})
-        if args.seconds and time.monotonic() - began_s > args.seconds:
-            break
+    tally = _Tally()
+    with suppress(*TIMEOUTS):
+        await asyncio.wait_for(_count(args, tally), args.seconds or None)
     tally.tell()
+
+
+async def _count(args: argparse.Namespace, tally: "_Tally") -> None:
+    waits = "nothing yet: waiting for a camera in the room, or for the server"
+    quiet = asyncio.get_running_loop().call_later(_QUIET_S, partial(print, waits, file=sys.stderr))
+    seen = watch(args.url, args.room, name=args.name, camera=args.camera, token=args.token, patience_s=args.patience_s)
+    try:
+        async with aclosing(seen):
+            async for splats in seen:
+                quiet.cancel()
+                tally.add({"frames": 1, "bytes": len(splats.data)})
+    finally:
+        quiet.cancel()
 
 
 class _Tally:
@@ -326,7 +341,7 @@ def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(prog="python -m deployments.cast", description="Watch a room's cameras, or be one.")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--room", required=True, help="its name, or the key from a link")
-    shared.add_argument("--url", default=DEFAULT_URL, help="of the server (%(default)s)")
+    shared.add_argument("--url", default=DEFAULT_URL, help="of the server or its page (%(default)s)")
     shared.add_argument("--name", default="", help="what to be called in the room")
     shared.add_argument("--token", default=os.environ.get("SPLATCAST_TOKEN") or None, help="of the server ($SPLATCAST_TOKEN)")
     shared.add_argument("--patience-s", type=positive, default=60.0, help="how long the server may be gone (%(default)s)")

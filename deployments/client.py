@@ -24,6 +24,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 import simplejpeg
@@ -241,7 +242,7 @@ class Stream:
         """End the session."""
         await self._websocket.close()
 
-    async def __aiter__(self) -> AsyncIterator[Reply]:
+    async def __aiter__(self) -> AsyncGenerator[Reply, None]:
         """The replies, until either side closes.
 
         Raises:
@@ -329,7 +330,8 @@ async def connect(
     """Open a session; closed at the end of the block.
 
     Args:
-        url: Such as ``ws://127.0.0.1:8000/ws``. Connected directly, whatever proxies the environment names.
+        url: Such as ``ws://127.0.0.1:8000/ws``, or the page's, ``http://127.0.0.1:8000/``. Connected directly, whatever proxies
+            the environment names.
         token: The server's access token, where it has one. Sent as a header, so that it is in nobody's log of addresses.
         codecs: Codecs this program decodes, best first.
         options: Changes to the server's defaults; see :class:`~deployments.stream.options.FrameOptions`.
@@ -356,6 +358,16 @@ async def connect(
         yield stream
 
 
+def socket_url(url: str) -> str:
+    """The address of the stream: ``url`` itself, or where a page's address (``https://host/…``) has it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        return url
+    path = parts.path if parts.path.endswith("/ws") else parts.path.rstrip("/") + "/ws"
+    # Without what is for the page: its query, and the key of a room behind #.
+    return urlunsplit((parts.scheme.replace("http", "ws"), parts.netloc, path, "", ""))
+
+
 async def open_socket(url: str, open_timeout_s: float, offer_deflate: bool, token: str | None) -> ClientConnection:
     """A connected WebSocket, before anything was said on it; for the parameters see :func:`connect`.
 
@@ -364,7 +376,7 @@ async def open_socket(url: str, open_timeout_s: float, offer_deflate: bool, toke
     """
     try:
         return await open_websocket(
-            url,
+            socket_url(url),
             additional_headers={} if token is None else {"Authorization": f"Bearer {token}"},
             compression="deflate" if offer_deflate else None,
             max_size=None,

@@ -6,7 +6,7 @@ Every section is a dataclass that its part of the code uses as it is, so a limit
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from deployments.splats.codecs import CODECS, depth_heads, planes_heads
 from deployments.stages.decode import FrameLimits, PhotoLimits
@@ -21,6 +21,15 @@ from deployments.stream.session_settings import SessionLimits
 
 ANY_BELOW = "*."
 """Begins a host that stands for every name below a domain."""
+
+
+def _is_listed(value: Any) -> Any:
+    if value != "*" and not (isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)):
+        raise ValueError(f"expected a list of texts ([] for none), or '*' for any, got {value!r:.80}")
+    return value
+
+
+Listed = Annotated[tuple[str, ...] | Literal["*"], BeforeValidator(_is_listed)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +47,9 @@ class AccessSettings:
         max_sessions_per_address: Sessions that an ingress replica serves for one client address. Enough for a school behind one.
     """
 
-    origins: tuple[str, ...] | Literal["*"] = ()
-    hosts: tuple[str, ...] | Literal["*"] = "*"
-    embed: tuple[str, ...] | Literal["*"] = ()
+    origins: Listed = ()
+    hosts: Listed = "*"
+    embed: Listed = ()
     max_sessions_per_address: int = 100
 
 

@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deployments.recording", description="Recordings of the stream.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     record = verbs.add_parser("record", help="have a server make splats of pictures, and record them")
-    record.add_argument("url", help="such as ws://127.0.0.1:8000/ws")
+    record.add_argument("url", help="of the server or its page, such as ws://127.0.0.1:8000/ws or http://127.0.0.1:8000/")
     record.add_argument("out", type=Path)
     record.add_argument("pictures", type=Path, nargs="+", help="JPEG, PNG or WebP, a frame each, in this order")
     record.add_argument("--fps", type=positive, default=10.0, help="pace at which it plays (10)")

@@ -27,6 +27,7 @@ from deployments.http.health import Health
 from deployments.http.middleware import AccessGate, PageHeaders
 from deployments.http.pages import STATIC_FOLDER, PageRedirects, ViewerFiles
 from deployments.http.photo import Photos
+from deployments.http.photo_hints import wrong_way
 from deployments.http.room_links import RelayClient, RoomLinks
 from deployments.http.socket import endpoint
 from deployments.http.status import GraphState, Status
@@ -91,6 +92,8 @@ def create_app(
         Route("/api/status", api.status),
         Route("/api/sample", api.sample),
         Route("/api/splat", photos.splat, methods=["POST"]),
+        Route("/api/splat", wrong_way, methods=["GET", "PUT", "PATCH", "DELETE"]),
+        Route("/api/splat/{rest:path}", wrong_way, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
         Route("/api/picture", photos.picture, methods=["POST"]),
         # Among the files that need no token: it is to be seen before anything is asked.
         Route(f"/static/{RECORDING_PATH.name}", viewer.beside(RECORDING_PATH)),

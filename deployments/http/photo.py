@@ -4,9 +4,8 @@
 """
 
 import asyncio
-import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -22,10 +21,12 @@ from starlette.responses import Response
 from deployments.config import GraphArgs
 from deployments.http.access import Places
 from deployments.http.admitted import AdmittedPipeline
+from deployments.http.photo_hints import forgotten_at, how_to_send
 from deployments.pipeline import Overloaded
 from deployments.splats.files import FORMATS, FileOptions
+from deployments.stages.image_files import names_of
 from deployments.stages.pictures import encode_picture
-from deployments.stream.errors import FrameEmpty, FrameError, FrameTooLarge, ImageBroken, UnsupportedImage
+from deployments.stream.errors import FrameEmpty, FrameError, FrameTooLarge
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.messages import Engine
 from deployments.stream.options import FrameOptions
@@ -42,6 +43,8 @@ MAX_UPLOADS_PER_ADDRESS = 8
 """So that one client can't hold them all."""
 FORM_BYTES = 64 * 1024
 """Of a form's other parts, all together."""
+MAX_FIELDS, MAX_FIELD_CHARACTERS = 64, 256
+"""Of a form's text fields: twice as many as there are parameters, each longer than any value."""
 PICTURE_PX = 1920
 """Longer side of a picture for the viewer, which never sends a larger one."""
 MAX_HELD_BYTES = 256 * 1024 * 1024
@@ -68,16 +71,27 @@ class Photos:
         self._held_bytes = 0
 
     async def splat(self, request: Request) -> Response:
-        """Answer one request. Query: ``format``, ``layout``, ``frame``, and any option of a stream by its name."""
+        """Answer one request. Query: ``format``, ``layout``, ``frame``, and any option of a stream by its name.
+
+        A form may have them as its text fields instead.
+        """
         engine = await self._describe()
-        options, file = self._options(request, engine)
-        frame = await self._through(self._pipeline, request, options, file)
+        query = dict(request.query_params)
+        self._wishes(query, engine)  # Those of the query are refused before the picture is read.
+
+        def wishes(fields: Mapping[str, str]) -> tuple[FrameOptions, FileOptions]:
+            for name in fields:
+                if name in query:
+                    raise HTTPException(400, f"{name!r:.60} is in the address and in the form: expected it once")
+            return self._wishes({**query, **fields}, engine)
+
+        frame, file = await self._through(self._pipeline, request, wishes)
         return _file(frame, file.format, engine)
 
     async def picture(self, request: Request) -> Response:
         """Answer with the picture, upright and in sRGB: a JPEG, or a PNG if some of it is transparent."""
         options = replace(self._args.options, inference_px=PICTURE_PX, fov_deg=0.0)
-        decoded = await self._through(self._pipeline.decode, request, options, FileOptions())
+        decoded, _ = await self._through(self._pipeline.decode, request, lambda _: (options, FileOptions()))
         alpha = decoded.alphas[0] if decoded.alphas else None
         data, media_type = await asyncio.to_thread(encode_picture, decoded.views[0], alpha, PICTURE_PX)
         return Response(data, media_type=media_type, headers={"x-splatcast-fov-deg": f"{decoded.fov_deg:.3f}"})
@@ -86,14 +100,14 @@ class Photos:
         self,
         stages: Callable[[Capture], Awaitable[Outcome | FrameError]],
         request: Request,
-        options: FrameOptions,
-        file: FileOptions,
-    ) -> Outcome:
-        """What the graph, or its first stage, makes of the picture in a request."""
+        wishes: Callable[[Mapping[str, str]], tuple[FrameOptions, FileOptions]],
+    ) -> tuple[Outcome, FileOptions]:
+        """What the graph, or its first stage, makes of the picture in a request, and the file that its form's fields wish for."""
         with self._places.take(request.scope):
             try:
                 with anyio.fail_after(BODY_TIMEOUT_S):
-                    body = await self._picture(request)
+                    body, fields = await self._picture(request)
+                options, file = wishes(fields)
                 frame = FrameRequest(options, frame_id=f"photo-{uuid4().hex[:12]}/0", file=file)
                 outcome = await stages(Capture((body,), frame))
             except TimeoutError:
@@ -101,19 +115,19 @@ class Photos:
             except Overloaded:
                 raise HTTPException(503, "The server is busy: try again in a moment.", {"retry-after": "1"}) from None
         if isinstance(outcome, FrameError):
-            if hint := _how_to_send(outcome, body, request):
+            if hint := how_to_send(outcome, body, request):
                 raise HTTPException(415, hint)
             raise outcome
-        return outcome
+        return outcome, file
 
-    def _options(self, request: Request, engine: Engine) -> tuple[FrameOptions, FileOptions]:
+    def _wishes(self, wishes: Mapping[str, str], engine: Engine) -> tuple[FrameOptions, FileOptions]:
         try:
-            return photo_options(dict(request.query_params), self._args.options, self._args.option_limits, origin_comments(engine))
+            return photo_options(wishes, self._args.options, self._args.option_limits, origin_comments(engine))
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
 
-    async def _picture(self, request: Request) -> bytes:
-        """The picture in a request, read no further than the limit.
+    async def _picture(self, request: Request) -> tuple[bytes, dict[str, str]]:
+        """The picture in a request, read no further than the limit, and the form's text fields if it is one.
 
         Raises:
             FrameTooLarge: If there is more.
@@ -128,10 +142,10 @@ class Photos:
         is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
         body = self._bounded(request, int(declared), limit + (FORM_BYTES if is_form else 0))
         async with aclosing(body):  # So that what it holds is given back at once, also if a form breaks off reading.
-            picture = await _only_file(request, body) if is_form else b"".join([chunk async for chunk in body])
+            picture, fields = await _read_form(request, body) if is_form else (b"".join([chunk async for chunk in body]), {})
         if not picture:
-            raise FrameEmpty
-        return picture
+            raise FrameEmpty(names_of(self._args.photos.formats))
+        return picture, fields
 
     async def _bounded(self, request: Request, declared: int, limit: int) -> AsyncGenerator[bytes, None]:
         """The request's body, piece by piece, while it keeps to the limits; what is beyond them is drained."""
@@ -154,21 +168,31 @@ class Photos:
             self._held_bytes -= got
 
 
-async def _only_file(request: Request, body: AsyncGenerator[bytes, None]) -> bytes:
-    """The one file of a form; its other fields are passed over.
+async def _read_form(request: Request, body: AsyncGenerator[bytes, None]) -> tuple[bytes, dict[str, str]]:
+    """The one file of a form, and its text fields.
 
     Raises:
-        HTTPException: If there is none, or more than one, or the form is broken.
+        HTTPException: If there is none, or more than one, a field is too long or comes twice, or the form is broken.
     """
     try:
-        form = await MultiPartParser(request.headers, body, max_files=8, max_fields=64, max_part_size=FORM_BYTES).parse()
+        parser = MultiPartParser(request.headers, body, max_files=8, max_fields=MAX_FIELDS, max_part_size=FORM_BYTES)
+        form = await parser.parse()
     except MultiPartException as error:
         raise HTTPException(400, f"The form can't be read: {error.message}") from None
-    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
     try:
+        fields: dict[str, str] = {}
+        for name, text in form.multi_items():
+            if isinstance(text, UploadFile):
+                continue
+            if name in fields or len(text) > MAX_FIELD_CHARACTERS:
+                raise HTTPException(400, f"{name!r:.60}: expected one field of at most {MAX_FIELD_CHARACTERS} characters")
+            fields[name] = text
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         if len(files) != 1:
-            raise HTTPException(400, f"The form holds {len(files)} files: expected one picture (send a request for each).")
-        return await files[0].read()
+            hint = forgotten_at(fields) if not files else ""
+            way = hint or "expected one picture (send a request for each)."
+            raise HTTPException(400, f"The form holds {len(files)} files: {way}")
+        return await files[0].read(), fields
     finally:
         await form.close()
 
@@ -192,24 +216,6 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
     except Exception:
         # ClientDisconnect, OSError, and under Serve whatever the cancelled call to its proxy looks like: to us all one thing.
         raise HTTPException(400, "The upload was broken off.") from None
-
-
-def _how_to_send(error: FrameError, body: bytes, request: Request) -> str:
-    """For people whose program changed the picture on its way: the command that does not. Empty if it is not that."""
-    url = f"{request.url.scheme}://{request.url.netloc}{request.url.path}"
-    command = f"curl --data-binary @photo.jpg '{url}' -OJ"
-    if isinstance(error, UnsupportedImage):
-        if body.startswith(b"data:"):
-            return f"The body is a data URL, which is text: decode it, or send the file: {command}"
-        if _BASE64.fullmatch(body[:4096]):
-            return f"The body looks like base64, which is text: decode it, or send the file: {command}"
-    as_form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    if isinstance(error, ImageBroken) and as_form and len(body) > 1000 and not re.search(rb"[\r\n]", body):
-        return f"The picture has no line feed in it, as if it were sent with curl's -d, which removes them: {command}"
-    return ""
-
-
-_BASE64 = re.compile(rb"[A-Za-z0-9+/=\r\n]{64,}")
 
 
 def _file(frame: PackedFrame, name: str, engine: Engine) -> Response:

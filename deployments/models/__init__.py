@@ -34,6 +34,19 @@ def check_engine(engine: str, params: dict[str, Any] | None = None) -> None:
         raise ValueError(f"engine {engine!r} is unknown; valid are {', '.join(ENGINES)}")
     if engine == "da3":
         da3_weights.check(params or {})
+    else:  # The others' modules are light.
+        _check_names(engine, params or {})
+
+
+def _check_names(engine: str, params: dict[str, Any]) -> Any:
+    """The engine's class, if it has all these parameters."""
+    module, name = ENGINES[engine]
+    factory = getattr(import_module(module), name)
+    valid = inspect.signature(factory).parameters
+    for key in params:
+        if key not in valid:
+            raise ValueError(f"engine {engine}: parameter {key!r} is unknown; valid are {', '.join(valid) or 'none'}")
+    return factory
 
 
 def fetch_engine(engine: str, params: dict[str, Any]) -> None:
@@ -58,11 +71,5 @@ def load_model(engine: str, **params: Any) -> SplatModel:
         ValueError: If there is no such engine, or it has no such parameter; the message names the valid ones.
     """
     check_engine(engine, params)
-    module, name = ENGINES[engine]
-    factory = getattr(import_module(module), name)
-    valid = inspect.signature(factory).parameters
-    for key in params:
-        if key not in valid:
-            raise ValueError(f"engine {engine}: parameter {key!r} is unknown; valid are {', '.join(valid) or 'none'}")
-    model: SplatModel = factory(**params)
+    model: SplatModel = _check_names(engine, params)(**params)
     return model

@@ -11,7 +11,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asks_for_files(arguments):
         from deployments.photos.command import main as make_files
 
-        return make_files(arguments)
+        # Also where -o would take it for the folder's name: "splatcast --help" sends people to "splatcast -o --help".
+        return make_files(["--help"] if {"-h", "--help"} & set(arguments) else arguments)
     from deployments.ops.launch import main as launch
 
     return launch(arguments)

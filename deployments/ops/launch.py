@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from deployments.ops.progress import Watcher, say
 from deployments.ops.reach import allow, warning
-from deployments.ops.serve_config import load_config, use_model
+from deployments.ops.serve_config import check_keys, check_scale, load_config, sentence, use_model
 
 PACKAGE = Path(__file__).parents[1]
 ROOT = PACKAGE.parent
@@ -87,10 +87,16 @@ def _launch(options: argparse.Namespace) -> int:
     profile = options.profile or ("gpu" if _has_gpu() and find_spec("depth_anything_3") else "cpu")
     if _has_gpu() and profile == "cpu" and not options.profile:
         say("this machine has a GPU: 'make install-da3' lets it predict real Gaussians")
+    path = options.config or _shipped(CONFIGS[profile])
     try:
-        config = load_config(options.config or _shipped(CONFIGS[profile]))
+        config = load_config(path)
     except ValueError as error:
         raise LaunchError(str(error)) from None
+    set_environment()  # Before the first import of Ray.
+    try:
+        check_keys(config)
+    except ValueError as error:
+        raise LaunchError(f"{path}: {error}") from None
     http = config["http_options"]
     http["host"] = options.host or http.get("host") or "127.0.0.1"
     http["port"] = options.port or http.get("port") or 8000
@@ -105,8 +111,13 @@ def _launch(options: argparse.Namespace) -> int:
     if profile == "gpu" and not _has_gpu():
         raise LaunchError("PROFILE=gpu, but this machine shows no NVIDIA GPU: install its driver, or use PROFILE=cpu")
     check_address(http["host"], http["port"])
+    # Its successors, two environment variables, are not read by Ray 2.60.
+    warnings.filterwarnings("ignore", "The `metrics_interval_s` field", DeprecationWarning)
+    try:
+        check_scale(config)
+    except ValueError as error:
+        raise LaunchError(f"{path}: {error}") from None
     fetch(config)
-    set_environment()
     # Replicas import the package from wherever this process found it.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
@@ -158,7 +169,7 @@ def check_graph(config: dict[str, Any], profile: str) -> None:
         args = GraphArgs.model_validate(application.get("args") or {})
         check_engine(args.engine.name, args.engine.params)
     except ValidationError as error:
-        raise LaunchError(_sentence("args", error)) from None
+        raise LaunchError(sentence("args", error)) from None
     except (ValueError, ModelUnavailable) as error:
         hint = " PROFILE=cpu runs the embedded engine." if profile == "gpu" else ""
         raise LaunchError(f"{error}{hint}") from None
@@ -183,11 +194,6 @@ def check_token() -> str | None:
         return token_from(os.environ)
     except ValueError as error:
         raise LaunchError(str(error)) from None
-
-
-def _sentence(where: str, error: ValidationError) -> str:
-    found = (".".join(map(str, (where, *detail["loc"]))) + f": {detail['msg']}" for detail in error.errors())
-    return "; ".join(text.replace("Value error, ", "") for text in found)
 
 
 def check_address(host: Any, port: Any) -> None:
@@ -253,17 +259,10 @@ def read_environment_file(path: Path) -> dict[str, str]:
 
 
 def _serve(config_path: Path, url: str, timeout_s: float, hint: str) -> int:
-    # Its successors, two environment variables, are not read by Ray 2.60.
-    warnings.filterwarnings("ignore", "The `metrics_interval_s` field", DeprecationWarning)
     import click
     import ray
-    from ray.serve.schema import ServeDeploySchema
     from ray.serve.scripts import cli
 
-    try:
-        ServeDeploySchema.model_validate(yaml.safe_load(config_path.read_text()))
-    except ValidationError as error:
-        raise LaunchError(_sentence("config", error)) from None
     # We say ourselves what it starts, in fewer words; its errors go to stderr.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     asked = threading.Event()

@@ -1,6 +1,7 @@
 """How far the start has come, on the terminal: what is still starting, that it is ready and where, or why it failed."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -87,15 +88,22 @@ def _deployment_state() -> tuple[str, str | None]:
         return "starting Serve …", None
     for application in applications.values():
         if application.status.value == "DEPLOY_FAILED":
-            causes = [d.message for d in application.deployments.values() if d.message and d.status.value != "HEALTHY"]
-            return "failed", _last_line("\n".join(causes) or application.message)
+            causes = {name: d.message for name, d in application.deployments.items() if d.message and d.status.value != "HEALTHY"}
+            told = "; ".join(f"{name}: {last_sentence(message)}" for name, message in causes.items())
+            return "failed", told or last_sentence(application.message)
         waiting = [name for name, d in application.deployments.items() if d.status.value not in ("HEALTHY", "RUNNING")]
         if waiting:
             return f"starting {', '.join(waiting)} …", None
     return "starting the graph …", None
 
 
-def _last_line(message: str) -> str:
-    """The sentence at the end of a stack trace."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else "the application could not be deployed"
+def last_sentence(message: str) -> str:
+    """What the exception at the end of a stack trace says."""
+    lines = [line.strip() for line in message.splitlines() if line.strip() and not _PYDANTIC_LINK.match(line)]
+    return _BEFORE.sub("", _PYDANTIC_VALUE.sub("", lines[-1])) if lines else "the application could not be deployed"
+
+
+_PYDANTIC_LINK = re.compile(r"\s*For further information visit ")
+_PYDANTIC_VALUE = re.compile(r" \[type=\w+, input_value=.*\]$")
+_BEFORE = re.compile(r"^(Value error, |([\w.]+\.)?(ValueError|ModelUnavailable|NoGpuError): )")
+"""Of errors whose sentence is for people; with others, the class says something."""

@@ -1,9 +1,13 @@
 """A serve config as a person wrote it: read, its shape checked, and a model put in it."""
 
+from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -30,6 +34,87 @@ def load_config(path: Path) -> dict[str, Any]:
     except _ShapeError as error:
         raise ValueError(f"{path}: {error}") from None
     return config
+
+
+def check_keys(config: dict[str, Any]) -> None:
+    """Check that Serve knows every key: it passes over those that it does not, and with a misspelt ``args`` all that is in it.
+
+    Imports Ray, which reads its environment then.
+
+    Args:
+        config: As :func:`load_config` returns it.
+
+    Raises:
+        ValueError: It does not know one; the sentence names the one that was meant, or all that there are.
+    """
+    from ray.serve.config import AutoscalingConfig
+    from ray.serve.schema import (
+        DeploymentSchema,
+        HTTPOptionsSchema,
+        RayActorOptionsSchema,
+        ServeApplicationSchema,
+        ServeDeploySchema,
+    )
+
+    _known_keys("", config, ServeDeploySchema.model_fields)
+    _known_keys("http_options", config["http_options"], HTTPOptionsSchema.model_fields)
+    for i, application in enumerate(config["applications"]):
+        _known_keys(f"applications.{i}", application, ServeApplicationSchema.model_fields)
+        for entry in application.get("deployments") or []:
+            where = f"deployments.{entry['name']}"
+            _known_keys(where, entry, DeploymentSchema.model_fields)
+            for name, schema in (("autoscaling_config", AutoscalingConfig), ("ray_actor_options", RayActorOptionsSchema)):
+                if isinstance(section := entry.get(name), dict):
+                    _known_keys(f"{where}.{name}", section, schema.model_fields)
+
+
+def check_scale(config: dict[str, Any]) -> None:
+    """Check what Serve would find only once Ray has started, or say among the lines of a stack trace.
+
+    Imports Ray, as :func:`check_keys` does.
+
+    Raises:
+        ValueError: Serve would refuse it; the sentence says where and why.
+    """
+    from ray.serve.config import AutoscalingConfig
+    from ray.serve.schema import ServeDeploySchema
+
+    where = "config"
+    try:
+        ServeDeploySchema.model_validate(config)
+        for application in config["applications"]:
+            for entry in application.get("deployments") or []:
+                where = f"deployments.{entry['name']}.autoscaling_config"
+                # Serve's own schema takes any map here.
+                AutoscalingConfig.model_validate(entry.get("autoscaling_config") or {})
+    except ValidationError as error:
+        raise ValueError(sentence(where, error)) from None
+
+
+def sentence(where: str, error: ValidationError) -> str:
+    """What pydantic refuses, in one line: where, what was expected, and what came."""
+    return "; ".join(".".join(map(str, (where, *detail["loc"]))) + f": {_words(detail)}" for detail in error.errors())
+
+
+def _words(detail: ErrorDetails) -> str:
+    text = detail["msg"].removeprefix("Value error, ")
+    if not text.startswith(_EXPECTS):
+        return text
+    expected = text.removeprefix(_EXPECTS)
+    number = "a number " if expected.startswith(("greater", "less")) else ""
+    return f"expected {number}{expected}, got {detail['input']!r:.80}"
+
+
+_EXPECTS = "Input should be "
+"""Begins most of pydantic's sentences, which do not say what came; those of our own validators do."""
+
+
+def _known_keys(where: str, section: dict[str, Any], valid: Collection[str]) -> None:
+    for name in section:
+        if name not in valid:
+            meant = get_close_matches(str(name), valid, 1)
+            way = f"did you mean {meant[0]!r}?" if meant else f"valid are {', '.join(sorted(valid))}"
+            raise ValueError(f"{where or 'the config'}: {name!r} is unknown; {way}")
 
 
 class _ShapeError(Exception):

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def _make(args: argparse.Namespace) -> int:
     tally = Tally(failures=found.problems)
     ledger = Ledger(args.out, args.overwrite)
     with ledger.open(), closing(_maker(args, wishes, stop)) as maker:
-        print(f"{maker.engine.label} ({maker.engine.licence}); {_found(found.sources, found.passed_over)}", file=sys.stderr)
+        engine = f"{maker.engine.label} ({maker.engine.licence})"
+        print("; ".join(filter(None, (engine, _found(found.sources, found.passed_over)))), file=sys.stderr)
         progress = Progress(tally, _expected(found.sources, pace), sys.stderr)
         with _interruptible(stop, ledger, progress):
             jobs = Plan(ledger, maker, wishes, pace, tally, stop).jobs(found.sources)
@@ -85,7 +87,7 @@ def _maker(args: argparse.Namespace, wishes: dict[str, str], stop: threading.Eve
         raise CommandError("--engine, --param: a server has its own engine; leave them out, or leave out --url")
     try:
         token = token_from(os.environ)
-        return RemoteMaker(args.url, wishes, token, args.patience_s, stop)
+        return RemoteMaker(args.url, wishes, token, args.patience_s, stop, tell=partial(print, "splatcast:", file=sys.stderr))
     except ValueError as error:
         raise CommandError(str(error)) from None
     except Stopped:

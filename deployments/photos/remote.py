@@ -29,6 +29,8 @@ from deployments.stream.photo_options import FILE_NAMES
 
 TIMEOUT_S = 120.0
 """Of a connection that says nothing: longer than the server's own limits for a photo."""
+_CONNECT_S = 10.0
+"""For a connection: a host that is there and behind no wall takes a round trip or two."""
 MAX_TRIES = 7
 """Of a photo that may itself be why its connection breaks; half a minute, in which a replica that was lost is replaced."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
@@ -48,6 +50,7 @@ class RemoteMaker(Maker):
         patience_s: float = 600.0,
         stop: threading.Event | None = None,
         clock_s: Callable[[], float] = time.monotonic,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Ask the server what it is.
 
@@ -58,9 +61,11 @@ class RemoteMaker(Maker):
             patience_s: How long nothing may get through.
             stop: Ends the waiting.
             clock_s: Measures patience.
+            tell: Told once, in a sentence, that and how long it waits for a server that does not answer from the start.
 
         Raises:
-            CommandError: It is no address, nobody answers, it is no Splatcast, or it refuses this client or these wishes.
+            CommandError: It is no address, its name is not known, nobody answers, it is no Splatcast, or it refuses this client or
+                these wishes.
             Stopped: Before it had answered.
         """
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -76,9 +81,11 @@ class RemoteMaker(Maker):
             raise CommandError(str(error)) from None
         self._parts, self._base = parts, parts.path.rstrip("/")
         self._host = parts.netloc.rpartition("@")[2]
+        self._address = f"{parts.scheme}://{self._host}{self._base}/"
         self._query = urlencode(wishes)
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._patience_s, self._clock_s = patience_s, clock_s
+        self._patience_s, self._clock_s, self._tell = patience_s, clock_s, tell
+        self._has_answered = False
         self._stop = stop or threading.Event()
         self._thread = threading.local()
         self._connections: list[http.client.HTTPConnection] = []
@@ -110,7 +117,7 @@ class RemoteMaker(Maker):
 
     def _answer(self, method: str, path: str, body: bytes) -> bytes:
         """The body of the answer to a request, once it is a good one."""
-        tries, wait_s = 0, _FIRST_WAIT_S
+        tries, wait_s, told = 0, _FIRST_WAIT_S, False
         while not self._stop.is_set():
             pause_s: float | None = None
             try:
@@ -118,12 +125,17 @@ class RemoteMaker(Maker):
             except ConnectionRefusedError:
                 trouble = f"nobody answers at {self._host}"
             except socket.gaierror as error:
+                if error.errno == socket.EAI_NONAME and not self._has_answered:
+                    raise CommandError(
+                        f"--url: {self._address} names {self._parts.hostname}, which is not known: check it"
+                    ) from None
                 trouble = f"the name {self._parts.hostname} is not known ({error.strerror})"
             except ssl.SSLCertVerificationError as error:
                 raise CommandError(f"the certificate of {self._host} is not trusted: {error.verify_message}") from None
             except (OSError, http.client.HTTPException) as error:
                 trouble, tries = f"the connection to {self._host} broke ({error or type(error).__name__})", tries + 1
             else:
+                self._has_answered = True
                 if status == HTTPStatus.OK:
                     self._through_s = self._clock_s()
                     return answer
@@ -141,6 +153,9 @@ class RemoteMaker(Maker):
                 raise CommandError(
                     f"nothing got through for {self._patience_s:g} s: {trouble}; the same command goes on where this one ends"
                 )
+            if not (self._has_answered or told):
+                self._tell(f"waiting for {self._address}, for {self._patience_s:g} s at most: {trouble}")
+                told = True
             # With a random part, so that those who were refused together don't come back together.
             self._stop.wait(max(pause_s or 0.0, wait_s) * random.uniform(0.75, 1.25))
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S) if pause_s is None else wait_s
@@ -155,7 +170,7 @@ class RemoteMaker(Maker):
         connection: http.client.HTTPConnection | None = getattr(self._thread, "connection", None)
         if connection is None:
             kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-            connection = self._thread.connection = kind(self._host, timeout=TIMEOUT_S)
+            connection = self._thread.connection = kind(self._host, timeout=_CONNECT_S)
             self._connections.append(connection)
         is_reused = connection.sock is not None
         try:
@@ -170,6 +185,8 @@ class RemoteMaker(Maker):
         self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes
     ) -> tuple[int, Mapping[str, str], bytes]:
         try:
+            if connection.sock is None:
+                self._connect(connection)
             with suppress(BrokenPipeError, ConnectionResetError):  # It may have answered before it had all: the answer says why.
                 connection.request(method, self._base + path, body or None, self._headers)
             response = connection.getresponse()
@@ -186,6 +203,13 @@ class RemoteMaker(Maker):
         if is_good and method == "POST" and "x-splatcast-count" not in headers:
             raise CommandError(f"what answers at {self._host} is no Splatcast")
         return response.status, headers, data
+
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        try:
+            connection.connect()
+        except TimeoutError:  # As good as refused, whatever the photo; a wall in between drops what it does not want.
+            raise ConnectionRefusedError from None
+        connection.sock.settimeout(TIMEOUT_S)
 
     def _about(self, answer: bytes) -> tuple[Engine, int]:
         try:

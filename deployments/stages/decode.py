@@ -42,7 +42,7 @@ from deployments.splats.lifting import scale_camera
 from deployments.stages import png_rows
 from deployments.stages.color import needs_conversion, to_srgb
 from deployments.stages.confined import FEW_AT_A_TIME, Bounds, decode_confined
-from deployments.stages.image_files import KINDS, Kind, Picture, is_grey_16, read_picture
+from deployments.stages.image_files import KINDS, NAMES, Kind, Picture, is_grey_16, names_of, read_picture
 from deployments.stages.jpeg_metadata import strip_metadata
 from deployments.stages.transparency import fill_transparent
 from deployments.stream import known_cameras
@@ -55,6 +55,7 @@ from deployments.stream.errors import (
     ImageSizeRefused,
     TooManyPixels,
     UnsupportedColor,
+    UnsupportedImage,
 )
 from deployments.stream.frames import Capture, Intrinsics
 from deployments.stream.options import FrameOptions
@@ -231,7 +232,7 @@ def decode_view(data: bytes, limits: FrameLimits, wanted_px: int = 0) -> View:
 
 def _read_header(data: bytes, limits: FrameLimits) -> Picture:
     if not data:
-        raise FrameEmpty
+        raise FrameEmpty(names_of(limits.formats))
     if len(data) > limits.max_frame_bytes:
         raise FrameTooLarge(len(data), limits.max_frame_bytes)
     picture = read_picture(data, limits.formats)
@@ -367,10 +368,18 @@ def _decode_with_pillow(
 def _read_depth_header(data: bytes, index: int, view: Picture, limits: FrameLimits) -> Picture:
     try:
         depth_map = _read_header(data, limits)
+    except (UnsupportedImage, UnsupportedColor) as error:
+        raise DepthRefused(f"depth {index}: {_EXPECTED_DEPTH}, got {error.got}") from None
     except FrameError as error:
         raise DepthRefused(f"depth {index}: {str(error).rstrip('.')}") from None
     if not is_grey_16(depth_map):
-        raise DepthRefused(f"depth {index}: expected a PNG of one channel of 16 bits, got another kind of image")
+        is_png = depth_map.kind == "png"
+        got = (
+            f"a PNG of {data[24]} bits a channel ({_PNG_COLORS.get(data[25], 'unknown')})"
+            if is_png
+            else f"a {NAMES[depth_map.kind]} image"
+        )
+        raise DepthRefused(f"depth {index}: {_EXPECTED_DEPTH}, got {got}")
     (width, height), (view_width, view_height) = depth_map.upright_size, view.upright_size
     if abs(math.log(width * view_height / (height * view_width))) > _SAME_SHAPE:
         raise DepthRefused(
@@ -380,6 +389,8 @@ def _read_depth_header(data: bytes, index: int, view: Picture, limits: FrameLimi
     return depth_map
 
 
+_PNG_COLORS: Final = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGBA"}
+_EXPECTED_DEPTH: Final = "expected a 16-bit grey PNG"
 _SAME_SHAPE: Final = 0.03
 """What ratios of width to height may differ by: sizes are rounded, 848×480 is called 16:9."""
 

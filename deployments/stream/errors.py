@@ -32,11 +32,13 @@ class FrameError(StreamError):
     """Base of the refusals of a single frame."""
 
 
+@dataclass(eq=False)
 class FrameEmpty(FrameError):
     """A frame without any bytes."""
 
+    expected: str = "JPEG, PNG or WebP"
     code = "frame_empty"
-    sentence = "The frame is empty: expected the bytes of a JPEG, PNG or WebP image."
+    sentence = "The frame is empty: expected the bytes of a {expected} image."
 
 
 @dataclass(eq=False)
@@ -244,6 +246,8 @@ class ProtocolMismatch(StreamError):
     close_code = 1008
 
     def __str__(self) -> str:
+        if self.client is None:
+            return f"'hello': the key 'protocol' is missing: this server speaks {self.server}."
         newer = "client" if not isinstance(self.client, int) or self.client < self.server else "server"
         return f"The client speaks protocol {self.client!r:.20}; this server speaks {self.server}: update the {newer}."
 

@@ -11,7 +11,7 @@ are skipped without building their values, so that a message of a few MB can't b
 
 from dataclasses import dataclass, field
 from operator import methodcaller
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -391,6 +391,28 @@ def _decode(data: bytes, decoders: dict[str, msgspec.msgpack.Decoder[Any]]) -> A
     except msgspec.ValidationError as error:
         # "Expected `int`, got `str` - at `$.seq`", where $ is the message.
         what, _, where = str(error).replace("`", "").partition(" - at ")
-        raise BadMessage(f"{(where or '$').replace('$', name)!r:.100}: {what[0].lower()}{what[1:120]}") from None
+        path = (where or "$").replace("$", name)
+        raise BadMessage(f"{path!r:.100}: {_in_our_words(what, decoders.get(name), path)}") from None
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"it is not valid msgpack ({error!s:.120})") from None
+
+
+def _in_our_words(what: str, decoder: msgspec.msgpack.Decoder[Any] | None, path: str) -> str:
+    """What msgspec says of a value, with the key or the values that it leaves out."""
+    if what.startswith(_MISSING):
+        return f"the key {what.removeprefix(_MISSING)!r} is missing"
+    if what.startswith(_NOT_ONE_OF) and decoder and (choices := _choices(decoder.type, path.split(".")[1:])):
+        return f"expected one of {', '.join(choices)}, got {what.removeprefix(_NOT_ONE_OF):.80}"
+    return f"{what[0].lower()}{what[1:120]}"
+
+
+_MISSING, _NOT_ONE_OF = "Object missing required field ", "Invalid enum value "
+
+
+def _choices(kind: Any, path: list[str]) -> tuple[str, ...]:
+    """The values of the field at the end of a path of keys that begins in a message; none if it has no such list."""
+    for key in path:
+        # Of "Join | None" the message.
+        message = next((each for each in (kind, *get_args(kind)) if hasattr(each, "__struct_fields__")), None)
+        kind = get_type_hints(message).get(key) if message else None
+    return get_args(kind) if get_origin(kind) is Literal else ()

@@ -55,7 +55,8 @@ def photo_options(
 def origin_comments(engine: Engine) -> tuple[str, ...]:
     """What a file says of where it comes from: the unit, and the engine with its licence."""
     unit = METRES if engine.metric else "unit: the model's own"
-    return unit, f"engine: {engine.name} ({engine.label})", f"licence: {engine.licence} {engine.licence_note}"
+    licence = f"licence: {engine.licence} {engine.licence_note}".rstrip()
+    return unit, f"engine: {engine.name} ({engine.label})", licence
 
 
 def honest_comments(comments: tuple[str, ...], intrinsics: Intrinsics) -> tuple[str, ...]:

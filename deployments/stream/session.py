@@ -39,6 +39,7 @@ from deployments.stream.errors import (
     TooManyBadMessages,
     WrongViewCount,
 )
+from deployments.stream.frame_number import MAX_SEQ, frame_number
 from deployments.stream.frame_queue import FrameQueue, Result
 from deployments.stream.frames import Capture, FrameRequest, PackedFrame
 from deployments.stream.handed_frames import Handed, HandedFrames
@@ -54,8 +55,6 @@ _BESIDE_A_FRAME = 2**16
 """Bytes of a message in addition to its frame's; far more than there ever are."""
 _MAX_AGE_MS = 60_000.0
 """An age above this means that a clock was set, or the page was asleep."""
-_MAX_SEQ = 2**53 - 1
-"""The largest integer that a float64, and so JavaScript, counts up to exactly."""
 
 
 class Session:
@@ -115,6 +114,7 @@ class Session:
             renumbered=self._renumbered,
             wake=lambda: self.wake(),
         )
+        self._longest = settings.max_frame_bytes + _BESIDE_A_FRAME
         self._greeted = False
         self._last_seq = -1
         self._bad_in_a_row = 0
@@ -130,7 +130,7 @@ class Session:
             return
         try:
             self._rates.message(len(data), now_s)
-            if len(data) > self._settings.max_frame_bytes + _BESIDE_A_FRAME:
+            if len(data) > self._longest:
                 # Parsing it would hold up the event loop for milliseconds, and nothing in it would be accepted.
                 raise FrameTooLarge(len(data), self._settings.max_frame_bytes)
             if isinstance(data, str):
@@ -142,17 +142,26 @@ class Session:
             else:
                 self._on_message(messages.decode_client(data), now_s)
         except BadMessage as error:
-            self._refuse(error, None)
+            self._refuse(error, self._number_of(data))
             self._bad_in_a_row += 1
             if self._bad_in_a_row >= _BAD_MESSAGES_IN_A_ROW:
                 self._close(TooManyBadMessages(_BAD_MESSAGES_IN_A_ROW))
         except StreamError as error:
             if error.close_code is None:
-                self._refuse(error, None)
+                self._refuse(error, self._number_of(data))
             else:
                 self._close(error)
         else:
             self._bad_in_a_row = 0
+
+    def _number_of(self, data: bytes | str) -> int | None:
+        """Of the frame that a refused message was to be; None if it was to be none, or does not say."""
+        if isinstance(data, str) or not self._greeted:
+            return None
+        seq = self._last_seq + 1 if messages.is_image(data) else frame_number(data, self._longest)
+        if seq is not None and self._last_seq < seq <= MAX_SEQ:
+            self._last_seq = seq  # A bare image that comes next must not be answered under the same number.
+        return seq
 
     def read(self, now_s: float) -> None:
         """The message given to :meth:`received` has been read; the time since then is what reading it took."""
@@ -351,8 +360,9 @@ class Session:
         if seq is None and self._greeted:
             seq = self._last_seq + 1
         if seq is not None:
-            if not self._last_seq < seq <= _MAX_SEQ:
-                self._refuse(BadMessage(f"'frame.seq': expected more than {self._last_seq}, 2**53 - 1 at most, got {seq}"), seq)
+            if not self._last_seq < seq <= MAX_SEQ:
+                expected = f"a whole number from {self._last_seq + 1} to 2**53 - 1"
+                self._refuse(BadMessage(f"'frame.seq': expected {expected}, got {seq}"), seq)
                 return
             self._last_seq = seq
         if error := self._why_not(capture, size):

@@ -63,7 +63,7 @@ def test_splats_and_stream_know_nothing_of_ray_torch_the_web_or_pictures(path: P
 
 def test_only_the_shells_and_what_runs_them_import_ray() -> None:
     with_ray = {ids(path) for path in MODULES if any(name.partition(".")[0] == "ray" for name in imports(path))}
-    ops = ("launch", "progress", "metrics", "routing", "graph_state", "handles")
+    ops = ("launch", "serve_config", "progress", "metrics", "routing", "graph_state", "handles")
     assert with_ray == {f"{shell}.py" for shell in SHELLS} | {f"ops/{name}.py" for name in ops}
 
 

@@ -161,7 +161,13 @@ def test_the_ply_opens_in_an_independent_reader(client: TestClient) -> None:
         ("format=ply&colour=red", jpeg(), 400, "http_400", "colour"),
         ("format=ply&max_splats=0", jpeg(), 400, "http_400", "max_splats"),
         ("format=ply&max_splats=many", jpeg(), 400, "http_400", "whole number"),
-        ("format=ply", b"", 400, "frame_empty", "empty"),
+        (
+            "format=ply",
+            b"",
+            400,
+            "frame_empty",
+            "empty: expected the bytes of a JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF image",
+        ),
         ("format=ply", b"\xff\x0a and more", 415, "unsupported_image", "a JPEG XL image"),
         ("format=ply", jpeg()[:200], 422, "image_broken", "decoded"),
         ("format=ply", jpeg() + bytes(ARGS.photos.max_frame_bytes), 413, "frame_too_large", "limit"),
@@ -170,7 +176,7 @@ def test_the_ply_opens_in_an_independent_reader(client: TestClient) -> None:
             b"data:image/jpeg;base64,/9j/4AAQ",
             415,
             "http_415",
-            "curl --data-binary @photo.jpg 'http://testserver/api/splat'",
+            "curl --data-binary @photo.jpg 'http://testserver/api/splat' --fail-with-body -OJ",
         ),
         ("format=ply", base64.b64encode(jpeg()), 415, "http_415", "looks like base64"),
     ],
@@ -215,8 +221,62 @@ def test_a_file_says_where_its_focal_length_is_from(client: TestClient) -> None:
 
 
 def test_the_file_of_a_form_is_the_picture(client: TestClient) -> None:
-    answer = client.post("/api/splat?format=ply", files={"file": ("photo.jpg", jpeg(), "image/jpeg")}, data={"note": "hello"})
-    assert answer.status_code == 200 and answer.content.startswith(b"ply")
+    answer = client.post("/api/splat?format=ply", files={"file": ("photo.jpg", jpeg(), "image/jpeg")}, data={"max_splats": "50"})
+    assert answer.status_code == 200 and answer.content.startswith(b"ply") and int(answer.headers["x-splatcast-count"]) <= 50
+
+
+@pytest.mark.parametrize(
+    ("query", "fields", "words"),
+    [
+        ("", {"format": "mp4"}, "format: expected one of "),
+        ("", {"fromat": "spz"}, "option 'fromat' is unknown"),
+        ("", {"max_splats": "0"}, "option 'max_splats': expected a whole number from 1"),
+        ("?format=ply", {"format": "spz"}, "'format' is in the address and in the form"),
+        ("", {"format": ["ply", "ply"]}, "'format': expected one field"),
+        ("", {"format": "x" * 300}, "'format': expected one field of at most 256 characters"),
+        ("", {str(number): "1" for number in range(65)}, "The form can't be read: Too many fields"),
+    ],
+)
+def test_the_fields_of_a_form_are_checked_like_the_querys_parameters(
+    client: TestClient, query: str, fields: dict[str, Any], words: str
+) -> None:
+    answer = client.post(f"/api/splat{query}", files={"file": ("photo.jpg", jpeg())}, data=fields)
+    assert answer.status_code == 400 and words in answer.json()["message"]
+
+
+def test_a_form_says_which_file_it_wants(client: TestClient) -> None:
+    answer = client.post("/api/splat", files={"file": ("photo.jpg", jpeg())}, data={"format": "splat"})
+    assert answer.status_code == 200 and '.splat"' in answer.headers["content-disposition"]
+
+
+def test_every_command_that_is_shown_fails_where_the_server_refuses() -> None:
+    root = Path(__file__).parents[2]
+    pages = [root / "README.md", *(root / "docs").glob("*.md")]
+    shown = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines() if "curl" in line and "-OJ" in line]
+    assert len(shown) >= 3 and all("--fail-with-body -OJ" in line for line in shown)
+
+
+def test_a_forgotten_at_is_recognised(client: TestClient) -> None:
+    for name in ("photo.jpg", "my photos/IMG 1.HEIC\n"):
+        answer = client.post("/api/splat", content=name.encode())
+        assert (
+            answer.status_code == 415 and "curl needs an @ before a file's name: curl --data-binary @" in answer.json()["message"]
+        )
+    form = client.post("/api/splat", files={"file": (None, b"photo.jpg")})
+    assert form.status_code == 400 and "curl needs an @ before a file's name, as in -F file=@photo.jpg" in form.json()["message"]
+    assert client.post("/api/splat", content=b"no picture").json()["code"] == "unsupported_image"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "", 405), ("PUT", "", 405), ("GET", "/", 404), ("PUT", "/photo.jpg", 404), ("POST", "/", 404)],
+)
+def test_another_way_to_the_files_is_refused_with_the_right_one(client: TestClient, method: str, path: str, status: int) -> None:
+    answer = client.request(method, f"/api/splat{path}")
+    assert answer.status_code == status and answer.json()["code"] == f"http_{status}"
+    said = answer.json()["message"]
+    assert "expected POST at /api/splat" in said and "curl --data-binary @photo.jpg 'http://testserver/api/splat' " in said
+    assert status == 404 or answer.headers["allow"] == "POST"
 
 
 def test_a_form_of_several_files_or_none_is_refused(client: TestClient) -> None:

@@ -300,3 +300,25 @@ async def test_the_command_publishes_a_video(urls: list[str], video: Path) -> No
         await asyncio.wait_for(seeing, 10)
     assert done.returncode == 0, done.stderr
     assert "published: " in done.stderr
+
+
+async def test_the_command_watches_for_as_long_as_it_is_told_and_ends_quietly(
+    urls: list[str], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = ["watch", "--url", urls[0], "--room", "studio", "--seconds", "1"]
+    async with Camera(urls[0], "studio"):
+        assert await asyncio.to_thread(cast.main, watch) == 0
+    told = capsys.readouterr().err
+    assert "frames: " in told and "waiting for a camera" not in told
+    assert not [record for record in caplog.records if record.name == "asyncio"], caplog.text
+
+
+async def test_in_an_empty_room_the_command_says_once_that_it_waits_and_still_ends(
+    urls: list[str], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cast, "_QUIET_S", 0.1)
+    watching = asyncio.to_thread(cast.main, ["watch", "--url", urls[0], "--room", "empty", "--seconds", "1"])
+    assert await asyncio.wait_for(watching, 10) == 0
+    told = capsys.readouterr().err
+    assert told.count("waiting for a camera") == 1 and "nothing yet" in told
+    assert not [record for record in caplog.records if record.name == "asyncio"], caplog.text

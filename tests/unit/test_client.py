@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from websockets.asyncio.server import ServerConnection, serve
 
-from deployments.client import ClientError, Stream, connect, encode_depth_png, reconnecting, splats_of
+from deployments.client import ClientError, Stream, connect, encode_depth_png, reconnecting, socket_url, splats_of
 from deployments.config import GraphArgs
 from deployments.models.synthetic import SyntheticModel
 from deployments.scene.clip import render_scene
@@ -192,8 +192,27 @@ async def test_nobody_there_is_said_with_the_address() -> None:
     assert caught.value.code == "unreachable"
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("ws://127.0.0.1:8000/ws", "ws://127.0.0.1:8000/ws"),
+        ("http://127.0.0.1:8000/", "ws://127.0.0.1:8000/ws"),
+        ("http://127.0.0.1:8000", "ws://127.0.0.1:8000/ws"),
+        ("https://cam.example/behind/a/proxy/?room=studio#key=k", "wss://cam.example/behind/a/proxy/ws"),
+        ("https://cam.example/ws", "wss://cam.example/ws"),
+    ],
+)
+def test_the_address_of_a_page_leads_to_its_stream(given: str, asked: str) -> None:
+    assert socket_url(given) == asked
+
+
+async def test_a_pages_address_is_as_good_as_the_streams(url: str) -> None:
+    async with connect(url.replace("ws://", "http://").removesuffix("ws")) as stream:
+        assert stream.welcome.protocol == 1
+
+
 async def test_a_wrong_path_and_a_wrong_address_are_unreachable_too(url: str) -> None:
-    for wrong in (url + "/nothing", "http://127.0.0.1/ws"):
+    for wrong in (url + "/nothing", "ftp://127.0.0.1/ws"):
         with pytest.raises(ClientError) as caught:
             async with connect(wrong):
                 raise AssertionError("never opened")

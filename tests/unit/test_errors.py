@@ -38,6 +38,7 @@ SENTENCES: dict[StreamError, str] = {
     errors.RoomClosed(): "The room was closed by whoever opened it.",
     errors.RoomTaken(): "You are in this room from another window now.",
     errors.ProtocolMismatch(2, 1): "The client speaks protocol 2; this server speaks 1: update the server.",
+    errors.ProtocolMismatch(None, 1): "'hello': the key 'protocol' is missing: this server speaks 1.",
     errors.ProtocolMismatch(0, 1): "The client speaks protocol 0; this server speaks 1: update the client.",
     errors.ProtocolMismatch("2" * 30, 1): (
         "The client speaks protocol '2222222222222222222; this server speaks 1: update the client."

@@ -368,13 +368,13 @@ DEEP = GOOD.depths[0]
         ({"depth_unit_m": float("nan")}, "depth can't be used: 'depth_unit_m': expected 1e-06 to 1, got nan."),
         (
             {"depths": (DEEP, png(RIG[0].rgb[..., 0]))},
-            "depth can't be used: depth 1: expected a PNG of one channel of 16 bits, got another kind of image.",
+            "depth can't be used: depth 1: expected a 16-bit grey PNG, got a PNG of 8 bits a channel (grey).",
         ),
         (
             {"depths": (DEEP, GOOD.views[0])},
-            "depth can't be used: depth 1: expected a PNG of one channel of 16 bits, got another kind of image.",
+            "depth can't be used: depth 1: expected a 16-bit grey PNG, got a PNG of 8 bits a channel (RGB).",
         ),
-        ({"depths": (DEEP, b"GIF89a")}, "depth can't be used: depth 1: The frame is a GIF: expected a JPEG, PNG or WebP image."),
+        ({"depths": (DEEP, b"GIF89a")}, "depth can't be used: depth 1: expected a 16-bit grey PNG, got a GIF."),
         ({"depths": (DEEP, DEEP[:-20])}, "depth can't be used: depth 1: The picture can't be decoded (the PNG is truncated)"),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -166,15 +167,64 @@ def test_what_is_left_empty_is_as_if_it_were_left_out(args: str, deployments: st
 
 @pytest.mark.parametrize("name", sorted(launch.CONFIGS.values()))
 def test_the_shipped_configs_load(name: str) -> None:
-    assert serve_config.load_config(ROOT / name) == yaml.safe_load((ROOT / name).read_text())
+    config = serve_config.load_config(ROOT / name)
+    assert config == yaml.safe_load((ROOT / name).read_text())
+    serve_config.check_keys(config)
+    serve_config.check_scale(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("aplications: 1\napplications: [{name: a}]", "the config: 'aplications' is unknown; did you mean 'applications'?"),
+        ("http_options: {prt: 1}\napplications: [{name: a}]", "http_options: 'prt' is unknown; did you mean 'port'?"),
+        ("applications: [{name: a, arg: {access: {}}}]", "applications.0: 'arg' is unknown; did you mean 'args'?"),
+        ("applications: [{name: a, zzz: 1}]", "applications.0: 'zzz' is unknown; valid are args, autoscaling_policy, "),
+        ("applications: [{1: a}]", "applications.0: 1 is unknown; valid are "),
+        (
+            "applications: [{deployments: [{name: Ingress, max_ongoing_request: 1}]}]",
+            "deployments.Ingress: 'max_ongoing_request' is unknown; did you mean 'max_ongoing_requests'?",
+        ),
+        (
+            "applications: [{deployments: [{name: Ingress, autoscaling_config: {min_replica: 1}}]}]",
+            "deployments.Ingress.autoscaling_config: 'min_replica' is unknown; did you mean 'min_replicas'?",
+        ),
+        (
+            "applications: [{deployments: [{name: Ingress, ray_actor_options: {num_cpu: 1}}]}]",
+            "deployments.Ingress.ray_actor_options: 'num_cpu' is unknown; did you mean 'num_cpus'?",
+        ),
+    ],
+)
+def test_a_key_that_serve_would_pass_over_is_refused(
+    text: str, words: str, tmp_path: Path, clean: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    assert launch.main(["--config", str(path)]) == 2
+    assert f"splatcast: {path}: {words}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
         (config({"engin": {}}), "args: GraphArgs: 'engin' is unknown"),
-        (config({"batch": {"max_size": 0}}), "args.batch.max_size: "),
+        (
+            config({"batch": {"max_size": 0}}),
+            "^args.batch.max_size: expected a number greater than or equal to 1, got 0$",
+        ),
+        (config({"engine": {"name": 3}}), "^args.engine.name: expected a valid string, got 3$"),
+        (config({"options": {"colors": "x"}}), "^args.options.colors: expected 'jpeg' or 'own', got 'x'$"),
+        (config({"session": {"max_views": 0}}), "^args.session: max_views: expected more than 0, got 0$"),
+        *(
+            (
+                config({"access": {name: wrong}}),
+                rf"^args\.access\.{name}: expected a list of texts \(\[\] for none\), or '\*' for any, got {got}$",
+            )
+            for name in ("hosts", "origins", "embed")
+            for wrong, got in (("cam.example", "'cam.example'"), ([1], r"\[1\]"), (5, "5"))
+        ),
         (config({"engine": {"name": "magic"}}), "magic"),
+        (config({"engine": {"params": {"foo": 1}}}), "engine relief: parameter 'foo' is unknown; valid are "),
         (config("relief"), "args: "),
         (config({"max_sessions": 700}), r"max_sessions \(700\) must be below the Ingress's max_ongoing_requests \(700\)"),
         (config(max_ongoing_requests=100), r"max_sessions \(600\)"),
@@ -272,6 +322,57 @@ def test_the_watcher_outlives_what_goes_wrong_and_keeps_its_deadline(monkeypatch
     watcher.start()
     watcher.join(10)
     assert ended and watcher.failure and "not ready after" in watcher.failure
+
+
+PYDANTIC = """ray::deploy() (pid=1)
+pydantic_core._pydantic_core.ValidationError: 1 validation error for AutoscalingConfig
+  Value error, max_replicas (2) must be greater than or equal to min_replicas (5)! [type=value_error, input_value={'a': [1]}]
+    For further information visit https://errors.pydantic.dev/2.14/v/value_error
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (PYDANTIC, "max_replicas (2) must be greater than or equal to min_replicas (5)!"),
+        ("Traceback\n  File x\nValueError: engine relief: no\n", "engine relief: no"),
+        ("deployments.models.errors.ModelUnavailable: no weights", "no weights"),
+        ("Traceback\nKeyError: 'x'", "KeyError: 'x'"),
+        ("\n", "the application could not be deployed"),
+    ],
+)
+def test_of_a_stack_trace_the_sentence_is_said(message: str, said: str) -> None:
+    assert progress.last_sentence(message) == said
+
+
+def test_a_failed_start_names_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray import serve
+
+    def named(value: str, **more: Any) -> SimpleNamespace:
+        return SimpleNamespace(status=SimpleNamespace(value=value), message="", **more)
+
+    broken = named("UNHEALTHY")
+    broken.message = PYDANTIC
+    app = named("DEPLOY_FAILED", deployments={"Ingress": named("HEALTHY"), "SplatPacker": broken})
+    monkeypatch.setattr(serve, "status", lambda: SimpleNamespace(applications={"splatcast": app}))
+    assert progress._deployment_state() == ("failed", f"SplatPacker: {progress.last_sentence(PYDANTIC)}")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (
+            {"autoscaling_config": {"min_replicas": 5, "max_replicas": 2}},
+            r"deployments\.SplatPacker\.autoscaling_config: max_replicas \(2\) must be greater .* min_replicas \(5\)",
+        ),
+        ({"max_ongoing_requests": 0}, r"config\.applications\.0\.deployments\.0\.max_ongoing_requests: "),
+    ],
+)
+def test_a_scale_that_serve_refuses_is_refused_before_ray_starts(entry: dict[str, Any], words: str) -> None:
+    application = {"name": "a", "import_path": "deployments.graph:build_app", "deployments": [{"name": "SplatPacker", **entry}]}
+    with pytest.raises(ValueError, match=words) as refused:
+        serve_config.check_scale({"applications": [application]})
+    assert "\n" not in str(refused.value) and "pydantic" not in str(refused.value)
 
 
 def test_a_token_that_replicas_would_refuse_is_refused_before_ray_starts(clean: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ LENS = {"fx": 1.0, "fy": 1.0, "cx": 0.0, "cy": 0.0}
 @pytest.mark.parametrize(
     ("camera", "words"),
     [
-        ({"fx": 1.0, "fy": 1.0, "cx": 0.0}, "'frame.cameras[0]': object missing required field cy"),
+        ({"fx": 1.0, "fy": 1.0, "cx": 0.0}, "'frame.cameras[0]': the key 'cy' is missing"),
         ({**LENS, "fx": "wide"}, "'frame.cameras[0].fx': expected float, got str"),
         (
             {"fx": 1.0, "fy": 1.0, "cx": 0.0, "cy": 0.0, "pose": [0.0] * 11},

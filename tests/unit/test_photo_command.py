@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import cv2
@@ -381,6 +382,18 @@ def test_an_empty_folder_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no photos" in capsys.readouterr().err
 
 
+def test_where_nothing_was_found_the_engine_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "nope.jpg"), "-o", str(tmp_path / "out"), *QUICK]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "Synthetic splats (load test) (Apache-2.0)" and "nope.jpg: " in said[1]
+
+
+def test_a_licence_without_a_note_has_nothing_behind_it() -> None:
+    model = load_model("synthetic", splats=1)
+    assert origin_comments(model.info)[-1] == "licence: Apache-2.0"
+    assert origin_comments(replace(model.info, licence_note="No business."))[-1] == "licence: Apache-2.0 No business."
+
+
 def test_the_server_and_the_files_are_told_apart() -> None:
     for server in ([], ["--profile", "cpu"], ["--port", "80"], ["--help"]):
         assert not asks_for_files(server)
@@ -395,6 +408,13 @@ def test_one_command_does_both(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as ended:
         splatcast(["--help"])
     assert ended.value.code == 0 and "splatcast PHOTO … -o DIR" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("arguments", [["-o", "--help"], ["-o", "-h"], ["--out", "--help"], ["photo.jpg", "--help"]])
+def test_the_help_for_photos_is_where_the_servers_help_says(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        splatcast(arguments)
+    assert ended.value.code == 0 and "--overwrite" in capsys.readouterr().out
 
 
 def start(*arguments: object) -> "subprocess.Popen[str]":

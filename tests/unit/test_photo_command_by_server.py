@@ -331,6 +331,41 @@ def test_nobody_there_is_said_when_patience_ends() -> None:
         pass
 
 
+@pytest.mark.parametrize("scheme", ["", "https://"])
+def test_a_name_that_nobody_knows_is_said_at_once(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    waits, words = Waits(), f"--url: {scheme or 'http://'}gpu.example/ names gpu.example, which is not known"
+    with pytest.raises(CommandError, match=words), maker(f"{scheme}gpu.example", waits):
+        pass
+    assert waits.pauses == []
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), TimeoutError(), socket.gaierror(socket.EAI_AGAIN, "Try again")])
+def test_what_is_waited_for_and_for_how_long_is_said_once_at_the_first_try(error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", fail)
+    told: list[str] = []
+    with (
+        pytest.raises(CommandError, match="nothing got through for 60 s"),
+        maker("10.0.0.1", Waits(), patience_s=60, tell=told.append),
+    ):
+        pass
+    assert len(told) == 1 and told[0].startswith("waiting for http://10.0.0.1/, for 60 s at most: ")
+
+
+def test_the_command_says_what_it_waits_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    photos = folder(tmp_path, "1.jpg")
+    assert main([str(photos), "-o", str(tmp_path / "out"), "--url", f"http://127.0.0.1:{port}/", "--patience-s", "0.1"]) == 2
+    assert f"splatcast: waiting for http://127.0.0.1:{port}/, for 0.1 s at most: nobody answers" in capsys.readouterr().err
+
+
 def test_who_stops_does_not_wait_for_a_server() -> None:
     waits = Waits()
     with at(Script(refused(503))) as url, maker(url, waits) as there:

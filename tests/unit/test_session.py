@@ -3,17 +3,19 @@
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import hypothesis.strategies as st
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from deployments.splats.camera import Camera
 from deployments.stream import messages
 from deployments.stream.errors import ImageBroken, ProtocolMismatch, SessionIdle, TooManyBadMessages
+from deployments.stream.frame_number import MAX_SEQ, frame_number
 from deployments.stream.frames import FrameRequest, PackedFrame
 from deployments.stream.messages import Ack, Configure, Dropped, Error, Frame, Hello, Ping, Splats, Welcome
 from deployments.stream.options import FrameOptions, OptionLimits
@@ -327,6 +329,67 @@ def test_frames_over_the_limits_are_refused_before_they_cost_anything(views: lis
     assert session.next_capture(0.0) is None
 
 
+def refused(session: Session, data: bytes) -> Error:
+    session.received(data, 0.0)
+    error = hear(session)
+    assert isinstance(error, Error) and not error.fatal and session.next_capture(0.0) is None
+    return error
+
+
+FILM = {"type": "frame", "seq": 7, "captured_ms": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        ({**FILM, "views": [bytes(80_000)]}, "frame_too_large"),
+        ({"captured_ms": 1.5, "depth_unit_m": 1, "seq": 7, "type": "frame", "views": [bytes(80_000)]}, "frame_too_large"),
+        ({**FILM, "views": ["a"]}, "bad_message"),
+        ({**FILM, "views": [b""] * 2000}, "bad_message"),
+        ({"views": ["a"], "seq": 7, "type": "frame"}, "bad_message"),
+        ({**FILM, "views": [JPEG], "cameras": [{"fx": 1, "fy": 1, "cx": 1, "cy": 1, "pose": [0.0] * 11}]}, "bad_message"),
+    ],
+)
+def test_a_frame_that_can_not_be_read_is_answered_under_its_number(frame: dict[str, Any], code: str) -> None:
+    session = greeted()
+    error = refused(session, msgpack.packb(frame))
+    assert (error.code, error.seq) == (code, 7)
+    session.received(JPEG, 0.0)
+    session.finished((session.next_capture(0.0) or pytest.fail())[0], packed(), 0.0)
+    reply = hear(session)
+    assert isinstance(reply, Splats) and reply.seq == 8, "no number is answered twice"
+
+
+def test_a_frame_that_breaks_off_is_answered_under_its_number() -> None:
+    data = msgpack.packb({**FILM, "views": [JPEG]})
+    assert refused(greeted(), data[:-3]).seq == 7
+
+
+def test_a_bare_image_that_is_too_large_has_the_next_number() -> None:
+    assert refused(greeted(), JPEG + bytes(80_000)).seq == 0
+
+
+@pytest.mark.parametrize("seq", [-1, -(2**40), 2**53, 2**64 - 1, 1.0, True, None, "7", [7], b"7"])
+@pytest.mark.parametrize("views", [[bytes(80_000)], ["a"]])
+def test_what_is_no_number_of_a_frame_is_not_repeated(seq: Any, views: list[Any]) -> None:
+    assert refused(greeted(), msgpack.packb({"type": "frame", "seq": seq, "views": views})).seq is None
+
+
+@pytest.mark.parametrize("kind", ["ack", "frames", 5, None])
+def test_the_number_of_another_message_is_none_of_a_frame(kind: Any) -> None:
+    session = greeted()
+    assert refused(session, msgpack.packb({"type": kind, "seq": 7, "views": [bytes(80_000)]})).seq is None
+    assert refused(session, msgpack.packb({"type": kind, "seq": "x"})).seq is None
+
+
+@given(st.binary(max_size=400), st.integers(0, 300))
+def test_no_bytes_are_too_strange_to_look_for_a_number(data: bytes, end: int) -> None:
+    start = msgpack.packb({**FILM, "views": [b"a"]})[:end]
+    for longest in (0, 10**6):
+        found = frame_number(start + data, longest)
+        assert found is None or 0 <= found <= MAX_SEQ
+
+
 LENS = messages.KnownCamera(100.0, 100.0, 50.0, 40.0)
 
 
@@ -409,7 +472,16 @@ def test_what_made_a_frame_is_named_where_it_is_not_the_engine() -> None:
         (msgpack.packb({"type": 5}), "'message.type': expected str, got int"),
         (msgpack.packb({"type": "fly"}), "fly"),
         (msgpack.packb({"type": "frame", "seq": "1", "views": []}), "'frame.seq': expected int, got str"),
-        (msgpack.packb({"type": "frame", "views": []}), "seq"),
+        (msgpack.packb({"type": "frame", "views": []}), "'frame': the key 'seq' is missing"),
+        (msgpack.packb({"seq": 1}), "'message': the key 'type' is missing"),
+        (
+            msgpack.packb({"type": "join", "room": "a", "role": "boss"}),
+            "'join.role': expected one of camera, viewer, both, got 'boss'",
+        ),
+        (
+            msgpack.packb({"type": "hello", "protocol": 1, "codecs": [], "join": {"type": "join", "room": "a", "role": "boss"}}),
+            "'hello.join.role': expected one of camera, viewer, both, got 'boss'",
+        ),
         (msgpack.packb({"type": "frame", "seq": True, "views": []}), "seq"),
         (msgpack.packb({"type": "frame", "seq": 1, "views": ["text"]}), "views[0]"),
         (msgpack.packb({"type": "ack"}), "seq"),
@@ -422,7 +494,7 @@ def test_what_made_a_frame_is_named_where_it_is_not_the_engine() -> None:
         (b"\xdf\xff\xff\xff\xff", "msgpack"),
         (b"\x81\xa4type\xc6\xff\xff\xff\xff", "msgpack"),
     ],
-    ids=range(21),
+    ids=range(24),
 )
 def test_nonsense_is_answered_in_words_and_the_session_lives_on(data: bytes | str, words: str) -> None:
     session = greeted()
@@ -430,7 +502,7 @@ def test_nonsense_is_answered_in_words_and_the_session_lives_on(data: bytes | st
     error = hear(session)
     assert isinstance(error, Error) and not error.fatal
     assert words in error.message
-    run_frame(session, 1)
+    run_frame(session, 2)
     assert isinstance(hear(session), Splats)
 
 
@@ -484,7 +556,8 @@ def test_a_rising_seq_that_javascript_can_count_is_required(seq: int) -> None:
     hear(session)
     say(session, Frame(seq, [JPEG]))
     error = hear(session)
-    assert isinstance(error, Error) and "more than 5" in error.message and error.seq == seq
+    assert isinstance(error, Error) and error.seq == seq
+    assert f"'frame.seq': expected a whole number from 6 to 2**53 - 1, got {seq}" in error.message
 
 
 def test_a_bare_image_after_the_last_number_is_refused() -> None:

@@ -30,7 +30,7 @@ export function savePly(stage: Stage, engine: Engine | null, intrinsics: string 
   const comments = engine && [
     `unit: ${unitOf(engine, intrinsics)}`,
     `engine: ${engine.name} (${engine.label})`,
-    `licence: ${engine.licence} ${engine.licence_note}`,
+    `licence: ${engine.licence} ${engine.licence_note}`.trimEnd(),
   ];
   saveAs(new Blob([plyOf(words, range, comments ?? [])], { type: "application/ply" }), timedName("ply"));
 }
