@@ -9,6 +9,7 @@ export async function newStage(width: number, height: number): Promise<Stage> {
   document.body.append(canvas);
   const stage = new Stage(canvas, { dirty: () => undefined, sortFailed: () => undefined });
   stage.exactOrder = true;
+  stage.ofPixels = true;
   stage.renderer.setSize(width, height, false);
   stage.camera.near = 0.02;
   stage.camera.far = 200;
