@@ -24,8 +24,10 @@ Pixels = TypeVar("Pixels", U8, F32)
 _SAME_SURFACE = 0.05
 
 
-_INSET_CELLS = 1.5
+_REACH_CELLS = 1.5
 """How far a splat behind the front is seen from its centre."""
+_STEEPEST = 0.5
+"""By which share of itself the distance from the camera grows with the tangent of the angle, near a wide picture's border."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,30 +139,32 @@ class LayeredDepth:
         return sum(layer.inverse_depth.size for view in self.views for layer in view.layers)
 
 
-def inset_behind(layered: LayeredDepth, border: float) -> LayeredDepth:
-    """The frame with layers behind the front that end before the front does.
+def settle_behind(layered: LayeredDepth, border: float) -> LayeredDepth:
+    """The frame with layers behind the front that end before the front does, and lie so far behind it that none of them covers it.
 
-    Their splats are several pixels wide: those at the border would hang out from behind the picture's edge.
+    Their splats are several pixels wide: those at the border would hang out from behind the picture's edge. And viewers draw by the
+    distance of centres: one that is little behind its own pixels is before those a few pixels farther out.
 
     Args:
         layered: A frame.
         border: What is cut off each side of the picture, as a share of it, 0..0.45.
     """
-    return replace(layered, views=tuple(_inset_view(view, border) for view in layered.views))
+    return replace(layered, views=tuple(_settle_view(view, border) for view in layered.views))
 
 
-def _inset_view(view: DepthView, border: float) -> DepthView:
+def _settle_view(view: DepthView, border: float) -> DepthView:
     if len(view.layers) == 1:
         return view
-    return replace(view, layers=(view.layers[0], *(_inset(layer, border) for layer in view.layers[1:])))
+    return replace(view, layers=(view.layers[0], *(_settle(layer, view.camera, border) for layer in view.layers[1:])))
 
 
-def _inset(layer: DepthLayer, border: float) -> DepthLayer:
+def _settle(layer: DepthLayer, camera: Camera, border: float) -> DepthLayer:
     # The centre of the first cell that is left is so many cells within the border.
-    first_u, first_v = (math.ceil(border * side + _INSET_CELLS - 0.5) for side in (layer.width, layer.height))
+    first_u, first_v = (math.ceil(border * side + _REACH_CELLS - 0.5) for side in (layer.width, layer.height))
+    focal_cells = camera.fx * layer.width / camera.width
     inverse = np.zeros_like(layer.inverse_depth)
     inner = np.s_[first_v : layer.height - first_v, first_u : layer.width - first_u]
-    inverse[inner] = layer.inverse_depth[inner]
+    inverse[inner] = layer.inverse_depth[inner] / np.float32(1 + _STEEPEST * _REACH_CELLS / focal_cells)
     return replace(layer, inverse_depth=inverse)
 
 

@@ -24,7 +24,7 @@ from deployments.splats.codecs.view_heads import MAX_PIXELS
 from deployments.splats.files import encode_file
 from deployments.splats.gaussians import Gaussians
 from deployments.splats.layer_lifting import join, lift_and_prune
-from deployments.splats.layers import LayeredDepth, count_surfaces, inset_behind, resize_layers
+from deployments.splats.layers import LayeredDepth, count_surfaces, resize_layers, settle_behind
 from deployments.splats.lifting import fit_grid
 from deployments.splats.reading import read_frame, read_layers
 from deployments.stages.transparency import REASON as TRANSPARENT
@@ -183,7 +183,7 @@ class Packer:
         }
         budget = options.max_splats
         if isinstance(prediction.scene, LayeredDepth):
-            layered = inset_behind(prediction.scene, options.border)
+            layered = settle_behind(prediction.scene, options.border)
             gaussians, pruned = lift_and_prune(layered, _lifted_kind(prediction), max_splats=budget, **wishes)
         else:
             gaussians, hidden = _past_edges(prediction, request)
@@ -227,13 +227,13 @@ def _past_edges(prediction: Prediction, request: FrameRequest) -> tuple[Gaussian
 
 def _pack_depth(layered: LayeredDepth, prediction: Prediction, request: FrameRequest) -> PackedFrame:
     options, camera = request.options, prediction.camera
-    layered = inset_behind(layered, options.border)
+    predicted, layered = layered, settle_behind(layered, options.border)
     before = count_surfaces(layered, options.border)
     if before > options.max_splats:
         # A smaller grid, not a thinned one: its splats stay closed, and it is what costs fewer bytes.
         share = options.max_splats / before
-        layered = resize_layers(layered, *fit_grid(camera.width, camera.height, int(camera.width * camera.height * share)))
-        layered = inset_behind(layered, options.border)
+        smaller = resize_layers(predicted, *fit_grid(camera.width, camera.height, int(camera.width * camera.height * share)))
+        layered = settle_behind(smaller, options.border)
     data = depth.encode_depth(
         layered,
         step=options.depth_step,
@@ -281,7 +281,7 @@ def _coarser(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     coded, layered = read_layers(data, _decode_jpeg)
     camera = layered.views[0].camera
     layered = resize_layers(layered, *(max(1, round(COARSE_SIDE * side)) for side in (camera.width, camera.height)))
-    layered = inset_behind(layered, coded.border)
+    layered = settle_behind(layered, coded.border)
     coarse = functools.partial(_jpeg, subsampling="420", quality=JPEG_COARSE_QUALITY)
     return depth.encode_depth(
         layered,

@@ -12,7 +12,7 @@ from benchmarks.splatter import draw_and_light, with_flat_tops
 from deployments.scene.clip import render_scene
 from deployments.splats.camera import Camera
 from deployments.splats.layer_lifting import HIDDEN_GROWTH, lift_and_prune, lift_layers
-from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth, inset_behind, resize_layers, resize_picture
+from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth, resize_layers, resize_picture, settle_behind
 from deployments.splats.lifting import SIGMA_PX, lift_depth, resolve_edges
 from deployments.splats.pruning import prune
 from tests.unit.splatter import psnr, splat
@@ -202,9 +202,26 @@ def test_splats_behind_the_front_do_not_hang_out_from_behind_its_edge(border: fl
     picture = np.zeros((72, 96, 3), np.uint8)
     behind = [DepthLayer(np.ones((72 // n, 96 // n), np.float32), np.full((72 // n, 96 // n, 3), 255, np.uint8)) for n in (2, 8)]
     layered = LayeredDepth((DepthView(camera, (DepthLayer(np.full((72, 96), 2, np.float32)), *behind), picture),))
-    gaussians, _ = lift_and_prune(inset_behind(layered, border), border=border)
+    gaussians, _ = lift_and_prune(settle_behind(layered, border), border=border)
     larger = Camera(192, 144, 80.0, 80.0, 96.0, 72.0)
     seen, _ = draw_and_light(with_flat_tops(gaussians), larger)
     top, left = 36 + round(border * 72), 48 + round(border * 96)
     seen[top:-top, left:-left] = 0
     assert seen.max() < 0.35
+
+
+@pytest.mark.parametrize("cells", [(2, 8), (8, 32)])
+def test_splats_behind_the_front_lie_behind_all_that_they_could_cover(cells: tuple[int, int]) -> None:
+    width, height = 128, 96
+    camera = Camera(width, height, 110.0, 110.0, width / 2, height / 2)
+    ones = [
+        DepthLayer(np.ones((height // n, width // n), np.float32), np.zeros((height // n, width // n, 3), np.uint8)) for n in cells
+    ]
+    wall = DepthView(camera, (DepthLayer(np.ones((height, width), np.float32)), *ones), np.zeros((height, width, 3), np.uint8))
+    for layer, size in zip(settle_behind(LayeredDepth((wall,)), 0.0).views[0].layers[1:], cells, strict=True):
+        v, u = np.nonzero(layer.inverse_depth)
+        x, y = (u + 0.5) * size - width / 2, (v + 0.5) * size - height / 2
+        # Of the wall what lies farthest from the camera within the splat's reach: a step outwards along the ray.
+        outwards = 1 + 1.5 * size / np.maximum(np.hypot(x, y), 1)
+        farthest = np.sqrt(1 + (np.hypot(x, y) * outwards / 110) ** 2)
+        assert (np.sqrt(1 + (np.hypot(x, y) / 110) ** 2) / layer.inverse_depth[v, u] >= 0.995 * farthest).all()

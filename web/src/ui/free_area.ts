@@ -11,7 +11,7 @@ export interface Box {
 /** Between the picture and a panel, CSS pixels. */
 const MARGIN = 8;
 /** Small panels at the corners are spared too, unless that leaves less than this share of the picture. */
-const WORTH_SPARING = 0.7;
+const WORTH_SPARING = 0.78;
 /** A picture of less than this share of the window is too small to be looked at: the panels then lie over it. */
 const LEAST = 0.08;
 
