@@ -33,7 +33,7 @@ def _until(page: Page, condition: str) -> None:
 
 def _first(page: Page, url: str) -> None:
     page.goto(url)
-    _until(page, "splatcast.state.connection === 'open' && splatcast.state.sample")
+    _until(page, "splatcast.state.connection === 'open' && splatcast.state.sample && splatcast.renderer.activeSplats > 0")
 
 
 def _live(page: Page, url: str, query: str = "") -> None:

@@ -19,6 +19,8 @@ from tests.pictures import saved
 pytestmark = pytest.mark.browser
 
 OpenViewer = Callable[..., Viewer]
+SAMPLE_SHOWS = "splatcast.state.sample && splatcast.renderer.activeSplats > 0"
+"""The invitation makes room for it before it is drawn."""
 LIVE = "max_splats=500&width=160&fps=3"
 
 
@@ -47,7 +49,7 @@ def until(page: Page, expression: str) -> None:
 
 def test_before_anything_is_asked_the_sample_moves_and_says_what_it_is(open_viewer: OpenViewer, synthetic: AppServer):
     viewer = open_viewer(f"{synthetic.url}/", size=(640, 400))
-    viewer.wait("splatcast.state.sample")
+    viewer.wait(SAMPLE_SHOWS)
     page = viewer.page
     assert covered(viewer) > 0.8
     assert page.inner_text("#sample-label") == "Sample recording"
@@ -59,7 +61,7 @@ def test_before_anything_is_asked_the_sample_moves_and_says_what_it_is(open_view
     assert (viewer.get("stats.sent"), viewer.get("state.shown"), viewer.get("state.replay")) == (0, None, None)
     page.emulate_media(reduced_motion="no-preference")
     page.reload()
-    viewer.wait("splatcast.state.sample")
+    viewer.wait(SAMPLE_SHOWS)
     viewer.wait("splatcast.renderer.drawn >= 3")
     pictures = set()
     for _ in range(20):
@@ -91,7 +93,7 @@ def test_a_phone_says_where_pictures_go_and_covers_nothing_with_it(
 
 def test_the_first_live_frame_takes_the_samples_place_without_a_gap(open_viewer: OpenViewer, synthetic: AppServer):
     viewer = open_viewer(f"{synthetic.url}/?{LIVE}", size=(640, 400))
-    viewer.wait("splatcast.state.sample")
+    viewer.wait(SAMPLE_SHOWS)
     viewer.page.click("[data-start=camera]")
     gaps = 0
     for _ in range(300):
