@@ -59,7 +59,7 @@ export function attachSharing(store: Store<State>, rooms: Rooms, needsToken: () 
 }
 
 /** Whether a host name is the computer's own, on each computer another one. */
-export function isLoopback(hostname: string): boolean {
+function isLoopback(hostname: string): boolean {
   return /^(localhost|.*\.localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 }
 

@@ -205,18 +205,13 @@ export class Connection {
     return Math.max(0, this.opened - 1);
   }
 
-  /** Opens a second socket beside one that has gone silent. Whichever is heard of first stays. */
+  /** Opens a second socket beside one that has gone silent. A word of the first one's closes it; else it takes the other's place. */
   private trySpare(): void {
     const spare = this.newSocket();
-    const askedMs = performance.now();
     this.spare = spare;
     const ifStillSpare = (act: () => void): void => (spare === this.spare ? act() : undefined);
     const takeOver = (): void => {
       const old = this.socket;
-      if (this.lastHeardMs > askedMs) {
-        this.dropSpare();
-        return;
-      }
       this.spare = null;
       this.use(spare);
       this.greet();

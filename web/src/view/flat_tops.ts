@@ -6,7 +6,7 @@
 
 import { dyno } from "@sparkjsdev/spark";
 
-/** Chosen by `python -m benchmarks.picture --zoom`: a sixth of what showed between splats still does, at 0.4 to 1.9 dB more. */
+/** Chosen by `python -m benchmarks.picture --zoom`: a sixth of what showed between splats still does, at 0.2 to 2.4 dB more. */
 const NARROWED = 0.75;
 /** n: as if so many plain splats lay on top of each other. */
 const STACKED = 3;
