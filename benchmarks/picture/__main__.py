@@ -100,12 +100,14 @@ def main(argv: list[str]) -> int:
         raise BenchmarkError(f"--shots: expected some of {', '.join(SHOTS)}, got {', '.join(sorted(unknown))}")
     report = start_report("picture", 1, argv, args)
     found: dict[str, dict[str, Any]] = {}
-    sheets = {}
+    sheets, zoomed = {}, {}
     for name in args.shots:
         shot = SHOTS[name](args.px)
         found[name], pictures = {}, {}
         for options in args.options:
             found[name][_words(options)], pictures[_words(options)] = still.measure(shot, options)
+        if args.zoom and shot.native is None:
+            zoomed[name] = zoom.measure(shot)
         if args.sheet:
             sheets[name] = sheet(shot, pictures)
     for name, picture in sheets.items():
@@ -114,11 +116,10 @@ def main(argv: list[str]) -> int:
     report["shots"] = found
     text = f"{describe_machine(report)}\n\n{describe(found)}"
     if args.zoom:
-        shots = [SHOTS[name](args.px) for name in args.shots]
-        report["zoom"] = {shot.name: zoom.measure(shot) for shot in shots if shot.native is None}
+        report["zoom"] = zoomed
         lines = [
             [f"{name}, {way}", *(row["psnr"] for row in rows), *(f"{row['black']:.2f}" for row in rows)]
-            for name, ways in report["zoom"].items()
+            for name, ways in zoomed.items()
             for way, rows in ways.items()
         ]
         heads = [f"{what} {times:g} ×" for what in ("PSNR", "black %") for times in zoom.TIMES]

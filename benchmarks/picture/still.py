@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from benchmarks.fidelity import BEST_DB
+from benchmarks.fidelity import psnr
 from benchmarks.picture.shots import Place, Shot, sent
 from benchmarks.splatter import draw_and_light, with_flat_tops
 from deployments.splats.camera import Camera
@@ -55,7 +55,6 @@ def figures(place: Place, picture: F32, light: F32) -> dict[str, float]:
     if place.truth is None:
         return {"psnr": float("nan"), "ssim": float("nan"), "wrong": float("nan"), "holes": holes}
     off = np.abs(picture - place.truth)[seen]
-    error = float(np.mean(off.astype(np.float64) ** 2))
     _, alike = structural_similarity(
         place.truth,
         picture,
@@ -67,7 +66,7 @@ def figures(place: Place, picture: F32, light: F32) -> dict[str, float]:
         use_sample_covariance=False,
     )
     return {
-        "psnr": min(BEST_DB, -10 * float(np.log10(max(error, 1e-12)))),
+        "psnr": psnr(place.truth[seen], picture[seen]),
         "ssim": float(alike[seen].mean()),
         "wrong": float(np.mean(off.max(axis=-1) > _WRONG)),
         "holes": holes,

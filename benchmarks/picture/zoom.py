@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.fidelity import psnr
 from benchmarks.picture.shots import Shot, sent
 from benchmarks.picture.still import enlarged
 from benchmarks.splatter import draw_and_light, with_flat_tops
@@ -34,8 +35,7 @@ def measure(shot: Shot) -> dict[str, Any]:
         seen = cv2.resize(place.seen.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         for name, drawn in (("plain", gaussians), ("flat", with_flat_tops(gaussians))):
             picture, light = draw_and_light(to_view(drawn, place.pose), camera)
-            error = float(np.mean((picture - truth)[seen].astype(np.float64) ** 2))
             report[name].append(
-                {"times": times, "psnr": -10 * float(np.log10(max(error, 1e-12))), "black": 100 * float(light[seen].mean())}
+                {"times": times, "psnr": psnr(truth[seen], picture[seen]), "black": 100 * float(light[seen].mean())}
             )
     return report

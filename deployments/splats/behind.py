@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.splats.backdrop import make_backdrop
+from deployments.splats.codecs.depth_heads import MAX_LAYERS
 from deployments.splats.kernel import for_kernel, kernel
 from deployments.splats.layers import DepthLayer, DepthView, LayeredDepth
 from deployments.splats.lifting import resolve_edges
@@ -40,13 +41,13 @@ _BACK = 1.004
 """The layer behind lies this much behind the front where they overlap: it never hides the front's own pixels."""
 
 
-def continue_behind(layered: LayeredDepth, angle_deg: float, most_layers: int = 8) -> LayeredDepth:
+def continue_behind(layered: LayeredDepth, angle_deg: float, most_layers: int = MAX_LAYERS) -> LayeredDepth:
     """The frame with a layer behind every view that has one layer only.
 
     Args:
         layered: A frame.
         angle_deg: How far to the side it is to be looked at, 0..45; 0: the frame itself.
-        most_layers: Of the whole frame.
+        most_layers: Of the whole frame; as many as its codec holds.
 
     Returns:
         The frame; of a single view with a third layer where surfaces at several depths are hidden. Views without an edge, with

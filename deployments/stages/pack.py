@@ -210,7 +210,7 @@ def _continued(prediction: Prediction, request: FrameRequest) -> Prediction:
     scene = prediction.scene
     if not isinstance(scene, LayeredDepth) or prediction.kind == "points" or prediction.measured:
         return prediction
-    return replace(prediction, scene=continue_behind(scene, request.options.behind_deg, depth_heads.MAX_LAYERS))
+    return replace(prediction, scene=continue_behind(scene, request.options.behind_deg))
 
 
 def _past_edges(prediction: Prediction, request: FrameRequest) -> tuple[Gaussians, HiddenLayer | None]:
